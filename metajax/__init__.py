@@ -1,0 +1,30 @@
+"""metajax: learn how to learn, from pure functions in JAX."""
+
+from metajax import tasks as tasks
+from metajax.adjoints import first_order as first_order
+from metajax.adjoints import unrolled as unrolled
+from metajax.estimators import chunked as chunked
+from metajax.evaluation import Evaluation as Evaluation
+from metajax.evaluation import Score as Score
+from metajax.evaluation import evaluate as evaluate
+from metajax.inner import descend as descend
+from metajax.learners.maml import maml as maml
+from metajax.learners.protonet import protonet as protonet
+from metajax.losses import accuracy as accuracy
+from metajax.losses import cross_entropy as cross_entropy
+from metajax.losses import mse as mse
+from metajax.models import conv4 as conv4
+from metajax.models import mlp as mlp
+from metajax.models import nnx_model as nnx_model
+from metajax.objectives import query_loss as query_loss
+from metajax.objectives import reptile as reptile
+from metajax.ops import conv_general_dilated as conv_general_dilated
+from metajax.outer import outer_step as outer_step
+from metajax.training import NonFiniteError as NonFiniteError
+from metajax.training import fit as fit
+from metajax.types import Examples as Examples
+from metajax.types import Learner as Learner
+from metajax.types import Metrics as Metrics
+from metajax.types import Model as Model
+from metajax.types import Task as Task
+from metajax.types import TrainState as TrainState

@@ -1,0 +1,130 @@
+"""How good a learner is on tasks it has not seen: a mean, its 95% interval, and each task's value."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metajax.types import Learner, Params, Sample, Steps
+
+
+class Score(NamedTuple):
+    """A metric over tasks. With several numbers of inner steps each field has them as last axis.
+
+    mean: over tasks.
+    interval: half the width of the 95% interval of the mean, 1.96 standard deviations of the tasks'
+      values over the square root of their number. It holds the draw of the tasks, not that of the
+      training run.
+    values: each task's, `(num_tasks,)`.
+    """
+
+    mean: jax.Array
+    interval: jax.Array
+    values: jax.Array
+
+
+class Evaluation(NamedTuple):
+    """A `Score` under both normalisation policies.
+
+    mean, interval, values: transductive, all queries of a task predicted together.
+    inductive: each query predicted in a batch with the support set alone. The two are equal for a
+      model whose predictions do not depend on what else is in the batch.
+    """
+
+    mean: jax.Array
+    interval: jax.Array
+    values: jax.Array
+    inductive: Score
+
+
+def evaluate(
+    learner: Learner,
+    meta_params: Params,
+    sample: Sample,
+    metric: Callable[[Any, Any], jax.Array],
+    *,
+    key: jax.Array,
+    num_tasks: int,
+    num_steps: Steps | None = None,
+    tasks_per_pass: int = 20,
+) -> Evaluation:
+    """Adapt to fresh tasks and measure on their query sets. One key, one list of tasks.
+
+    Args:
+      learner: what adapts.
+      meta_params: what it starts from.
+      sample: a task source; draw test tasks from classes that were not trained on.
+      metric: predictions and targets of the queries to a scalar, such as `accuracy`.
+      key: two learners evaluated with one key see the same tasks.
+      num_tasks: at least 2; published numbers use 600 and more.
+      num_steps: inner steps other than the learner's own, or several: `(0, 1, 5, 10)`.
+      tasks_per_pass: how many are adapted at once.
+
+    Raises:
+      ValueError: for fewer than 2 tasks, or `num_steps` for a learner without an inner loop.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> learner = mj.maml(mj.mlp(), mj.mse, optax.sgd(0.01), num_steps=1)
+      >>> meta_params = learner.init(jax.random.key(0), jnp.ones((1, 1)))
+      >>> scores = mj.evaluate(learner, meta_params, mj.tasks.sinusoid(), mj.mse,
+      ...                      key=jax.random.key(1), num_tasks=100, num_steps=(0, 1))
+      >>> scores.mean.shape, scores.values.shape  # untrained it predicts 0: about 4.25
+      ((2,), (100, 2))
+    """
+    if num_tasks < 2:
+        raise ValueError(f"evaluate: num_tasks={num_tasks}; an interval needs 2 tasks or more.")
+    steps = num_steps if num_steps is None or isinstance(num_steps, int) else tuple(num_steps)
+    values = _values(
+        jax.tree_util.Partial(sample),
+        meta_params,
+        jax.random.split(key, num_tasks),
+        learner=learner,
+        metric=metric,
+        num_steps=steps,
+        tasks_per_pass=min(tasks_per_pass, num_tasks),
+    )
+    together, alone = (_score(policy) for policy in values)
+    return Evaluation(*together, inductive=alone)
+
+
+def _score(values: jax.Array) -> Score:
+    deviation = jnp.std(values, axis=0, ddof=1)
+    return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
+
+
+@partial(jax.jit, static_argnames=("learner", "metric", "num_steps", "tasks_per_pass"))
+def _values(sample, meta_params, keys, *, learner, metric, num_steps, tasks_per_pass):
+    options = {} if num_steps is None else {"num_steps": num_steps}
+
+    def of_task(key):
+        task_key, adapt_key = jax.random.split(key)
+        support, query = sample(task_key)
+        try:
+            adapted = learner.adapt(meta_params, support, adapt_key, **options)
+        except TypeError as error:
+            if "num_steps" not in str(error):
+                raise
+            raise ValueError(
+                f"evaluate: num_steps={num_steps} and this learner has no inner loop; leave "
+                "num_steps out."
+            ) from error
+
+        def together(adapted):
+            return metric(learner.predict(adapted, query.x), query.y)
+
+        def alone(adapted):
+            def prediction(x):
+                batch = jax.tree.map(lambda s, q: jnp.concatenate([s, q[None]]), support.x, x)
+                return jax.tree.map(lambda leaf: leaf[-1], learner.predict(adapted, batch))
+
+            return metric(jax.vmap(prediction)(query.x), query.y)
+
+        def both(adapted):
+            return together(adapted), alone(adapted)
+
+        return jax.vmap(both)(adapted) if isinstance(num_steps, tuple) else both(adapted)
+
+    return jax.lax.map(of_task, keys, batch_size=tasks_per_pass)

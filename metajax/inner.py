@@ -1,0 +1,59 @@
+"""Gradient descent inside a task: any optax transformation as a solver."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metajax.types import Optimizer, Params, Steps
+
+Gradient = Callable[..., Params]
+Solve = Callable[..., Params]
+
+
+def descend(inner: Optimizer, num_steps: Steps) -> Solve:
+    """A solver that takes `num_steps` steps of `inner` from `params`.
+
+    Args:
+      inner: any optax transformation; its state starts fresh in every solve.
+      num_steps: 0 or more. Several numbers, such as `(1, 5)`, return the parameters after each of
+        them, stacked along a new first axis.
+
+    Returns:
+      `solve(gradient, params, *args) -> params`, where `gradient(params, *args)` has the tree of
+      `params`.
+
+    Raises:
+      ValueError: for a negative number of steps, or none at all.
+
+    Example:
+      >>> import optax, metajax as mj
+      >>> solve = mj.descend(optax.sgd(0.5), num_steps=(0, 1, 2))
+      >>> solve(lambda w: w, jnp.array(8.0)).tolist()
+      [8.0, 4.0, 2.0]
+    """
+    stops = (num_steps,) if isinstance(num_steps, int) else tuple(num_steps)
+    if not stops or min(stops) < 0:
+        raise ValueError(
+            f"num_steps={num_steps}: the inner loop takes 0 steps or more; give one number, or a "
+            "tuple such as (0, 1, 5)."
+        )
+
+    def solve(gradient: Gradient, params: Params, *args: Any) -> Params:
+        def step(carry, _):
+            params, state = carry
+            updates, state = inner.update(gradient(params, *args), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        carry, taken, reached = (params, inner.init(params)), 0, {0: params}
+        for stop in sorted(set(stops)):
+            # A loop of one step is inlined: XLA then fuses it with what surrounds it.
+            carry, _ = jax.lax.scan(step, carry, length=stop - taken, unroll=stop - taken == 1)
+            taken, reached[stop] = stop, carry[0]
+        if isinstance(num_steps, int):
+            return reached[num_steps]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(reached[s] for s in stops))
+
+    return solve

@@ -1,0 +1,1 @@
+"""Learning algorithms, one a file: each a function that returns a `Learner`."""

@@ -1,0 +1,169 @@
+"""Small networks as `Model(init, apply)`; any flax module becomes one in a line."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from metajax.names import choose
+from metajax.ops import conv_general_dilated
+from metajax.types import Model
+
+
+class Mlp(nn.Module):
+    """Dense layers with ReLU between them."""
+
+    features: Sequence[int]
+    outputs: int
+    kernel_init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x):
+        """Inputs `(n, d)` to outputs `(n, outputs)`."""
+        for width in self.features:
+            x = nn.relu(nn.Dense(width, kernel_init=self.kernel_init)(x))
+        return nn.Dense(self.outputs, kernel_init=self.kernel_init)(x)
+
+
+class BatchStatistics(nn.Module):
+    """Normalise by the mean and variance of the batch at hand, always; shift, and no scale.
+
+    No running statistics: a prediction depends on what else is in the batch. `evaluate` shows by how
+    much, with all queries together (transductive) and each alone with the support set (inductive).
+    """
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x):
+        """Features `(..., c)`, each channel normalised over all other axes."""
+        axes = tuple(range(x.ndim - 1))
+        centred = x - jnp.mean(x, axis=axes)
+        variance = jnp.mean(centred**2, axis=axes)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return centred * jax.lax.rsqrt(variance + self.epsilon) + bias
+
+
+class Conv4(nn.Module):
+    """Four blocks of convolution, batch statistics and ReLU, each halving the image."""
+
+    way: int | None
+    filters: int
+    downsample: Literal["stride", "pool"]
+    readout: Literal["flatten", "mean"]
+
+    @nn.compact
+    def __call__(self, x):
+        """Images `(n, h, w, c)` to logits `(n, way)`, or to features with `way=None`."""
+        strides = (2, 2) if self.downsample == "stride" else (1, 1)
+        for _ in range(4):
+            x = nn.Conv(
+                self.filters,
+                (3, 3),
+                strides=strides,
+                use_bias=False,  # the batch mean would take it away again
+                kernel_init=nn.initializers.glorot_normal(),
+                conv_general_dilated=conv_general_dilated,
+            )(x)
+            x = nn.relu(BatchStatistics()(x))
+            if self.downsample == "pool":
+                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+        x = x.reshape(len(x), -1) if self.readout == "flatten" else jnp.mean(x, axis=(1, 2))
+        if self.way is None:
+            return x
+        return nn.Dense(self.way, kernel_init=nn.initializers.zeros)(x)
+
+
+def mlp(features: Sequence[int] = (40, 40), outputs: int = 1) -> Model:
+    """MAML's sinusoid network: ReLU layers, truncated-normal weights of deviation 0.01, biases 0.
+
+    The weights are unusually small: untrained, the network predicts close to 0.
+
+    Args:
+      features: the widths of the hidden layers.
+      outputs: the width of the output.
+
+    Returns:
+      A model of inputs `(n, d)` and predictions `(n, outputs)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> model = mj.mlp()
+      >>> params = model.init(jax.random.key(0), jnp.ones((10, 1)))
+      >>> model.apply(params, jnp.ones((10, 1))).shape
+      (10, 1)
+
+    Reference: Finn, Abbeel and Levine, ICML 2017, section 5.1 and its code, maml.py.
+    https://arxiv.org/abs/1703.03400
+    """
+    net = Mlp(tuple(features), outputs, nn.initializers.truncated_normal(0.01))
+    return Model(net.init, net.apply)
+
+
+def conv4(
+    way: int | None,
+    *,
+    filters: int = 64,
+    downsample: Literal["stride", "pool"] = "stride",
+    readout: Literal["flatten", "mean"] = "flatten",
+) -> Model:
+    """The four-layer convolutional network of few-shot learning.
+
+    Args:
+      way: the number of classes; with None there is no head and the model returns features, for
+        `protonet`.
+      filters: channels of every layer.
+      downsample: "stride" for MAML's Omniglot network, "pool" for max-pooling by 2 instead.
+      readout: of the last layer's positions, 2 x 2 for 28 x 28 images. "flatten" keeps them (Reptile,
+        iMAML); "mean" averages them (MAML).
+
+    Returns:
+      A model of images `(n, h, w, c)` and logits `(n, way)` by a dense layer that starts at 0, or
+      the features `(n, d)` without a head.
+
+    Raises:
+      ValueError: for a `downsample` or `readout` that does not exist.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> model = mj.conv4(way=5)
+      >>> images = jnp.ones((5, 28, 28, 1))
+      >>> model.apply(model.init(jax.random.key(0), images), images).shape
+      (5, 5)
+
+    Reference: Finn, Abbeel and Levine, ICML 2017, section 5.2; Vinyals et al., NeurIPS 2016.
+    https://arxiv.org/abs/1703.03400
+    """
+    choose("conv4", "downsample", downsample, ("stride", "pool"))
+    choose("conv4", "readout", readout, ("flatten", "mean"))
+    net = Conv4(way, filters, downsample, readout)
+    return Model(net.init, net.apply)
+
+
+def nnx_model(build: Callable[[nnx.Rngs], Callable]) -> Model:
+    """A flax nnx module as a `Model`: all of its state is meta-learned and adapted.
+
+    Args:
+      build: makes the module from its random streams.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> from flax import nnx
+      >>> model = mj.nnx_model(lambda rngs: nnx.Linear(1, 3, rngs=rngs))
+      >>> x = jnp.ones((2, 1))
+      >>> model.apply(model.init(jax.random.key(0), x), x).shape
+      (2, 3)
+    """
+    structure = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
+
+    def init(key, x):
+        del x
+        return nnx.to_pure_dict(nnx.state(build(nnx.Rngs(key))))
+
+    def apply(params, x):
+        return nnx.merge(structure, nnx.State(params))(x)
+
+    return Model(init, apply)

@@ -1,0 +1,87 @@
+"""What meta-learning minimises: `(meta_params, tasks, key) -> scalar`, a mean over tasks."""
+
+import jax
+import jax.numpy as jnp
+
+from metajax.types import Learner, Loss, Objective, Steps
+
+
+def query_loss(learner: Learner, loss: Loss, *, num_steps: Steps | None = None) -> Objective:
+    """The loss on the query set after adapting to the support set, averaged over tasks.
+
+    Args:
+      learner: adapted and queried under one `vmap`, so that shared weights are not copied per task.
+      loss: predictions and targets of the query set to a scalar.
+      num_steps: inner steps other than the learner's own. Several, such as `(1, 2, 3, 4, 5)`, give
+        the mean of the query losses after each of them: MAML++'s multi-step loss, equally weighted
+        (Antoniou, Edwards and Storkey, ICLR 2019, section 4. https://arxiv.org/abs/1810.09502).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> line = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
+      >>> objective = mj.query_loss(mj.maml(line, mj.mse, optax.sgd(0.25), num_steps=1), mj.mse)
+      >>> one = jnp.ones((2, 1))  # two tasks of one example; a step from 0 towards 3 lands on 3/2
+      >>> tasks = mj.Task(support=mj.Examples(one, 3 * one), query=mj.Examples(one, one))
+      >>> float(objective(jnp.zeros(()), tasks, jax.random.key(0)))
+      0.25
+
+    Reference: Finn, Abbeel and Levine, ICML 2017, equation 1. https://arxiv.org/abs/1703.03400
+    """
+    options = {} if num_steps is None else {"num_steps": num_steps}
+    several = num_steps is not None and not isinstance(num_steps, int)
+
+    def after_adapting(meta_params, task, key):
+        adapted = learner.adapt(meta_params, task.support, key, **options)
+
+        def score(adapted):
+            return loss(learner.predict(adapted, task.query.x), task.query.y)
+
+        return jnp.mean(jax.vmap(score)(adapted)) if several else score(adapted)
+
+    def objective(meta_params, tasks, key):
+        keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+        return jnp.mean(jax.vmap(after_adapting, in_axes=(None, 0, 0))(meta_params, tasks, keys))
+
+    return objective
+
+
+def reptile(learner: Learner) -> Objective:
+    """Half the squared distance from the meta-parameters to where tasks lead them, held constant.
+
+    Its gradient is `meta_params - mean(adapted)`: under `optax.sgd(epsilon)` an outer step is
+    Reptile's interpolation. The query set is not read; move its examples to the support set.
+
+    Args:
+      learner: one whose `adapted` has the tree of its `meta_params`, such as `maml`.
+
+    Raises:
+      ValueError: when traced with a learner whose `adapted` is another tree.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> line = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
+      >>> objective = mj.reptile(mj.maml(line, mj.mse, optax.sgd(0.25), num_steps=1))
+      >>> one = jnp.ones((2, 1))  # every task leads from 0 to 3/2
+      >>> tasks = mj.Task(support=mj.Examples(one, 3 * one), query=mj.Examples(one, one))
+      >>> float(jax.grad(objective)(jnp.zeros(()), tasks, jax.random.key(0)))
+      -1.5
+
+    Reference: Nichol, Achiam and Schulman, 2018, algorithm 2. https://arxiv.org/abs/1803.02999
+    """
+
+    def distance(meta_params, task, key):
+        adapted = jax.lax.stop_gradient(learner.adapt(meta_params, task.support, key))
+        if jax.tree.structure(adapted) != jax.tree.structure(meta_params):
+            raise ValueError(
+                f"reptile: adapting returns {jax.tree.structure(adapted)} and the meta-parameters "
+                f"are {jax.tree.structure(meta_params)}; give a learner that adapts all of its "
+                "meta-parameters and returns them, such as mj.maml."
+            )
+        gaps = jax.tree.map(lambda start, end: jnp.sum((start - end) ** 2), meta_params, adapted)
+        return sum(jax.tree.leaves(gaps)) / 2
+
+    def objective(meta_params, tasks, key):
+        keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+        return jnp.mean(jax.vmap(distance, in_axes=(None, 0, 0))(meta_params, tasks, keys))
+
+    return objective

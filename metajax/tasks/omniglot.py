@@ -1,0 +1,75 @@
+"""Handwritten characters of 50 alphabets, told apart after a few drawings of each."""
+
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from metajax.data import omniglot as omniglot_data
+from metajax.names import choose
+from metajax.tasks.episodes import episodes
+from metajax.types import Sample
+
+
+def omniglot(
+    subset: Literal["train", "val", "test"] = "train",
+    *,
+    way: int = 5,
+    shot: int = 1,
+    query_shot: int = 1,
+    split: Literal["random", "vinyals", "lake"] = "random",
+    split_seed: int = 0,
+    rotations: Literal["episode", "class", "none"] = "episode",
+    resample: omniglot_data.Resampling = "lanczos",
+    data: str | Path | None = None,
+) -> Sample:
+    """Way-shot episodes of Omniglot's characters; reads files now, and none when sampling.
+
+    Args:
+      subset: which of the three disjoint sets of characters.
+      way: characters in an episode.
+      shot: support drawings of each.
+      query_shot: query drawings of each; `shot + query_shot` is 20 at most.
+      split: "random" over all alphabets (1100, 100 and 423 characters), "vinyals" (1028, 172, 423)
+        or "lake" (792, 172, 659); they differ in difficulty and must not be compared.
+      split_seed: of the random split.
+      rotations: by multiples of 90 degrees. "episode": one for each class in each episode, so that
+        the rotations of a character never meet (MAML). "class": each is a class of its own, four
+        times as many (Matching and Prototypical Networks). "none": characters as they are.
+      resample: see `metajax.data.omniglot.load`.
+      data: the folder that holds `omniglot/`; without it `METAJAX_DATA`, then the user cache.
+
+    Returns:
+      `sample(key) -> Task` of images `(way * shot, 28, 28, 1)` in [0, 1], ink 1 on 0, and labels.
+
+    Raises:
+      FileNotFoundError, PermissionError: when the zips are not there or may not be read.
+      ValueError: for a damaged zip, an unknown name, or more classes or drawings than there are.
+
+    Reference: Finn, Abbeel and Levine, ICML 2017, section 5.2; Vinyals et al., NeurIPS 2016.
+    https://arxiv.org/abs/1606.04080
+    """
+    choose("omniglot", "subset", subset, ("train", "val", "test"))
+    choose("omniglot", "split", split, ("random", "vinyals", "lake"))
+    choose("omniglot", "rotations", rotations, ("episode", "class", "none"))
+    characters = omniglot_data.load(data, resample=resample)
+    chosen = omniglot_data.split_names(characters.names, split, split_seed)[subset]
+    images = jnp.asarray(characters.images[jnp.asarray(chosen)])[..., None]
+    if rotations == "class":
+        images = jnp.concatenate([jnp.rot90(images, turns, axes=(2, 3)) for turns in range(4)])
+
+    def transform(key, x):
+        if rotations == "episode":
+            turned = jnp.stack([jnp.rot90(x, turns, axes=(1, 2)) for turns in range(4)])
+            x = turned[jax.random.randint(key, (), 0, 4)]
+        return x.astype(jnp.float32) / 255
+
+    return episodes(
+        images,
+        way=way,
+        shot=shot,
+        query_shot=query_shot,
+        transform=transform,
+        name=f"omniglot {subset}",
+    )
