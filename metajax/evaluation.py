@@ -30,13 +30,13 @@ class Evaluation(NamedTuple):
 
     mean, interval, values: transductive, all queries of a task predicted together.
     inductive: each query predicted in a batch with the support set alone. The two are equal for a
-      model whose predictions do not depend on what else is in the batch.
+      model whose predictions do not depend on what else is in the batch. None if not asked for.
     """
 
     mean: jax.Array
     interval: jax.Array
     values: jax.Array
-    inductive: Score
+    inductive: Score | None
 
 
 def evaluate(
@@ -48,6 +48,7 @@ def evaluate(
     key: jax.Array,
     num_tasks: int,
     num_steps: Steps | None = None,
+    inductive: bool = True,
     tasks_per_pass: int = 20,
 ) -> Evaluation:
     """Adapt to fresh tasks and measure on their query sets. One key, one list of tasks.
@@ -60,6 +61,7 @@ def evaluate(
       key: two learners evaluated with one key see the same tasks.
       num_tasks: at least 2; published numbers use 600 and more.
       num_steps: inner steps other than the learner's own, or several: `(0, 1, 5, 10)`.
+      inductive: measure that policy as well; it costs a prediction of the support set per query.
       tasks_per_pass: how many are adapted at once.
 
     Raises:
@@ -84,10 +86,11 @@ def evaluate(
         learner=learner,
         metric=metric,
         num_steps=steps,
+        inductive=inductive,
         tasks_per_pass=min(tasks_per_pass, num_tasks),
     )
-    together, alone = (_score(policy) for policy in values)
-    return Evaluation(*together, inductive=alone)
+    scores = [_score(policy) for policy in values]
+    return Evaluation(*scores[0], inductive=scores[1] if inductive else None)
 
 
 def _score(values: jax.Array) -> Score:
@@ -95,8 +98,10 @@ def _score(values: jax.Array) -> Score:
     return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
 
 
-@partial(jax.jit, static_argnames=("learner", "metric", "num_steps", "tasks_per_pass"))
-def _values(sample, meta_params, keys, *, learner, metric, num_steps, tasks_per_pass):
+@partial(
+    jax.jit, static_argnames=("learner", "metric", "num_steps", "inductive", "tasks_per_pass")
+)
+def _values(sample, meta_params, keys, *, learner, metric, num_steps, inductive, tasks_per_pass):
     options = {} if num_steps is None else {"num_steps": num_steps}
 
     def of_task(key):
@@ -122,9 +127,9 @@ def _values(sample, meta_params, keys, *, learner, metric, num_steps, tasks_per_
 
             return metric(jax.vmap(prediction)(query.x), query.y)
 
-        def both(adapted):
-            return together(adapted), alone(adapted)
+        def policies(adapted):
+            return (together(adapted), alone(adapted)) if inductive else (together(adapted),)
 
-        return jax.vmap(both)(adapted) if isinstance(num_steps, tuple) else both(adapted)
+        return jax.vmap(policies)(adapted) if isinstance(num_steps, tuple) else policies(adapted)
 
     return jax.lax.map(of_task, keys, batch_size=tasks_per_pass)

@@ -41,10 +41,10 @@ class BatchStatistics(nn.Module):
     def __call__(self, x):
         """Features `(..., c)`, each channel normalised over all other axes."""
         axes = tuple(range(x.ndim - 1))
-        centred = x - jnp.mean(x, axis=axes)
-        variance = jnp.mean(centred**2, axis=axes)
+        centred = x - jnp.mean(x, axis=axes, keepdims=True)
+        variance = jnp.mean(centred**2, axis=axes, keepdims=True)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return centred * jax.lax.rsqrt(variance + self.epsilon) + bias
+        return centred * jax.lax.rsqrt(variance + self.epsilon) + bias.reshape(variance.shape)
 
 
 class Conv4(nn.Module):

@@ -197,7 +197,7 @@ def restore_meta_params(
       ValueError: when it was saved by another learner, model or way.
     """
     folder = Path(run_dir)
-    every = _read_settings(folder)["fit"]["every"]
+    every = read_settings(folder)["fit"]["every"]
 
     def like(key):
         meta_params = learner.init(key, sample(key).support.x)
@@ -271,7 +271,7 @@ class _RunDir(NamedTuple):
             return None
         folder = Path(run_dir)
         if resume:
-            written = _read_settings(folder)["fit"]
+            written = read_settings(folder)["fit"]
             for name, value in facts.items():
                 if written[name] != value:
                     raise ValueError(
@@ -311,7 +311,8 @@ def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `settings.json` of a run holds."""
     path = folder / "settings.json"
     try:
         return json.loads(path.read_text())

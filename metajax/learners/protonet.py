@@ -48,7 +48,7 @@ def protonet(embed: Model) -> Learner:
 
     def predict(adapted, x):
         features = embed.apply(adapted.params, x)
-        distance = jnp.sum((features[:, None] - adapted.means) ** 2, axis=-1)
-        return jnp.where(adapted.present, -distance, jnp.finfo(distance.dtype).min)
+        distance = jnp.sum((features[:, None] - adapted.means[None]) ** 2, axis=-1)
+        return jnp.where(adapted.present[None], -distance, jnp.finfo(distance.dtype).min)
 
     return Learner(embed.init, adapt, predict)

@@ -1,0 +1,352 @@
+"""The command line: reads flags, calls a recipe, and says what came of it."""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from metajax.recipes.experiment import Experiment
+from metajax.recipes.omniglot import Omniglot
+from metajax.recipes.sinusoid import Sinusoid
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Meta-train a recipe, test it on new tasks, and draw what it does."""
+
+    recipe: (
+        Annotated[Sinusoid, tyro.conf.subcommand("sinusoid")]
+        | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
+    )
+    run_dir: Path | None = None
+    """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs metajax[tensorboard])."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was stopped, to the very bits of one that was not."""
+
+    run: tyro.conf.Positional[Path]
+    """The folder of the run."""
+    data: str | None = None
+    """The folder of the data, if it has moved."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs metajax[tensorboard])."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Test the newest checkpoint of a run on new tasks."""
+
+    run: tyro.conf.Positional[Path]
+    """The folder of the run."""
+    num_tasks: int | None = None
+    """Test tasks; by default the recipe's own number."""
+    num_steps: tuple[int, ...] | None = None
+    """Inner steps to report, such as --num-steps 0 1 5; by default the recipe's own."""
+    seed: int = 1
+    """Seed of the test tasks."""
+    data: str | None = None
+    """The folder of the data, if it has moved."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Download a data set into the user cache and verify its checksums."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the data set: omniglot."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the recipes, learners, adjoints, objectives, sources and data sets there are."""
+
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)
+
+_ABOUT = """metajax: learn how to learn. Start with `metajax train sinusoid`, which needs no data."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
+    command = tyro.cli(
+        Command,
+        prog="metajax",
+        description=_ABOUT,
+        args=args,
+        config=(
+            tyro.conf.OmitArgPrefixes,
+            tyro.conf.OmitSubcommandPrefixes,
+            tyro.conf.CascadeSubcommandArgs,
+        ),
+    )
+    from metajax.training import NonFiniteError
+
+    try:
+        finished = _DO[type(command)](command)
+    except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
+        console.print(f"[bold red]error[/] {_escape(str(error))}")
+        sys.exit(2)
+    sys.exit(0 if finished else 130)  # 130: stopped by Ctrl-C, as shells have it
+
+
+def train(command: Train) -> bool:
+    """`metajax train RECIPE`."""
+    from metajax import recipes
+
+    name = recipes.name_of(command.recipe)
+    folder = command.run_dir or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return _run(name, command.recipe, folder, resume=False, tensorboard=command.tensorboard)
+
+
+def resume(command: Resume) -> bool:
+    """`metajax resume RUN`."""
+    name, settings = _settings(command.run, command.data)
+    return _run(name, settings, command.run, resume=True, tensorboard=command.tensorboard)
+
+
+def evaluate(command: Evaluate) -> bool:
+    """`metajax evaluate RUN`."""
+    from metajax import recipes, training
+
+    _, settings = _settings(command.run, command.data)
+    experiment = recipes.build(settings)
+    if command.num_steps is not None:
+        if experiment.test_steps is None:
+            raise ValueError("evaluate: this learner has no inner loop; leave --num-steps out.")
+        experiment = dataclasses.replace(
+            experiment,
+            test_steps=command.num_steps,
+            columns=tuple(f"step {n}" for n in command.num_steps),
+            published=(),
+        )
+    step, meta_params = training.restore_meta_params(
+        command.run, experiment.learner, experiment.optimizer, experiment.train
+    )
+    _test(experiment, step, meta_params, command.run, command.num_tasks, command.seed)
+    return True
+
+
+def data(command: Data) -> bool:
+    """`metajax data NAME`."""
+    from metajax.data import omniglot, store
+    from metajax.names import choose
+
+    choose("data", "name", command.name, ("omniglot",))
+    with console.status(f"downloading {command.name}"):
+        folder = store.fetch(command.name, omniglot.DOWNLOADS)
+        characters = omniglot.load(folder.parent)
+    console.print(
+        f"Omniglot is in {folder}: {len(characters.names)} characters of {omniglot.DRAWINGS} "
+        "drawings (Lake et al. 2015, MIT licence).\nNext: metajax train omniglot"
+    )
+    return True
+
+
+def list_all(command: List) -> bool:
+    """`metajax list`."""
+    del command
+    for title, entries in _CATALOGUE.items():
+        table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for name, line in entries.items():
+            table.add_row(f"  {name}", line)
+        console.print(table)
+    return True
+
+
+def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: bool) -> bool:
+    import jax
+
+    from metajax import plots, recipes, training
+    from metajax.data.store import cache_dir
+    from metajax.evaluation import evaluate
+
+    # A second start finds the compiled programs of the first.
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+    begun = time.perf_counter()
+    experiment = recipes.build(settings)
+    steps = experiment.test_steps
+    validation_key = jax.random.key(settings.seed + 1_000_003)
+
+    def validate(meta_params):
+        scores = evaluate(
+            experiment.learner,
+            meta_params,
+            experiment.val,
+            experiment.metric,
+            key=validation_key,
+            num_tasks=200,
+            num_steps=None if steps is None else steps[-1],
+            inductive=False,
+        )
+        return experiment.scale * scores.mean
+
+    console.print(f"[bold]metajax train {name}[/] on {jax.devices()[0].platform}, run in {folder}")
+    state = training.fit(
+        experiment.learner,
+        experiment.objective,
+        experiment.optimizer,
+        experiment.train,
+        key=jax.random.key(settings.seed),
+        outer_steps=settings.outer_steps,
+        meta_batch=settings.meta_batch,
+        estimator=experiment.estimator,
+        validate=validate,
+        run_dir=folder,
+        settings={"recipe": name, **dataclasses.asdict(settings)},
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+    pictures = folder / "plots"
+    pictures.mkdir(exist_ok=True)
+    rows = training.read_metrics(folder)
+    if rows:
+        plots.training(rows, experiment.metric_name).savefig(pictures / "training.png", dpi=150)
+    if int(state.step) < settings.outer_steps:
+        return False
+    _test(experiment, int(state.step), state.meta_params, folder, None, seed=1)
+    if experiment.picture is not None:
+        experiment.picture(state.meta_params).savefig(pictures / "adaptation.png", dpi=150)
+    console.print(
+        f"\nLearned: {experiment.learned}\n"
+        f"It is in {folder}: checkpoints, metrics.jsonl, and pictures in {pictures}.\n"
+        f"All of it took {time.perf_counter() - begun:.0f} s.\n"
+        f"Next: metajax evaluate {folder} {experiment.next_flags}".rstrip()
+    )
+    return True
+
+
+def _test(
+    experiment: Experiment,
+    step: int,
+    meta_params: Any,
+    folder: Path,
+    num_tasks: int | None,
+    seed: int,
+) -> None:
+    import jax
+    import numpy as np
+
+    from metajax.evaluation import evaluate
+
+    num_tasks = num_tasks or experiment.test_tasks
+    scores = evaluate(
+        experiment.learner,
+        meta_params,
+        experiment.test,
+        experiment.metric,
+        key=jax.random.key(seed),
+        num_tasks=num_tasks,
+        num_steps=experiment.test_steps,
+    )
+    table = Table(
+        title=f"{experiment.metric_name} on {num_tasks:,} new tasks, outer step {step:,}",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("")
+    for column in experiment.columns:
+        table.add_column(column, justify="right")
+    policies = {"transductive": scores, "inductive": scores.inductive}
+    if not experiment.inductive:
+        policies = {"metajax": scores}
+    written = {"step": step, "num_tasks": num_tasks, "seed": seed, "columns": experiment.columns}
+    for policy, score in policies.items():
+        mean = np.atleast_1d(experiment.scale * score.mean)
+        interval = np.atleast_1d(experiment.scale * score.interval)
+        medians = np.atleast_1d(experiment.scale * np.median(score.values, axis=0))
+        shown = [f"{m:.{experiment.digits}f} ± {i:.{experiment.digits}f}" for m, i in zip(mean, interval, strict=True)]
+        table.add_row(policy if experiment.inductive else "metajax, mean", *shown)
+        if not experiment.inductive:
+            table.add_row("metajax, median", *(f"{m:.{experiment.digits}f}" for m in medians))
+        written[policy] = {
+            "mean": mean.tolist(), "interval": interval.tolist(), "median": medians.tolist()
+        }
+    for row in experiment.published:
+        shown = ["" if value is None else f"{value:g}" for value in row.values]
+        table.add_row(f"[dim]{row.name}[/]", *shown)
+    console.print(table)
+    console.print("±: half of a 95% interval over tasks, 1.96 standard errors.")
+    for row in experiment.published:
+        console.print(f"[dim]{row.name}: {row.protocol}.[/]")
+    if experiment.inductive:
+        console.print(
+            "[dim]transductive: the queries of a task share batch statistics; inductive: each "
+            "query is predicted alone with the support set.[/]"
+        )
+    (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
+
+
+def _settings(folder: Path, data: str | None) -> tuple[str, Any]:
+    from metajax import recipes, training
+
+    written = training.read_settings(folder)["settings"]
+    if not written or "recipe" not in written:
+        raise ValueError(
+            f"{folder} was not made by `metajax train`; resume it from Python with "
+            "mj.fit(..., run_dir=..., resume=True)."
+        )
+    name = written.pop("recipe")
+    if data is not None:
+        written["data"] = data
+    return name, recipes.from_json(name, written)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+_DO = {Train: train, Evaluate: evaluate, Resume: resume, Data: data, List: list_all}
+
+_CATALOGUE = {
+    "Recipes: metajax train NAME": {
+        "sinusoid": "few-shot regression of sine waves; needs no data",
+        "omniglot": "few-shot classification of handwritten characters",
+    },
+    "Learners": {
+        "mj.maml": "a learned initialisation (Finn et al. 2017, arxiv.org/abs/1703.03400)",
+        "mj.protonet": "class means in a learned embedding (Snell et al. 2017, arxiv.org/abs/1703.05175)",
+    },
+    "Adjoints": {
+        "mj.unrolled": "through every inner step: the exact hypergradient",
+        "mj.first_order": "inner gradients held constant: FOMAML",
+    },
+    "Objectives": {
+        "mj.query_loss": "the loss on the query set after adapting; after several steps: MAML++'s multi-step loss",
+        "mj.reptile": "the distance to where tasks lead (Nichol et al. 2018, arxiv.org/abs/1803.02999)",
+    },
+    "Estimators": {
+        "jax.value_and_grad": "the objective's own derivative",
+        "mj.chunked": "the same, a few tasks at a time",
+    },
+    "Sources": {
+        "mj.tasks.sinusoid": "sine waves of random amplitude and phase",
+        "mj.tasks.omniglot": "handwritten characters of 50 alphabets",
+        "mj.tasks.episodes": "way-shot episodes from your own arrays",
+    },
+    "Data sets: metajax data NAME": {
+        "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT)",
+    },
+}

@@ -1,0 +1,119 @@
+"""Pictures of a run, as matplotlib figures; the caller saves or shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from metajax.types import Learner, Params, Task
+
+_INK, _SOFT, _COLOURS = "#222222", "#9a9a9a", ("#0b6e99", "#d9730d", "#448361", "#ad1a72")
+
+
+def training(rows: Sequence[dict[str, Any]], metric_name: str) -> Figure:
+    """Training loss and validation metric against outer steps, from the rows of `metrics.jsonl`."""
+    steps = [row["step"] for row in rows]
+    validated = [row for row in rows if "validation" in row]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    loss_axes, metric_axes = figure.subplots(1, 2)
+    loss_axes.plot(steps, [row["loss"] for row in rows], color=_COLOURS[0])
+    loss_axes.set(title="Training", xlabel="outer step", ylabel="loss of the objective")
+    loss_axes.set_yscale("log")
+    metric_axes.plot(
+        [row["step"] for row in validated],
+        [row["validation"] for row in validated],
+        color=_COLOURS[1],
+    )
+    metric_axes.set(title="Validation tasks", xlabel="outer step", ylabel=metric_name)
+    for axes in (loss_axes, metric_axes):
+        _clean(axes)
+    return figure
+
+
+def adaptation(
+    learner: Learner,
+    meta_params: Params,
+    tasks: Task,
+    *,
+    num_steps: Sequence[int],
+    x_range: tuple[float, float],
+    truth: Any = None,
+) -> Figure:
+    """What adapting does to one-dimensional regression: a panel per task, a curve per step count.
+
+    Args:
+      learner: a learner with an inner loop.
+      meta_params: what it starts from.
+      tasks: a batch of tasks with `x` and `y` of shape `(tasks, n, 1)`.
+      num_steps: the inner steps to draw, such as `(0, 1, 10)`.
+      x_range: the interval to draw.
+      truth: optional `(tasks, 200)` values of the target function on `linspace(*x_range, 200)`.
+    """
+    grid = jnp.linspace(*x_range, 200)[:, None]
+
+    def curves(support):
+        adapted = learner.adapt(meta_params, support, jax.random.key(0), num_steps=num_steps)
+        return jax.vmap(learner.predict, in_axes=(0, None))(adapted, grid)[..., 0]
+
+    predicted = np.asarray(jax.jit(jax.vmap(curves))(tasks.support))
+    panels = len(predicted)
+    figure = Figure(figsize=(4 * panels, 3.6), layout="constrained")
+    for i, axes in enumerate(np.atleast_1d(figure.subplots(1, panels, sharey=True))):
+        if truth is not None:
+            axes.plot(grid[:, 0], truth[i], color=_SOFT, linewidth=5, alpha=0.5, label="target")
+        else:
+            order = np.argsort(tasks.query.x[i, :, 0])
+            axes.plot(
+                tasks.query.x[i, order, 0],
+                tasks.query.y[i, order, 0],
+                color=_SOFT,
+                linewidth=5,
+                alpha=0.5,
+                label="target",
+            )
+        for j, steps in enumerate(num_steps):
+            label = "before adapting" if steps == 0 else f"after {steps} step{'s' * (steps > 1)}"
+            axes.plot(
+                grid[:, 0],
+                predicted[i, j],
+                color=_COLOURS[j % len(_COLOURS)],
+                linestyle=":" if steps == 0 else "-",
+                label=label,
+            )
+        axes.scatter(
+            tasks.support.x[i], tasks.support.y[i], color=_INK, zorder=3, label="support set"
+        )
+        axes.set(title=f"New task {i + 1}", xlabel="x")
+        _clean(axes)
+    figure.axes[0].set_ylabel("y")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def episode(images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, title: str) -> Figure:
+    """Query images `(n, h, w, c)` under what was predicted for them; wrong ones marked."""
+    n = len(images)
+    columns = min(n, 10)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(1.1 * columns, 1.35 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    for i, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns)).flat):
+        axes.axis("off")
+        if i < n:
+            axes.imshow(1 - images[i, ..., 0], cmap="gray", vmin=0, vmax=1)
+            right = labels[i] == predictions[i]
+            axes.set_title(
+                f"class {predictions[i]}" if right else f"{predictions[i]}, not {labels[i]}",
+                fontsize=8,
+                color=_COLOURS[2] if right else "#c4161c",
+            )
+    return figure
+
+
+def _clean(axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)

@@ -1,0 +1,53 @@
+"""What a recipe builds: everything that training and evaluation need, from one frozen dataclass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from metajax.types import Estimator, Learner, Objective, Optimizer, Params, Sample
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row from the literature, and what must be known to compare with it."""
+
+    name: str
+    values: tuple[float | None, ...]
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A learner and how it is trained and judged.
+
+    metric_name: for people, such as "accuracy %"; `scale` times the metric is shown under it.
+    columns: names of what `test_steps` measures, one a number of inner steps.
+    test_steps: inner steps at evaluation; None for a learner without an inner loop.
+    digits: after the point, in tables.
+    inductive: whether predictions depend on the other queries, so that both policies are shown.
+    learned: one sentence on what came out.
+    next_flags: for the evaluation that is suggested next.
+    picture: meta-parameters to a matplotlib figure of what adapting does.
+    """
+
+    learner: Learner
+    objective: Objective
+    optimizer: Optimizer
+    train: Sample
+    val: Sample
+    test: Sample
+    metric: Callable[[Any, Any], jax.Array]
+    metric_name: str
+    scale: float
+    columns: tuple[str, ...]
+    test_steps: tuple[int, ...] | None
+    test_tasks: int
+    digits: int
+    inductive: bool
+    learned: str
+    next_flags: str
+    picture: Callable[[Params], Any]
+    estimator: Estimator = jax.value_and_grad
+    published: tuple[Published, ...] = ()

@@ -1,0 +1,176 @@
+"""Few-shot classification of handwritten characters."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from metajax.adjoints import first_order, unrolled
+from metajax.estimators import chunked
+from metajax.learners.maml import maml
+from metajax.learners.protonet import protonet
+from metajax.losses import accuracy, cross_entropy
+from metajax.models import conv4
+from metajax.names import choose
+from metajax.objectives import query_loss
+from metajax.recipes.experiment import Experiment, Published
+from metajax.tasks.omniglot import omniglot
+
+
+@dataclass(frozen=True)
+class Omniglot:
+    """Learn to tell new handwritten characters apart from one or a few drawings of each.
+
+    Reads the published zips; `metajax data omniglot` downloads them.
+    """
+
+    learner: Literal["maml", "protonet"] = "maml"
+    """MAML, or prototypical networks (no inner loop)."""
+    way: int = 5
+    """Characters in a task."""
+    train_way: int | None = None
+    """Characters in a training task, if more than at test (ProtoNets train so); not with MAML."""
+    shot: int = 1
+    """Support drawings of each character."""
+    query_shot: int | None = None
+    """Query drawings of each character in training; by default as many as shots, as in MAML."""
+    test_query_shot: int | None = None
+    """Query drawings of each character at test; by default as many as shots, as in MAML."""
+    split: Literal["random", "vinyals", "lake"] = "random"
+    """Which characters are for testing."""
+    rotations: Literal["episode", "class", "none"] = "episode"
+    """How drawings are rotated: see `mj.tasks.omniglot`."""
+    num_steps: int = 1
+    """Inner gradient steps of MAML in training."""
+    test_num_steps: int = 3
+    """Inner gradient steps of MAML at test; the paper takes 3 at 5-way."""
+    inner_rate: float = 0.4
+    """Step size of inner SGD, on the mean cross-entropy."""
+    first_order: bool = False
+    """Leave out second derivatives (FOMAML)."""
+    filters: int = 64
+    """Channels of the convolutional network."""
+    readout: Literal["flatten", "mean"] = "flatten"
+    """Keep the last layer's four positions (Reptile, iMAML) or average them (MAML)."""
+    meta_batch: int = 32
+    """Tasks in an outer step."""
+    tasks_per_pass: int = 4
+    """Tasks computed at once; the rest of the meta-batch waits."""
+    outer_rate: float = 1e-3
+    """Adam's step size at the start; it falls to 0 along a cosine."""
+    outer_steps: int = 15_000
+    """Outer steps in all."""
+    seed: int = 0
+    """Seed of the run, and of the random split."""
+    data: str | None = None
+    """The folder that holds omniglot/; by default METAJAX_DATA, then the user cache."""
+
+
+def build(settings: Omniglot) -> Experiment:
+    """The experiment these settings describe; reads the drawings."""
+    s = settings
+    choose("omniglot", "learner", s.learner, ("maml", "protonet"))
+    if s.learner == "maml" and s.train_way not in (None, s.way):
+        raise ValueError(
+            f"omniglot: train_way={s.train_way} and way={s.way}; MAML's network has one output for "
+            "each class, so leave train_way out."
+        )
+
+    def source(subset, query_shot, way=s.way):
+        return omniglot(
+            subset,
+            way=way,
+            shot=s.shot,
+            query_shot=query_shot or s.shot,
+            split=s.split,
+            split_seed=s.seed,
+            rotations=s.rotations,
+            data=s.data,
+        )
+
+    if s.learner == "maml":
+        learner = maml(
+            conv4(s.way, filters=s.filters, readout=s.readout),
+            cross_entropy,
+            optax.sgd(s.inner_rate),
+            s.num_steps,
+            adjoint=first_order if s.first_order else unrolled,
+        )
+        test_steps = (s.num_steps, s.test_num_steps)
+    else:
+        learner = protonet(conv4(None, filters=s.filters, readout=s.readout))
+        test_steps = None
+    if s.meta_batch % s.tasks_per_pass:
+        raise ValueError(
+            f"omniglot: meta_batch={s.meta_batch} is not a multiple of "
+            f"tasks_per_pass={s.tasks_per_pass}; change one of them."
+        )
+    return Experiment(
+        learner=learner,
+        objective=query_loss(learner, cross_entropy),
+        optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
+        estimator=chunked(s.tasks_per_pass) if s.tasks_per_pass < s.meta_batch else jax.value_and_grad,
+        train=source("train", s.query_shot, s.train_way or s.way),
+        val=source("val", s.test_query_shot),
+        test=source("test", s.test_query_shot),
+        metric=accuracy,
+        metric_name="accuracy %",
+        scale=100.0,
+        columns=tuple(f"step {n}" for n in test_steps) if test_steps else ("accuracy",),
+        test_steps=test_steps,
+        test_tasks=2_000,
+        digits=2,
+        inductive=True,
+        learned=f"to tell {s.way} characters it has never seen apart, from {s.shot} of each.",
+        next_flags="--num-tasks 10000",
+        picture=lambda meta_params: _picture(learner, meta_params, source("test", 4)),
+        published=_published(s),
+    )
+
+
+_PUBLISHED = {
+    "maml": (
+        (
+            "MAML, table 1",
+            {(5, 1): 98.7, (5, 5): 99.9, (20, 1): 95.8, (20, 5): 98.9},
+            "Finn et al. 2017: transductive, random split, 60,000 outer steps, readout mean",
+        ),
+        (
+            "FOMAML, support statistics",
+            {(5, 1): 91.8, (5, 5): 98.1, (20, 1): 89.6, (20, 5): 96.4},
+            "Bronskill et al. 2020, table 1: inductive, random split",
+        ),
+    ),
+    "protonet": (
+        (
+            "ProtoNets, the authors' code rerun",
+            {(5, 1): 98.5, (5, 5): 99.6, (20, 1): 94.5, (20, 5): 98.6},
+            "Bronskill et al. 2020, table C.1: inductive, Vinyals split, trained 60-way",
+        ),
+    ),
+}
+
+
+def _published(s: Omniglot) -> tuple[Published, ...]:
+    """Rows of the literature for this learner, way and shot; the last column is the paper's."""
+    columns = 2 if s.learner == "maml" else 1
+    return tuple(
+        Published(name, (None,) * (columns - 1) + (values[s.way, s.shot],), protocol)
+        for name, values, protocol in _PUBLISHED[s.learner]
+        if (s.way, s.shot) in values
+    )
+
+
+def _picture(learner, meta_params, sample):
+    from metajax import plots  # matplotlib is loaded by those who draw
+
+    support, query = sample(jax.random.key(0))
+    adapted = learner.adapt(meta_params, support, jax.random.key(0))
+    predictions = jnp.argmax(learner.predict(adapted, query.x), axis=-1)
+    title = "Queries of one new task, and the class each was given"
+    return plots.episode(
+        np.asarray(query.x), np.asarray(query.y), np.asarray(predictions), title
+    )

@@ -1,0 +1,47 @@
+"""Strict settings for every test, and the few things that many of them share."""
+
+import os
+from pathlib import Path
+
+import jax
+import matplotlib
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+matplotlib.use("agg")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def omniglot_data(tmp_path_factory):
+    """The folder named by METAJAX_DATA, with its zips; decoded once into a cache of this session."""
+    named = os.environ.get("METAJAX_DATA")
+    if not named:
+        pytest.skip("METAJAX_DATA is not set; it names a folder that holds omniglot/")
+    folder = Path(named).absolute()
+    assert (folder / "omniglot" / "images_background.zip").is_file(), (
+        f"METAJAX_DATA={named} is set and there is no omniglot/images_background.zip in it"
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Tests neither read nor write the user's cache."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before

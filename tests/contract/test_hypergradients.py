@@ -1,0 +1,178 @@
+"""Hypergradients against arithmetic on paper, finite differences and each other."""
+
+import chex
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import optax
+import pytest
+from contract.tables import ADJOINTS, EXACT, INNER, LEARNERS, smooth
+
+import metajax as mj
+
+LINE = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
+ONE = jnp.ones((1, 1))
+
+
+@pytest.mark.parametrize("adjoint, expected", [(mj.unrolled, 0.5), (mj.first_order, 1.0)])
+def test_hypergradient_of_one_step_by_hand(adjoint, expected, key):
+    # At x = 1 one step on y = wx lands on v = w - 2a(w - s), and d(v - q)^2/dw = 2(v - q)(1 - 2a).
+    # With w = 0, s = 3, q = 1, a = 1/4, v is 3/2. First order leaves out the factor 1 - 2a.
+    learner = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps=1, adjoint=adjoint)
+    tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
+    hypergradient = jax.grad(mj.query_loss(learner, mj.mse))(jnp.zeros(()), tasks, key)
+    assert hypergradient == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("num_steps", [2, 5])
+def test_hypergradient_of_many_steps_by_hand(num_steps, key):
+    # Each step multiplies w - s by r = 1 - 2a, so the hypergradient is 2(v - q) r^n.
+    learner = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps)
+    tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
+    v = 3 - 3 * 0.5**num_steps
+    hypergradient = jax.grad(mj.query_loss(learner, mj.mse))(jnp.zeros(()), tasks, key)
+    assert hypergradient == pytest.approx(2 * (v - 1) * 0.5**num_steps)
+
+
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
+@pytest.mark.parametrize("name", ADJOINTS)
+@pytest.mark.parametrize("problem", ["regression", "classification"])
+def test_hypergradient_against_finite_differences(name, inner, problem, key, float64):
+    del float64
+    outputs, loss = (1, mj.mse) if problem == "regression" else (3, mj.cross_entropy)
+    model = smooth(outputs)
+    learner = mj.maml(model, loss, inner, num_steps=3, adjoint=ADJOINTS[name])
+    x = jax.random.normal(key, (2, 2, 6, 2))
+    y = x[..., :1] if problem == "regression" else jnp.tile(jnp.arange(3), (2, 2, 2))
+    tasks = mj.Task(mj.Examples(x[0], y[0]), mj.Examples(x[1], y[1]))
+    objective = mj.query_loss(learner, loss)
+    meta_params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)),
+        model.init(key, x[0, 0]),
+    )
+    flat, unravel = jax.flatten_util.ravel_pytree(meta_params)
+    assert flat.dtype == jnp.float64
+
+    if name in EXACT:
+        value = jax.jit(lambda flat: objective(unravel(flat), tasks, key))
+    else:
+        # Updates held constant move the adapted weights by exactly what moves the start.
+        start = jax.jit(jax.vmap(lambda s: learner.adapt(meta_params, s, key)))(tasks.support)
+
+        @jax.jit
+        def value(moved):
+            shift = unravel(moved - flat)
+
+            def score(adapted, query):
+                adapted = jax.tree.map(jnp.add, adapted, shift)
+                return loss(learner.predict(adapted, query.x), query.y)
+
+            return jnp.mean(jax.vmap(score)(start, tasks.query))
+
+    h = 1e-5
+    basis = jnp.eye(flat.size)
+    differences = jnp.stack([(value(flat + h * e) - value(flat - h * e)) / (2 * h) for e in basis])
+    exact = jax.jit(jax.grad(objective))(meta_params, tasks, key)
+    hypergradient, _ = jax.flatten_util.ravel_pytree(exact)
+    assert jnp.linalg.norm(hypergradient) > 1e-3
+    # Central differences err by rounding over h, 1e-11, and by h^2 times a third derivative, which
+    # Adam makes large where a gradient is small.
+    chex.assert_trees_all_close(hypergradient, differences, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
+def test_every_adjoint_returns_the_same_value(inner, key):
+    x = jax.random.normal(key, (6, 2))
+    support = mj.Examples(x, x[:, :1])
+    model = smooth(1)
+    meta_params = model.init(key, x)
+    learners = [mj.maml(model, mj.mse, inner, 4, adjoint=adjoint) for adjoint in ADJOINTS.values()]
+    values = [jax.jit(learner.adapt)(meta_params, support, key) for learner in learners]
+    for value in values[1:]:
+        chex.assert_trees_all_close(values[0], value, atol=1e-6)
+
+
+def test_first_order_is_the_gradient_at_the_adapted_weights(key):
+    row = LEARNERS["fomaml"]
+    task = row.sample(key)
+    meta_params = row.learner.init(key, task.support.x)
+    tasks = jax.tree.map(lambda leaf: leaf[None], task)
+    hypergradient = jax.jit(jax.grad(mj.query_loss(row.learner, mj.mse)))(meta_params, tasks, key)
+    adapted = jax.jit(row.learner.adapt)(meta_params, task.support, key)
+    at_adapted = jax.grad(lambda p: mj.mse(row.learner.predict(p, task.query.x), task.query.y))
+    chex.assert_trees_all_close(hypergradient, at_adapted(adapted), atol=1e-6)
+
+
+def test_zero_steps_gives_the_plain_gradient(key):
+    row = LEARNERS["maml"]
+    learner = mj.maml(smooth(1), mj.mse, optax.sgd(0.1), num_steps=0)
+    task = row.sample(key)
+    meta_params = learner.init(key, task.support.x)
+    tasks = jax.tree.map(lambda leaf: leaf[None], task)
+    chex.assert_trees_all_close(
+        jax.grad(mj.query_loss(learner, mj.mse))(meta_params, tasks, key),
+        jax.grad(lambda p: mj.mse(learner.predict(p, task.query.x), task.query.y))(meta_params),
+        atol=1e-6,
+    )
+
+
+def test_several_judged_steps_give_the_mean_of_their_hypergradients(key):
+    row = LEARNERS["maml"]
+    meta_params = row.learner.init(key, row.sample(key).support.x)
+    tasks = jax.vmap(row.sample)(jax.random.split(key, 3))
+
+    def hypergradient(num_steps):
+        objective = mj.query_loss(row.learner, mj.mse, num_steps=num_steps)
+        return jax.jit(jax.grad(objective))(meta_params, tasks, key)
+
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, hypergradient(1), hypergradient(3))
+    chex.assert_trees_all_close(hypergradient((1, 3)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_inner_rate_can_be_meta_learned(key, float64):
+    # The learner is written by a user: its meta-parameters hold a rate that optax reads.
+    del float64
+
+    def adapt(meta_params, support, key):
+        del key
+        solve = mj.descend(optax.sgd(jnp.exp(meta_params["log_rate"])), 1)
+        gradient = jax.grad(lambda w, s: mj.mse(w * s.x, s.y))
+        return mj.unrolled(solve, gradient, meta_params["w"], support)
+
+    learner = mj.Learner(
+        init=lambda key, x: {"w": jnp.zeros(()), "log_rate": jnp.log(0.25)},
+        adapt=adapt,
+        predict=lambda w, x: w * x,
+    )
+    tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
+    meta_params = learner.init(key, ONE)
+    gradient = jax.grad(mj.query_loss(learner, mj.mse))(meta_params, tasks, key)
+    # v = 6a and a = exp(l), so d(v - 1)^2/dl = 2(v - 1) 6a = 2 * 1/2 * 3/2.
+    assert gradient["log_rate"] == pytest.approx(1.5)
+    assert gradient["w"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("inner", [optax.adam(1e-2), optax.rmsprop(1e-2)], ids=["adam", "rmsprop"])
+def test_an_optimiser_with_a_nan_hypergradient_is_refused_before_training(inner, key):
+    learner = mj.maml(mj.mlp(), mj.mse, inner, num_steps=1)
+    with pytest.raises(ValueError, match=r"eps_root > 0, as in optax.adam\(1e-3, eps_root=1e-8\)"):
+        learner.init(key, ONE)
+
+
+def test_the_same_optimiser_is_accepted_where_its_derivative_is_not_taken(key):
+    mj.maml(mj.mlp(), mj.mse, optax.adam(1e-2), 1, adjoint=mj.first_order).init(key, ONE)
+    net = smooth(1)
+    frozen = optax.masked(optax.sgd(0.1), jax.tree.map(lambda _: True, net.init(key, ONE)))
+    mj.maml(net, mj.mse, frozen, 1).init(key, ONE)
+
+
+def test_the_refused_optimiser_really_gives_nan(key):
+    # Otherwise the refusal would be superstition: a dead unit's gradient is exactly zero.
+    def adapt(meta_params, support, key):
+        del key
+        gradient = jax.grad(lambda w, s: mj.mse(jax.nn.relu(-jnp.abs(w) - 1) * s.x, s.y))
+        return mj.unrolled(mj.descend(optax.adam(1e-2), 1), gradient, meta_params, support)
+
+    learner = mj.Learner(lambda key, x: jnp.ones(()), adapt, lambda w, x: w * x)
+    tasks = mj.Task(support=mj.Examples(ONE, ONE), query=mj.Examples(ONE, ONE))
+    assert jnp.isnan(jax.grad(mj.query_loss(learner, mj.mse))(jnp.ones(()), tasks, key))

@@ -1,0 +1,209 @@
+"""Every promise of a learner, tried on every learner."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from contract.tables import (
+    ESTIMATORS,
+    LEARNERS,
+    query_predictions,
+    some_meta_params,
+    tasks_of,
+)
+
+import metajax as mj
+
+every_learner = pytest.mark.parametrize("row", LEARNERS.values(), ids=LEARNERS)
+inner_loop = pytest.mark.parametrize(
+    "row",
+    [row for row in LEARNERS.values() if row.adapts_by_steps],
+    ids=[name for name, row in LEARNERS.items() if row.adapts_by_steps],
+)
+
+
+@every_learner
+def test_same_under_jit_and_vmap_as_in_a_python_loop(row, key):
+    meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 3)
+    keys = jax.random.split(key, 3)
+
+    def predict(task, key):
+        return query_predictions(row, meta_params, task, key)
+
+    alone = jax.jit(predict)
+    one_by_one = jnp.stack(
+        [alone(jax.tree.map(lambda leaf, i=i: leaf[i], tasks), keys[i]) for i in range(3)]
+    )
+    first = jax.tree.map(lambda leaf: leaf[0], tasks)
+    chex.assert_trees_all_close(one_by_one[0], predict(first, keys[0]), atol=1e-5)
+    chex.assert_trees_all_close(one_by_one, jax.jit(jax.vmap(predict))(tasks, keys), atol=1e-5)
+
+
+@every_learner
+def test_order_of_the_support_set_does_not_matter(row, key):
+    meta_params, task = some_meta_params(row, key), row.sample(key)
+    order = jax.random.permutation(key, len(task.support.y))
+    permuted = task._replace(support=jax.tree.map(lambda leaf: leaf[order], task.support))
+    predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
+    chex.assert_trees_all_close(predict(task), predict(permuted), atol=1e-5)
+
+
+@every_learner
+def test_same_key_same_bits(row, key):
+    meta_params = row.learner.init(key, row.sample(key).support.x)
+    again = row.learner.init(key, row.sample(key).support.x)
+    chex.assert_trees_all_equal(meta_params, again)
+    predict = jax.jit(lambda p, t, k: query_predictions(row, p, t, k))
+    chex.assert_trees_all_equal(
+        predict(meta_params, row.sample(key), key), predict(again, row.sample(key), key)
+    )
+
+
+@every_learner
+def test_init_reads_shapes_only(row, key):
+    x = row.sample(key).support.x
+    chex.assert_trees_all_equal(row.learner.init(key, x), row.learner.init(key, jnp.zeros_like(x)))
+
+
+@every_learner
+def test_init_can_be_traced(row, key):
+    x = row.sample(key).support.x
+    chex.assert_trees_all_close(
+        row.learner.init(key, x), jax.jit(row.learner.init)(key, x), atol=1e-6
+    )
+
+
+@every_learner
+def test_adapting_uses_the_support_set(row, key):
+    meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 2)
+    first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], tasks) for i in range(2))
+    predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
+    elsewhere = predict(first._replace(support=second.support))
+    assert jnp.max(jnp.abs(predict(first) - elsewhere)) > 1e-4
+
+
+@every_learner
+def test_training_improves_the_objective(row, key):
+    objective = mj.query_loss(row.learner, row.loss)
+    init, update = mj.outer_step(objective, optax.adam(1e-2))
+    tasks = tasks_of(row, key, 4)
+    state = init(row.learner.init(key, row.sample(key).support.x))
+    losses = []
+    for _ in range(30):
+        state, metrics = update(state, tasks, key)
+        losses.append(float(metrics.loss))
+    assert int(state.step) == 30
+    assert losses[-1] < losses[0]
+
+
+@every_learner
+def test_a_second_call_compiles_nothing(row, key):
+    # A trace is counted whenever Python runs the objective; compiled code does not run it.
+    chex.clear_trace_counter()
+    objective = chex.assert_max_traces(mj.query_loss(row.learner, row.loss), n=1)
+    init, update = mj.outer_step(lambda *args: objective(*args), optax.adam(1e-3))
+    state = init(row.learner.init(key, row.sample(key).support.x))
+    for i in range(3):
+        state, _ = update(state, tasks_of(row, jax.random.fold_in(key, i), 4), key)
+
+
+@every_learner
+def test_evaluating_again_compiles_nothing(row, key):
+    traces = []
+
+    def metric(predictions, targets):
+        traces.append(1)
+        return row.loss(predictions, targets)
+
+    meta_params = some_meta_params(row, key)
+    for i in range(3):
+        mj.evaluate(
+            row.learner, meta_params, row.sample, metric, key=jax.random.key(i), num_tasks=4
+        )
+        if i == 0:
+            first = len(traces)
+    assert len(traces) == first
+
+
+@every_learner
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+def test_every_estimator_agrees_with_the_derivative(row, estimator, key):
+    objective = mj.query_loss(row.learner, row.loss)
+    meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 4)
+    chex.assert_trees_all_close(
+        jax.jit(estimator(objective))(meta_params, tasks, key),
+        jax.jit(jax.value_and_grad(objective))(meta_params, tasks, key),
+        rtol=2e-4,
+        atol=1e-5,
+    )
+
+
+@inner_loop
+def test_zero_steps_is_the_initialisation(row, key):
+    meta_params, task = some_meta_params(row, key), row.sample(key)
+    chex.assert_trees_all_equal(
+        jax.jit(partial(row.learner.adapt, num_steps=0))(meta_params, task.support, key),
+        meta_params,
+    )
+
+
+@inner_loop
+def test_several_steps_at_once_are_what_each_gives_alone(row, key):
+    meta_params, support = some_meta_params(row, key), row.sample(key).support
+    adapt = jax.jit(row.learner.adapt, static_argnames="num_steps")
+    together = adapt(meta_params, support, key, num_steps=(3, 0, 1))
+    for i, steps in enumerate((3, 0, 1)):
+        alone = adapt(meta_params, support, key, num_steps=steps)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf, i=i: leaf[i], together), alone, atol=1e-5
+        )
+
+
+@inner_loop
+def test_reptile_points_from_where_tasks_lead(row, key):
+    meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 3)
+    keys = jax.random.split(key, 3)
+    adapt = jax.jit(jax.vmap(row.learner.adapt, in_axes=(None, 0, 0)))
+    adapted = adapt(meta_params, tasks.support, keys)
+    expected = jax.tree.map(lambda p, a: p - a.mean(axis=0), meta_params, adapted)
+    gradient = jax.jit(jax.grad(mj.reptile(row.learner)))(meta_params, tasks, key)
+    chex.assert_trees_all_close(gradient, expected, atol=1e-5)
+
+
+@every_learner
+def test_only_an_inner_loop_takes_num_steps(row, key):
+    meta_params = some_meta_params(row, key)
+
+    def evaluate():
+        return mj.evaluate(
+            row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=3, num_steps=(0, 2)
+        )
+
+    if row.adapts_by_steps:
+        assert evaluate().values.shape == (3, 2)
+    else:
+        with pytest.raises(ValueError, match="this learner has no inner loop; leave num_steps out"):
+            evaluate()
+
+
+@every_learner
+def test_evaluation_is_the_mean_over_tasks(row, key):
+    meta_params = some_meta_params(row, key)
+    scores = mj.evaluate(row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=5)
+
+    @jax.jit
+    def of_task(key):
+        task_key, adapt_key = jax.random.split(key)
+        task = row.sample(task_key)
+        return row.loss(query_predictions(row, meta_params, task, adapt_key), task.query.y)
+
+    by_hand = [of_task(k) for k in jax.random.split(key, 5)]
+    np.testing.assert_allclose(scores.values, by_hand, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores.mean, np.mean(by_hand), rtol=1e-4)
+    np.testing.assert_allclose(
+        scores.interval, 1.96 * np.std(by_hand, ddof=1) / np.sqrt(5), rtol=1e-3
+    )
