@@ -75,7 +75,9 @@ def _compare(path: Path, found: dict[str, tuple], wanted: dict[str, jax.ShapeDty
     question = "was this run made with another way, model or learner?"
     for name, leaf in wanted.items():
         if name not in found:
-            raise ValueError(f"{path}: {name} {leaf.shape} is not on disk and needed here; {question}")
+            raise ValueError(
+                f"{path}: {name} {leaf.shape} is not on disk and needed here; {question}"
+            )
         shape, dtype = found[name]
         if (shape, dtype) != (tuple(leaf.shape), str(leaf.dtype)):
             raise ValueError(

@@ -84,7 +84,9 @@ Command = (
     | Annotated[List, tyro.conf.subcommand("list")]
 )
 
-_ABOUT = """metajax: learn how to learn. Start with `metajax train sinusoid`, which needs no data."""
+_ABOUT = (
+    """metajax: learn how to learn. Start with `metajax train sinusoid`, which needs no data."""
+)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -167,7 +169,9 @@ def list_all(command: List) -> bool:
     """`metajax list`."""
     del command
     for title, entries in _CATALOGUE.items():
-        table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+        table = Table(
+            title=title, title_justify="left", title_style="bold", show_header=False, box=None
+        )
         table.add_column(no_wrap=True)
         table.add_column()
         for name, line in entries.items():
@@ -277,12 +281,17 @@ def _test(
         mean = np.atleast_1d(experiment.scale * score.mean)
         interval = np.atleast_1d(experiment.scale * score.interval)
         medians = np.atleast_1d(experiment.scale * np.median(score.values, axis=0))
-        shown = [f"{m:.{experiment.digits}f} ± {i:.{experiment.digits}f}" for m, i in zip(mean, interval, strict=True)]
+        shown = [
+            f"{m:.{experiment.digits}f} ± {i:.{experiment.digits}f}"
+            for m, i in zip(mean, interval, strict=True)
+        ]
         table.add_row(policy if experiment.inductive else "metajax, mean", *shown)
         if not experiment.inductive:
             table.add_row("metajax, median", *(f"{m:.{experiment.digits}f}" for m in medians))
         written[policy] = {
-            "mean": mean.tolist(), "interval": interval.tolist(), "median": medians.tolist()
+            "mean": mean.tolist(),
+            "interval": interval.tolist(),
+            "median": medians.tolist(),
         }
     for row in experiment.published:
         shown = ["" if value is None else f"{value:g}" for value in row.values]

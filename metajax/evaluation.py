@@ -98,9 +98,7 @@ def _score(values: jax.Array) -> Score:
     return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
 
 
-@partial(
-    jax.jit, static_argnames=("learner", "metric", "num_steps", "inductive", "tasks_per_pass")
-)
+@partial(jax.jit, static_argnames=("learner", "metric", "num_steps", "inductive", "tasks_per_pass"))
 def _values(sample, meta_params, keys, *, learner, metric, num_steps, inductive, tasks_per_pass):
     options = {} if num_steps is None else {"num_steps": num_steps}
 

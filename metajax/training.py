@@ -205,9 +205,7 @@ def restore_meta_params(
         state = TrainState(step, meta_params, optimizer.init(meta_params))
         return _Loop(state, jnp.zeros(every), jnp.zeros(every))
 
-    loop = checkpoint.restore(
-        folder / "checkpoints", jax.eval_shape(like, jax.random.key(0))
-    )
+    loop = checkpoint.restore(folder / "checkpoints", jax.eval_shape(like, jax.random.key(0)))
     return int(loop.state.step), loop.state.meta_params
 
 
@@ -238,9 +236,7 @@ def check_tasks(learner: Learner, sample: Sample, key: jax.Array, num_tasks: int
     outputs = jax.eval_shape(predictions, key)
     if getattr(outputs, "ndim", 0) != 2:
         return
-    tasks = jax.jit(lambda keys: jax.vmap(sample)(keys).support.y)(
-        jax.random.split(key, num_tasks)
-    )
+    tasks = jax.jit(lambda keys: jax.vmap(sample)(keys).support.y)(jax.random.split(key, num_tasks))
     way = int(tasks.max()) + 1
     if outputs.shape[1] < way:
         raise ValueError(

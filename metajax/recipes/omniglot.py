@@ -112,7 +112,9 @@ def build(settings: Omniglot) -> Experiment:
         learner=learner,
         objective=query_loss(learner, cross_entropy),
         optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
-        estimator=chunked(s.tasks_per_pass) if s.tasks_per_pass < s.meta_batch else jax.value_and_grad,
+        estimator=chunked(s.tasks_per_pass)
+        if s.tasks_per_pass < s.meta_batch
+        else jax.value_and_grad,
         train=source("train", s.query_shot, s.train_way or s.way),
         val=source("val", s.test_query_shot),
         test=source("test", s.test_query_shot),
@@ -127,7 +129,7 @@ def build(settings: Omniglot) -> Experiment:
         learned=f"to tell {s.way} characters it has never seen apart, from {s.shot} of each.",
         next_flags="--num-tasks 10000",
         picture=lambda meta_params: _picture(learner, meta_params, source("test", 4)),
-        published=_published(s),
+        published=published(s),
     )
 
 
@@ -154,7 +156,7 @@ _PUBLISHED = {
 }
 
 
-def _published(s: Omniglot) -> tuple[Published, ...]:
+def published(s: Omniglot) -> tuple[Published, ...]:
     """Rows of the literature for this learner, way and shot; the last column is the paper's."""
     columns = 2 if s.learner == "maml" else 1
     return tuple(
@@ -171,6 +173,4 @@ def _picture(learner, meta_params, sample):
     adapted = learner.adapt(meta_params, support, jax.random.key(0))
     predictions = jnp.argmax(learner.predict(adapted, query.x), axis=-1)
     title = "Queries of one new task, and the class each was given"
-    return plots.episode(
-        np.asarray(query.x), np.asarray(query.y), np.asarray(predictions), title
-    )
+    return plots.episode(np.asarray(query.x), np.asarray(query.y), np.asarray(predictions), title)

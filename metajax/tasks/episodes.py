@@ -89,9 +89,7 @@ def episodes(
         )
     fewest = int(counts.min())
     if shot + query_shot > fewest:
-        advice = (
-            f"use query_shot={fewest - shot} or less" if shot < fewest else "use fewer of both"
-        )
+        advice = f"use query_shot={fewest - shot} or less" if shot < fewest else "use fewer of both"
         raise ValueError(
             f"{name}: shot={shot} and query_shot={query_shot} need {shot + query_shot} examples of "
             f"a class and there are {fewest}; {advice}."

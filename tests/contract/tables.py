@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 import metajax as mj
+from metajax.models import BatchStatistics
 
 
 class Smooth(nn.Module):
@@ -19,6 +20,21 @@ class Smooth(nn.Module):
     @nn.compact
     def __call__(self, x):
         return nn.Dense(self.outputs)(nn.tanh(nn.Dense(5)(x)))
+
+
+class Normalised(nn.Module):
+    """One convolution of ours and batch statistics, so that predictions depend on the batch."""
+
+    @nn.compact
+    def __call__(self, x):
+        layer = nn.Conv(4, (3, 3), strides=(2, 2), conv_general_dilated=mj.conv_general_dilated)
+        x = nn.tanh(BatchStatistics()(layer(x)))
+        return nn.Dense(3)(x.reshape(len(x), -1))
+
+
+def normalised() -> mj.Model:
+    net = Normalised()
+    return mj.Model(net.init, net.apply)
 
 
 def smooth(outputs: int) -> mj.Model:
@@ -54,7 +70,7 @@ class Row(NamedTuple):
 
 
 def _images():
-    images = np.random.default_rng(1).uniform(size=(6, 4, 12, 12, 1))
+    images = np.random.default_rng(1).uniform(size=(6, 4, 6, 6, 1))
     return mj.tasks.episodes(images.astype(np.float32), way=3, shot=1, query_shot=2)
 
 
@@ -73,7 +89,7 @@ LEARNERS = {
         True,
     ),
     "maml, batch statistics": Row(
-        mj.maml(mj.conv4(3, filters=4), mj.cross_entropy, optax.sgd(0.1), 1),
+        mj.maml(normalised(), mj.cross_entropy, optax.sgd(0.1), 1),
         mj.cross_entropy,
         _images(),
         True,
@@ -97,12 +113,12 @@ def some_meta_params(row: Row, key: jax.Array):
     meta_params = row.learner.init(key, row.sample(key).support.x)
     leaves, tree = jax.tree.flatten(meta_params)
     keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
-    moved = [leaf + 0.3 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
+    moved = [
+        leaf + 0.3 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)
+    ]
     return jax.tree.unflatten(tree, moved)
 
 
 def query_predictions(row: Row, meta_params, task: mj.Task, key: jax.Array) -> jax.Array:
     adapted = row.learner.adapt(meta_params, task.support, key)
     return row.learner.predict(adapted, task.query.x)
-
-

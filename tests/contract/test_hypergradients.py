@@ -152,7 +152,7 @@ def test_an_inner_rate_can_be_meta_learned(key, float64):
     assert gradient["w"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("inner", [optax.adam(1e-2), optax.rmsprop(1e-2)], ids=["adam", "rmsprop"])
+@pytest.mark.parametrize("inner", [optax.adam(1e-2), optax.nadamw(1e-2)], ids=["adam", "nadamw"])
 def test_an_optimiser_with_a_nan_hypergradient_is_refused_before_training(inner, key):
     learner = mj.maml(mj.mlp(), mj.mse, inner, num_steps=1)
     with pytest.raises(ValueError, match=r"eps_root > 0, as in optax.adam\(1e-3, eps_root=1e-8\)"):
@@ -167,12 +167,7 @@ def test_the_same_optimiser_is_accepted_where_its_derivative_is_not_taken(key):
 
 
 def test_the_refused_optimiser_really_gives_nan(key):
-    # Otherwise the refusal would be superstition: a dead unit's gradient is exactly zero.
-    def adapt(meta_params, support, key):
-        del key
-        gradient = jax.grad(lambda w, s: mj.mse(jax.nn.relu(-jnp.abs(w) - 1) * s.x, s.y))
-        return mj.unrolled(mj.descend(optax.adam(1e-2), 1), gradient, meta_params, support)
-
-    learner = mj.Learner(lambda key, x: jnp.ones(()), adapt, lambda w, x: w * x)
-    tasks = mj.Task(support=mj.Examples(ONE, ONE), query=mj.Examples(ONE, ONE))
+    # Otherwise the refusal would be superstition: a support set that is fitted exactly.
+    learner = mj.maml(LINE, mj.mse, optax.adam(1e-2), num_steps=1)
+    tasks = mj.Task(support=mj.Examples(ONE, ONE), query=mj.Examples(ONE, 2 * ONE))
     assert jnp.isnan(jax.grad(mj.query_loss(learner, mj.mse))(jnp.ones(()), tasks, key))

@@ -1,0 +1,129 @@
+"""Every promise of a task source, tried on every source."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract.tables import CLASSIFICATION, REGRESSION
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import metajax as mj
+
+RAGGED = [np.arange(100 * c, 100 * c + 3 + c) for c in range(6)]
+SOURCES = {
+    "sinusoid": REGRESSION,
+    "episodes": CLASSIFICATION,
+    "episodes of classes of different sizes": mj.tasks.episodes(
+        RAGGED, way=4, shot=2, query_shot=1
+    ),
+}
+every_source = pytest.mark.parametrize("sample", SOURCES.values(), ids=SOURCES)
+
+
+@every_source
+def test_same_key_same_bits_under_jit_and_vmap(sample, key):
+    task = sample(key)
+    chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-6)
+    chex.assert_trees_all_equal(jax.jit(sample)(key), jax.jit(sample)(key))
+    keys = jax.random.split(key, 3)
+    mapped = jax.vmap(sample)(keys)
+    for i in range(3):
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf, i=i: leaf[i], mapped), sample(keys[i]), rtol=1e-6
+        )
+
+
+@every_source
+def test_another_key_gives_another_task(sample, key):
+    other = sample(jax.random.fold_in(key, 1))
+    assert not np.array_equal(sample(key).support.x, other.support.x)
+    chex.assert_trees_all_equal_shapes_and_dtypes(sample(key), other)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_support_and_query_never_share_an_example(name, seed):
+    task = jax.jit(SOURCES[name])(jax.random.key(seed))
+    support = {row.tobytes() for row in np.asarray(task.support.x)}
+    query = {row.tobytes() for row in np.asarray(task.query.x)}
+    assert len(support) == len(task.support.x)
+    assert len(query) == len(task.query.x)
+    assert not support & query
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    way=st.integers(1, 8),
+    shot=st.integers(1, 5),
+    query_shot=st.integers(1, 5),
+)
+def test_episodes_are_balanced_and_labelled_by_class(seed, way, shot, query_shot):
+    values = np.arange(80).reshape(8, 10)  # the class of a value is value // 10
+    sample = mj.tasks.episodes(values, way=way, shot=shot, query_shot=query_shot)
+    support, query = sample(jax.random.key(seed))
+    assert np.bincount(support.y, minlength=way).tolist() == [shot] * way
+    assert np.bincount(query.y, minlength=way).tolist() == [query_shot] * way
+    of_label = dict(
+        zip(np.asarray(support.y).tolist(), (np.asarray(support.x) // 10).tolist(), strict=True)
+    )
+    assert len(set(of_label.values())) == way
+    assert all(
+        of_label[y] == x // 10 for x, y in zip(query.x.tolist(), query.y.tolist(), strict=True)
+    )
+
+
+def test_episodes_reach_every_example_of_classes_of_different_sizes(key):
+    tasks = jax.jit(jax.vmap(SOURCES["episodes of classes of different sizes"]))(
+        jax.random.split(key, 500)
+    )
+    assert set(np.ravel(tasks.support.x).tolist()) == set(np.concatenate(RAGGED).tolist())
+
+
+def test_drawing_without_replacement_is_uniform(key):
+    # Each ordered pair of five has probability 1/20; 20,000 draws put 1,000 in each, +- 31 (1 sd).
+    from metajax.tasks.episodes import draw
+
+    pairs = np.asarray(jax.vmap(lambda k: draw(k, 5, 2))(jax.random.split(key, 20_000)))
+    counts = np.bincount(pairs[:, 0] * 5 + pairs[:, 1], minlength=25).reshape(5, 5)
+    assert np.all(np.diag(counts) == 0)
+    off_diagonal = counts[~np.eye(5, dtype=bool)]
+    assert np.all(np.abs(off_diagonal - 1000) < 5 * 31)
+
+
+def test_sinusoid_has_the_moments_of_mamls_distribution(key):
+    # Var of A sin(x - p): E[A^2] = (0.1^2 + 0.1*5 + 5^2)/3 = 8.5033, and E[sin^2] is 1/2 but for the
+    # ends of the interval; predicting 0 costs 4.25 (4.2526 by quadrature).
+    tasks = jax.jit(jax.vmap(mj.tasks.sinusoid()))(jax.random.split(key, 20_000))
+    assert float(jnp.mean(tasks.query.y**2)) == pytest.approx(4.25, abs=0.1)
+    assert float(tasks.support.x.min()) < -4.99
+    assert float(jnp.abs(tasks.query.y).max()) <= 5.0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            {"way": 9, "shot": 1, "query_shot": 1},
+            "way=9 needs 9 classes and there are 8; use way=8",
+        ),
+        (
+            {"way": 2, "shot": 5, "query_shot": 6},
+            "shot=5 and query_shot=6 need 11 examples of a class and there are 10; use query_shot=5",
+        ),
+        ({"way": 0, "shot": 1, "query_shot": 1}, "each is 1 or more"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mj.tasks.episodes(np.zeros((8, 10)), **arguments)
+
+
+def test_sinusoid_refuses_what_makes_no_sense():
+    with pytest.raises(ValueError, match="shot=0 and query_shot=10; each is 1 or more"):
+        mj.tasks.sinusoid(shot=0)
+    with pytest.raises(ValueError, match=r"amplitude=\(2, 1\); give the smaller number first"):
+        mj.tasks.sinusoid(amplitude=(2, 1))

@@ -1,0 +1,126 @@
+"""Omniglot's loader, on the real zips and on broken ones."""
+
+import gzip
+import shutil
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+import metajax as mj
+from metajax.data import omniglot, store
+
+
+@pytest.fixture(scope="module")
+def characters(omniglot_data):
+    return omniglot.load(omniglot_data)
+
+
+def test_all_characters_and_drawings_are_read(characters):
+    assert characters.images.shape == (1623, 20, 28, 28)
+    assert characters.images.dtype == np.uint8
+    assert len({name.split("/")[1] for name in characters.names}) == 50
+    # Ink is 255 on 0, and covers a small part of every drawing.
+    ink = characters.images.reshape(1623 * 20, -1) / 255
+    assert ink.max(axis=1).min() > 0.5
+    assert 0.01 < ink.mean() < 0.2
+
+
+def test_the_second_load_reads_what_the_first_one_kept(characters, omniglot_data, monkeypatch):
+    monkeypatch.setattr(omniglot, "_decode", None)  # calling it would fail
+    again = omniglot.load(omniglot_data)
+    np.testing.assert_array_equal(again.images, characters.images)
+    assert again.names == characters.names
+
+
+@pytest.mark.parametrize(
+    "split, sizes",
+    [("random", (1100, 100, 423)), ("vinyals", (1028, 172, 423)), ("lake", (792, 172, 659))],
+)
+def test_splits_are_disjoint_and_have_the_published_sizes(characters, split, sizes):
+    chosen = omniglot.split_names(characters.names, split, seed=0)
+    assert tuple(len(chosen[s]) for s in ("train", "val", "test")) == sizes
+    assert len(set().union(*chosen.values())) == sum(sizes)
+
+
+@pytest.mark.parametrize("subset", ["train", "val", "test"])
+def test_the_vinyals_split_is_the_published_list(characters, omniglot_data, subset):
+    path = omniglot_data / "omniglot" / "splits" / "vinyals" / f"{subset}.txt.gz"
+    listed = {line.rpartition("/")[0] for line in gzip.open(path, "rt").read().split()}
+    chosen = omniglot.split_names(characters.names, "vinyals", seed=0)[subset]
+    assert {characters.names[i].partition("/")[2] for i in chosen} == listed
+
+
+def test_episodes_of_drawings(omniglot_data, key):
+    sample = mj.tasks.omniglot("test", way=20, shot=1, query_shot=5, data=omniglot_data)
+    support, query = jax.jit(sample)(key)
+    assert support.x.shape == (20, 28, 28, 1)
+    assert query.y.tolist() == np.repeat(np.arange(20), 5).tolist()
+    assert 0 <= float(query.x.min()) <= float(query.x.max()) <= 1
+    drawings = {row.tobytes() for row in np.asarray(support.x)}
+    assert not drawings & {row.tobytes() for row in np.asarray(query.x)}
+
+
+def test_more_than_there_is_is_refused(omniglot_data):
+    with pytest.raises(ValueError, match="omniglot train: shot=5 and query_shot=19 need 24"):
+        mj.tasks.omniglot(shot=5, query_shot=19, data=omniglot_data)
+    with pytest.raises(ValueError, match="way=500 needs 500 classes and there are 423"):
+        mj.tasks.omniglot("test", way=500, data=omniglot_data)
+    with pytest.raises(ValueError, match="split='vinyal' is unknown; did you mean 'vinyals'"):
+        mj.tasks.omniglot(split="vinyal", data=omniglot_data)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_missing_data_set_names_the_places_and_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv("METAJAX_DATA", str(tmp_path / "named"))
+    with pytest.raises(FileNotFoundError, match=r"named/omniglot .* and .*metajax data omniglot"):
+        mj.tasks.omniglot()
+    with pytest.raises(FileNotFoundError, match="looked in .*elsewhere/omniglot") as caught:
+        mj.tasks.omniglot(data=tmp_path / "elsewhere")
+    assert "named" not in str(caught.value).split(";")[0]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(store.os, "listdir", refuse)  # root, as in many containers, may read all
+    with pytest.raises(
+        PermissionError, match="may not be read by this user; change its permissions"
+    ):
+        mj.tasks.omniglot(data=tmp_path)
+
+
+def _folder(tmp_path, background):
+    folder = tmp_path / "omniglot"
+    folder.mkdir()
+    background(folder / "images_background.zip")
+    (folder / "images_evaluation.zip").write_bytes(b"")
+    return tmp_path
+
+
+def test_a_truncated_zip_is_refused(tmp_path, omniglot_data):
+    whole = (omniglot_data / "omniglot" / "images_background.zip").read_bytes()
+    data = _folder(tmp_path, lambda path: path.write_bytes(whole[:100_000]))
+    with pytest.raises(
+        ValueError, match="is 100,000 bytes and not a whole zip file; delete it and"
+    ):
+        mj.tasks.omniglot(data=data)
+
+
+def test_a_renamed_zip_is_refused(tmp_path, omniglot_data):
+    other = omniglot_data / "omniglot" / "images_evaluation.zip"
+    data = _folder(tmp_path, lambda path: shutil.copy(other, path))
+    with pytest.raises(
+        ValueError, match="13,180 drawings of 659 characters under images_evaluation"
+    ):
+        mj.tasks.omniglot(data=data)
+
+
+def test_another_zip_is_refused(tmp_path):
+    def write(path):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("readme.txt", "something else")
+
+    with pytest.raises(ValueError, match="holds 0 drawings of 0 characters under readme.txt"):
+        mj.tasks.omniglot(data=_folder(tmp_path, write))

@@ -1,0 +1,64 @@
+"""The command line, as a person uses it."""
+
+import json
+
+import pytest
+
+from metajax import cli
+
+
+def run(*arguments, status=0):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(argument) for argument in arguments])
+    assert caught.value.code == status
+
+
+def test_train_evaluate_and_resume(tmp_path, capsys):
+    folder = tmp_path / "run"
+    run("train", "sinusoid", "--outer-steps", 50, "--num-steps", 2, "--run-dir", folder)
+    said = capsys.readouterr().out
+    assert "MAML, table 2" in said
+    assert f"metajax evaluate {folder}" in said
+    for picture in ("training.png", "adaptation.png"):
+        assert (folder / "plots" / picture).read_bytes().startswith(b"\x89PNG")
+    before = json.loads((folder / "evaluation.json").read_text())
+    assert before["num_tasks"] == 10_000
+
+    run("evaluate", folder, "--num-tasks", 50, "--num-steps", 0, 3)
+    assert "step 3" in capsys.readouterr().out
+    after = json.loads((folder / "evaluation.json").read_text())
+    assert (after["columns"], after["num_tasks"]) == (["step 0", "step 3"], 50)
+
+    run("resume", folder)  # nothing is left to do: it is tested again, to the same bits
+    assert json.loads((folder / "evaluation.json").read_text()) == before
+
+
+def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
+    run("evaluate", tmp_path, status=2)
+    assert "no run was started here" in capsys.readouterr().out
+    run("train", "omniglot", "--data", tmp_path, status=2)
+    assert "run `metajax data omniglot` to download it" in capsys.readouterr().out
+    run("data", "omniglt", status=2)
+    assert "did you mean 'omniglot'?" in capsys.readouterr().out
+
+
+def test_list_names_what_is_public(capsys):
+    import metajax as mj
+
+    run("list")
+    said = capsys.readouterr().out
+    for name in ("maml", "protonet", "unrolled", "first_order", "query_loss", "reptile", "chunked"):
+        assert f"mj.{name}" in said
+        assert hasattr(mj, name)
+
+
+def test_omniglot_trains_from_the_real_zips(tmp_path, omniglot_data, capsys):
+    folder = tmp_path / "run"
+    run(
+        "train", "omniglot", "--data", omniglot_data, "--outer-steps", 2, "--filters", 4,
+        "--meta-batch", 4, "--run-dir", folder,
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert "transductive" in said
+    assert "inductive" in said
+    assert (folder / "plots" / "adaptation.png").stat().st_size > 1000

@@ -1,0 +1,100 @@
+"""Any (init, apply) pair is a model: linen, nnx, or written by hand."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import metajax as mj
+
+LINEN = nn.Dense(1)
+MODELS = {
+    "linen": mj.Model(LINEN.init, LINEN.apply),
+    "nnx": mj.nnx_model(lambda rngs: nnx.Linear(1, 1, rngs=rngs)),
+    "by hand": mj.Model(lambda key, x: {"w": jnp.ones((1, 1))}, lambda params, x: x @ params["w"]),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_any_model_meta_learns(model, key):
+    # Tasks y = (3 +- 1) x: the best start for one small step is the middle, w = 3.
+    def sample(key):
+        slope = 3 + jax.random.rademacher(key, (), dtype=jnp.float32)
+        x = jnp.linspace(-1.0, 1.0, 6)[:, None]
+        return mj.Task(mj.Examples(x[::2], slope * x[::2]), mj.Examples(x[1::2], slope * x[1::2]))
+
+    learner = mj.maml(model, mj.mse, optax.sgd(0.1), num_steps=1)
+    state = mj.fit(
+        learner,
+        mj.query_loss(learner, mj.mse),
+        optax.adam(0.05),
+        sample,
+        key=key,
+        outer_steps=300,
+        meta_batch=16,
+        show_progress=False,
+    )
+    assert float(model.apply(state.meta_params, jnp.ones((1, 1)))[0, 0]) == pytest.approx(
+        3, abs=0.2
+    )
+
+
+def test_sinusoid_network_has_mamls_size_and_initialisation(key):
+    params = mj.mlp().init(key, jnp.ones((1, 1)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 40 + 40 + 1600 + 40 + 40 + 1
+    kernel = params["params"]["Dense_1"]["kernel"]
+    # A normal cut off at two deviations has 0.88 of its deviation.
+    assert float(jnp.std(kernel)) == pytest.approx(0.0088, rel=0.05)
+    assert float(jnp.abs(kernel).max()) <= 0.02
+
+
+@pytest.mark.parametrize(
+    "readout, parameters", [("mean", 111_936 + 325), ("flatten", 111_936 + 1285)]
+)
+def test_conv4_has_the_published_size(readout, parameters, key):
+    # 9 * 64 + 3 * 9 * 64 * 64 weights and 4 * 64 shifts, less the convolutions' biases, and a head
+    # of 5 * (64 or 256) + 5.
+    model = mj.conv4(5, readout=readout)
+    shapes = jax.eval_shape(model.init, key, jnp.ones((1, 28, 28, 1)))
+    head = 5 * (64 if readout == "mean" else 256) + 5
+    counted = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+    assert counted == 9 * 64 + 3 * 9 * 64 * 64 + 4 * 64 + head
+    assert abs(counted - parameters) < 800
+
+
+def test_pooling_halves_four_times(key):
+    model = mj.conv4(None, filters=8, downsample="pool")
+    images = jnp.ones((2, 32, 32, 3))
+    assert jax.eval_shape(lambda k: model.apply(model.init(k, images), images), key).shape == (
+        2,
+        32,
+    )
+
+
+def test_an_unknown_option_suggests_the_nearest():
+    with pytest.raises(ValueError, match="downsample='strid' is unknown; did you mean 'stride'"):
+        mj.conv4(5, downsample="strid")  # pyright: ignore[reportArgumentType]
+
+
+def test_predictions_depend_on_the_batch_only_with_batch_statistics(key):
+    sample = mj.tasks.sinusoid()
+    learner = mj.maml(mj.mlp(), mj.mse, optax.sgd(0.01), 1)
+    meta_params = learner.init(key, sample(key).support.x)
+    scores = mj.evaluate(learner, meta_params, sample, mj.mse, key=key, num_tasks=4)
+    assert scores.inductive is not None
+    np.testing.assert_allclose(scores.values, scores.inductive.values, rtol=1e-5)
+    images = mj.tasks.episodes(
+        np.random.default_rng(0).uniform(size=(5, 4, 16, 16, 1)),
+        way=2,
+        shot=1,
+        query_shot=2,
+        transform=lambda key, x: x.astype(jnp.float32),
+    )
+    learner = mj.maml(mj.conv4(2, filters=4), mj.cross_entropy, optax.sgd(0.1), 1)
+    meta_params = learner.init(key, images(key).support.x)
+    scores = mj.evaluate(learner, meta_params, images, mj.cross_entropy, key=key, num_tasks=4)
+    assert scores.inductive is not None
+    assert not np.allclose(scores.values, scores.inductive.values, rtol=1e-3)
