@@ -3,7 +3,7 @@
 python benchmarks/accuracy.py sinusoid_paper        train (or resume, or only test) one row
 python benchmarks/accuracy.py --tables              rewrite the tables in README.md
 
-Runs are kept in runs/accuracy/ROW and go on where they stopped; results in benchmarks/results/ROW.json.
+Runs are kept in runs/accuracy/ROW and go on where they stopped; results are in results/ROW.json.
 Nothing is selected on test tasks: the last checkpoint is the one that is tested.
 """
 
@@ -30,9 +30,7 @@ RESULTS = HERE / "results"
 
 ROWS = {
     "sinusoid_recipe": Sinusoid(),
-    "sinusoid_paper": Sinusoid(
-        num_steps=1, multi_step=False, inner_rate=0.01, outer_rate=1e-3, cosine=False
-    ),
+    "sinusoid_paper": Sinusoid(judged_steps=(1,), inner_rate=0.01, outer_rate=1e-3, cosine=False),
     "omniglot_maml_5w1s": Omniglot(outer_steps=12_000),
     "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=16, tasks_per_pass=2, outer_steps=5_000),
     "omniglot_protonet_5w1s": Omniglot(
@@ -95,11 +93,11 @@ def run(row: str) -> None:
 
     def numbers(score):
         return {
-            name: np.atleast_1d(experiment.scale * values).tolist()
+            name: [float(v) if np.isfinite(v) else None for v in np.atleast_1d(values)]
             for name, values in {
-                "mean": score.mean,
-                "interval_95": score.interval,
-                "median": np.median(score.values, axis=0),
+                "mean": experiment.scale * score.mean,
+                "interval_95": experiment.scale * score.interval,
+                "median": experiment.scale * np.median(score.values, axis=0),
             }.items()
         }
 
@@ -154,11 +152,11 @@ def tables() -> str:
         if row in results:
             score, seconds = results[row]["transductive"], results[row]["training_seconds"]
             means = [
-                f"{m:.2f} ± {i:.2f}"
+                "diverged on some tasks" if m is None or m > 10 else f"{m:.2f} ± {i:.2f}"
                 for m, i in zip(score["mean"][1:], score["interval_95"][1:], strict=True)
             ]
             lines.append(f"| {name} | mean | {' | '.join(means)} | {seconds:.0f} s |")
-            medians = " | ".join(f"{m:.2f}" for m in score["median"][1:])
+            medians = " | ".join("" if m is None else f"{m:.2f}" for m in score["median"][1:])
             lines.append(f"| | median | {medians} | |")
     lines += [
         "",
@@ -168,7 +166,7 @@ def tables() -> str:
         "| | inner steps at test | transductive | inductive | published | test tasks | training |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row, result in results.items():
+    for result in results.values():
         if result["recipe"] != "omniglot":
             continue
         settings = result["settings"]

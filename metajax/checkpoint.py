@@ -109,7 +109,9 @@ def _manager(folder: Path) -> Iterator[tuple[Any, Any]]:
     log, level = logging.getLogger("absl"), logging.getLogger("absl").level
     log.setLevel(logging.CRITICAL)  # what fails is raised, in our own words
     try:
-        with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
+        with ocp.CheckpointManager(
+            folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+        ) as manager:
             yield manager, ocp.args
     finally:
         log.setLevel(level)

@@ -343,7 +343,7 @@ _CATALOGUE = {
         "mj.first_order": "inner gradients held constant: FOMAML",
     },
     "Objectives": {
-        "mj.query_loss": "the loss on the query set after adapting; after several steps: MAML++'s multi-step loss",
+        "mj.query_loss": "the query loss after adapting, or after each of several steps (MAML++)",
         "mj.reptile": "the distance to where tasks lead (Nichol et al. 2018, arxiv.org/abs/1803.02999)",
     },
     "Estimators": {

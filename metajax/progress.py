@@ -104,10 +104,9 @@ class _Bar(_Lines):
         super().advance(step)
         first, begun = self.begun or (0, 0.0)
         rate = (step - first) / max(time.perf_counter() - begun, 1e-9)
-        shown = {"rate": f"{rate:.0f}"} if step > first else {}
+        self.bar.update(self.task, completed=step)
         if loss is not None:
-            shown["loss"] = f"{loss:.4f}"
-        self.bar.update(self.task, completed=step, **shown)
+            self.bar.update(self.task, rate=f"{rate:.0f}", loss=f"{loss:.4f}")
 
     def report(self, row: dict[str, Any]) -> None:
         if "validation" in row:

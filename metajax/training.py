@@ -17,7 +17,7 @@ import numpy as np
 
 from metajax import checkpoint
 from metajax.outer import outer_step
-from metajax.types import Estimator, Learner, Objective, Optimizer, Params, Sample, TrainState
+from metajax.types import Estimator, Learner, Objective, Optimizer, Params, Sample, Task, TrainState
 
 SECONDS_PER_CALL = 0.5
 """How long a compiled call runs before the bar moves and Ctrl-C is heard."""
@@ -216,19 +216,16 @@ def check_tasks(learner: Learner, sample: Sample, key: jax.Array, num_tasks: int
       ValueError: for labels beyond the outputs, or a source that is not one.
     """
     task = jax.eval_shape(sample, key)
-    if not (isinstance(task, tuple) and hasattr(task, "support") and hasattr(task, "query")):
+    if not isinstance(task, Task):
         raise ValueError(
             f"fit: sample(key) returned {type(task).__name__}; it must return a "
             "mj.Task(support, query), each an mj.Examples(x, y)."
         )
 
     def predictions(key):
-        meta_params = learner.init(key, task_of(key).support.x)
-        adapted = learner.adapt(meta_params, task_of(key).support, key)
-        return learner.predict(adapted, task_of(key).query.x)
-
-    def task_of(key):
-        return sample(key)
+        support, query = sample(key)
+        adapted = learner.adapt(learner.init(key, support.x), support, key)
+        return learner.predict(adapted, query.x)
 
     labels = task.query.y
     if not (hasattr(labels, "dtype") and jnp.issubdtype(labels.dtype, jnp.integer)):
@@ -322,7 +319,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _check_key(key: jax.Array) -> None:
-    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise ValueError(f"fit: key is {key!r}; give a typed key such as jax.random.key(0).")
 
 
@@ -332,7 +329,8 @@ def _stop_at_non_finite(run: _RunDir | None, loop: _Loop, every: int) -> None:
     norm = float(loop.gradient_norms[step % every])
     kept = "its .state holds the last good one"
     if run:
-        checkpoint.save(run.checkpoints, step, loop)
+        if checkpoint.latest(run.checkpoints) != step:
+            checkpoint.save(run.checkpoints, step, loop)
         kept = f"the state before it is kept in {run.checkpoints / str(step)}"
     raise NonFiniteError(
         f"outer step {step}: the loss is {loss} and its gradient has norm {norm}, so the run "

@@ -52,7 +52,7 @@ def test_what_it_does_not_handle_is_left_to_lax(options, key):
     x = jax.random.normal(key, (2, 8, 8, 4))
     w = jax.random.normal(key, (3, 3, 4 // options.get("feature_group_count", 1), 4))
     ours, theirs = (
-        convolve(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT, **options)
+        convolve(x, w, (1, 1), ((1, 1), (1, 1)), dimension_numbers=LAYOUT, **options)
         for convolve in (mj.conv_general_dilated, lax.conv_general_dilated)
     )
     chex.assert_trees_all_equal(ours, theirs)

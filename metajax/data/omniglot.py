@@ -5,7 +5,6 @@ Lake, Salakhutdinov and Tenenbaum, Science 350, 2015. https://github.com/brenden
 
 import hashlib
 import io
-import os
 import tempfile
 import warnings
 import zipfile
@@ -172,7 +171,7 @@ def _write_cached(path: Path, characters: Characters, checksum: str) -> None:
             np.savez_compressed(
                 file, images=characters.images, names=characters.names, checksum=checksum
             )
-        os.replace(file.name, path)  # whole or not at all, also with two processes at once
+        Path(file.name).replace(path)  # whole or not at all, also with two processes at once
     except OSError as error:
         warnings.warn(
             f"omniglot: could not keep the decoded drawings in {path} ({error}); they are decoded "

@@ -44,7 +44,7 @@ def locate(name: str, files: Sequence[str], data: str | Path | None = None) -> P
     for place in places:
         folder = place.expanduser() / name
         try:
-            held = set(os.listdir(folder))
+            held = {path.name for path in folder.iterdir()}
         except (FileNotFoundError, NotADirectoryError):
             missing.append(f"{folder} (no such folder)")
             continue

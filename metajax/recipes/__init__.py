@@ -39,4 +39,6 @@ def from_json(name: str, values: dict[str, Any]) -> Any:
     recipe = RECIPES[choose("settings.json", "recipe", name, RECIPES)]
     for key in values:
         choose("settings.json", f"setting of {name}", key, recipe.settings.__dataclass_fields__)
-    return recipe.settings(**values)
+    # JSON has no tuples.
+    tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return recipe.settings(**tuples)

@@ -18,8 +18,8 @@ from metajax.tasks.sinusoid import sinusoid
 class Sinusoid:
     """Learn to fit a sine wave from a few of its points; needs no data.
 
-    The defaults train on the loss after each of five inner steps, with a higher outer rate. The paper's own settings are
-    --num-steps 1 --no-multi-step --no-cosine --outer-rate 0.001.
+    The defaults train on the loss after each of five inner steps. The paper's own settings are
+    --judged-steps 1 --no-cosine --outer-rate 0.001.
     """
 
     shot: int = 10
@@ -28,10 +28,8 @@ class Sinusoid:
     """Query points of a training task."""
     test_shot: int = 5
     """Support points of a test task."""
-    num_steps: int = 5
-    """Inner gradient steps in training."""
-    multi_step: bool = True
-    """Train on the mean of the query losses after each inner step, not on the last alone."""
+    judged_steps: tuple[int, ...] = (1, 1, 1, 2, 3, 4, 5)
+    """Train on the mean of the query losses after these inner steps; one given twice counts twice."""
     inner_rate: float = 0.01
     """Step size of inner SGD."""
     first_order: bool = False
@@ -55,15 +53,14 @@ def build(settings: Sinusoid) -> Experiment:
         mlp(),
         mse,
         optax.sgd(s.inner_rate),
-        s.num_steps,
+        max(s.judged_steps),
         adjoint=first_order if s.first_order else unrolled,
     )
-    judged = tuple(range(1, s.num_steps + 1)) if s.multi_step else None
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps) if s.cosine else s.outer_rate
     test = sinusoid(s.test_shot, query_shot=100)
     return Experiment(
         learner=learner,
-        objective=query_loss(learner, mse, num_steps=judged),
+        objective=query_loss(learner, mse, num_steps=tuple(s.judged_steps)),
         optimizer=optax.adam(rate),
         train=sinusoid(s.shot, s.query_shot),
         val=test,
