@@ -1,7 +1,7 @@
 """Small networks as `Model(init, apply)`; any flax module becomes one in a line."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from metajax.names import choose
-from metajax.ops import conv_general_dilated
+from metajax.ops import conv_general_dilated, max_pool, normalise
 from metajax.types import Model
 
 
@@ -40,11 +40,8 @@ class BatchStatistics(nn.Module):
     @nn.compact
     def __call__(self, x):
         """Features `(..., c)`, each channel normalised over all other axes."""
-        axes = tuple(range(x.ndim - 1))
-        centred = x - jnp.mean(x, axis=axes, keepdims=True)
-        variance = jnp.mean(centred**2, axis=axes, keepdims=True)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return centred * jax.lax.rsqrt(variance + self.epsilon) + bias.reshape(variance.shape)
+        return normalise(x, self.epsilon) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 class Conv4(nn.Module):
@@ -70,7 +67,7 @@ class Conv4(nn.Module):
             )(x)
             x = nn.relu(BatchStatistics()(x))
             if self.downsample == "pool":
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+                x = max_pool(x, (2, 2), strides=(2, 2))
         x = x.reshape(len(x), -1) if self.readout == "flatten" else jnp.mean(x, axis=(1, 2))
         if self.way is None:
             return x
@@ -141,6 +138,36 @@ def conv4(
     choose("conv4", "readout", readout, ("flatten", "mean"))
     net = Conv4(way, filters, downsample, readout)
     return Model(net.init, net.apply)
+
+
+def mixed_precision(model: Model, dtype: Any = jnp.bfloat16) -> Model:
+    """The same model computed in `dtype`; weights, adaptation and predictions stay in float32.
+
+    Args:
+      model: whose parameters and inputs are cast before, and predictions after. `BatchStatistics`
+        takes its means in float32 all the same.
+      dtype: a floating-point type.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> model = mj.mixed_precision(mj.mlp())
+      >>> params = model.init(jax.random.key(0), jnp.ones((1, 1)))
+      >>> model.apply(params, jnp.ones((1, 1))).dtype
+      dtype('float32')
+
+    Reference: Micikevicius et al., ICLR 2018, section 3.1. https://arxiv.org/abs/1710.03740
+    """
+
+    def cast(tree, dtype):
+        def leaf(x):
+            return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+        return jax.tree.map(leaf, tree)
+
+    def apply(params, x):
+        return cast(model.apply(cast(params, dtype), cast(x, dtype)), jnp.float32)
+
+    return Model(model.init, apply)
 
 
 def nnx_model(build: Callable[[nnx.Rngs], Callable]) -> Model:

@@ -1,10 +1,16 @@
 """Operations that stay fast where meta-learning puts them: under `vmap` over tasks, differentiated twice."""
 
+import math
 from collections.abc import Sequence
+from functools import partial, reduce
+from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import core, lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
+from jax.interpreters import ad, batching, mlir
 
 _IMAGES = ("NHWC", "HWIO", "NHWC")
 
@@ -22,13 +28,12 @@ def conv_general_dilated(
     precision=None,
     preferred_element_type=None,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` as patches and a matrix product, for images `(n, h, w, c)`.
+    """`jax.lax.conv_general_dilated` for images `(n, h, w, c)`, fast wherever it is derived or mapped.
 
-    `vmap` over tasks with their own kernels turns a convolution into a grouped one, and a second
+    `vmap` over tasks with their own kernels turns JAX's convolution into a grouped one, and a second
     derivative leaves XLA's fast path: on a CPU each is over ten times slower than the arithmetic.
-    Slices and matrix products stay what they are under both. Arguments and result are those of
-    `lax.conv_general_dilated`, which serves every case not handled here: other layouts, dilations,
-    groups.
+    Arguments and result are those of `lax.conv_general_dilated`, which serves every case not handled
+    here: other layouts, dilations, groups.
 
     Args:
       lhs: images `(n, h, w, c)`.
@@ -40,8 +45,8 @@ def conv_general_dilated(
       dimension_numbers: as in `lax`; anything but NHWC, HWIO, NHWC is left to it.
       feature_group_count: as in `lax`; anything but 1 is left to it.
       batch_group_count: as in `lax`; anything but 1 is left to it.
-      precision: of the matrix product.
-      preferred_element_type: of the matrix product.
+      precision: of the products.
+      preferred_element_type: as in `lax`; another type than that of the images is left to it.
 
     Example:
       >>> import flax.linen as nn, metajax as mj
@@ -51,9 +56,11 @@ def conv_general_dilated(
     as_images = lhs.ndim == 4 and images == lax.conv_dimension_numbers(
         lhs.shape, rhs.shape, dimension_numbers
     )
-    dilations = (*(lhs_dilation or ()), *(rhs_dilation or ()))
-    grouped = feature_group_count != 1 or batch_group_count != 1
-    if not as_images or grouped or any(d != 1 for d in dilations):
+    plain = feature_group_count == batch_group_count == 1 and all(
+        d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ()))
+    )
+    one_type = lhs.dtype == rhs.dtype and preferred_element_type in (None, lhs.dtype)
+    if not (as_images and plain and one_type and lhs.shape[3] == rhs.shape[2]):
         return lax.conv_general_dilated(
             lhs,
             rhs,
@@ -70,37 +77,285 @@ def conv_general_dilated(
     kernel, strides = rhs.shape[:2], tuple(window_strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], kernel, strides, padding)
-    patches = _patches(lhs, kernel, strides, padding)
-    product = jnp.matmul(
-        patches.reshape(-1, patches.shape[-1]),
-        rhs.reshape(-1, rhs.shape[-1]),
-        precision=precision,
-        preferred_element_type=preferred_element_type,
+    window = _Window(lhs.shape[1:3], kernel, strides, tuple((int(a), int(b)) for a, b in padding))
+    return _conv_p.bind(lhs[None], rhs[None], want="out", window=window, precision=precision)[0]
+
+
+# A convolution is one of three operations: of images, kernel and out, each is a bilinear function of
+# the other two, and the derivative of each is one of the others. As a primitive of its own they stay
+# what they are under any number of derivatives, forward or reverse, and each is lowered to its
+# fastest form. All three have a first axis for tasks, which `vmap` grows:
+#   images (tasks, n, h, w, c), kernel (tasks, kh, kw, c, features), out (tasks, n, oh, ow, features).
+
+_Want = Literal["images", "kernel", "out"]
+_OTHERS = {"images": ("kernel", "out"), "kernel": ("images", "out"), "out": ("images", "kernel")}
+# The axis a role shares with each other role, where a batch of it alone can go.
+_SHARED = {
+    ("images", "out"): (1, 1),
+    ("images", "kernel"): (4, 3),
+    ("kernel", "out"): (4, 4),
+}
+_SHARED |= {(b, a): (axes[1], axes[0]) for (a, b), axes in _SHARED.items()}
+
+
+class _Window(NamedTuple):
+    size: tuple[int, ...]  # of the images
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        parts = zip(self.size, self.kernel, self.strides, self.padding, strict=True)
+        return tuple(max(0, (s + sum(p) - k) // stride + 1) for s, k, stride, p in parts)
+
+
+_conv_p = Primitive("bilinear_conv")
+
+
+def _shape(want: _Want, a, b, window: _Window) -> tuple[int, ...]:
+    if want == "out":
+        return (*a.shape[:2], *window.out, b.shape[4])
+    if want == "images":
+        return (*b.shape[:2], *window.size, a.shape[3])
+    return (a.shape[0], *window.kernel, a.shape[4], b.shape[4])
+
+
+def _abstract(a, b, *, want, window, precision):
+    del precision
+    return core.ShapedArray(_shape(want, a, b, window), a.dtype)
+
+
+def _transpose(wrt: int, cotangent, a, b, *, want: _Want, **options):
+    """The cotangent of operand `wrt`: from that of the result, and the other operand."""
+    roles = {want: cotangent, _OTHERS[want][1 - wrt]: (a, b)[1 - wrt]}
+    wanted = _OTHERS[want][wrt]
+    return _conv_p.bind(*(roles[role] for role in _OTHERS[wanted]), want=wanted, **options)
+
+
+def _batch(operands, axes, *, want: _Want, window, precision):
+    """A batch of both operands is more tasks; of one alone, more of what it shares with the result."""
+    moved = [x if i is None else jnp.moveaxis(x, i, 0) for x, i in zip(operands, axes, strict=True)]
+    bind = partial(_conv_p.bind, want=want, window=window, precision=precision)
+    if None not in axes:
+        size = moved[0].shape[0]
+        out = bind(*(x.reshape(-1, *x.shape[2:]) for x in moved))
+        return out.reshape(size, -1, *out.shape[1:]), 0
+    mapped = 0 if axes[1] is None else 1
+    into, of_result = _SHARED[_OTHERS[want][mapped], want]
+    x = moved[mapped]
+    size = x.shape[0]
+    x = jnp.moveaxis(x, 0, into)
+    moved[mapped] = x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
+    out = bind(*moved)
+    return out.reshape(*out.shape[:of_result], size, -1, *out.shape[of_result + 1 :]), of_result
+
+
+def _alone(a, b, *, want: _Want, window: _Window, precision):
+    """One task, by JAX's own convolution.
+
+    The axes are transposed by hand into NHWC, HWIO: XLA for CPUs has a fast path for no other order,
+    and what JAX's own derivatives ask for it reorders everywhere but inside of a loop.
+    """
+    options = {"dimension_numbers": _IMAGES, "precision": precision}
+    if want == "out":
+        return lax.conv_general_dilated(a, b, window.strides, window.padding, **options)
+    pads = []
+    for size, k, stride, (low, _), out in zip(*window, window.out, strict=True):
+        reach = (out - 1) * stride + 1
+        if want == "images":
+            pads.append((k - 1 - low, size + low - reach))
+        else:
+            pads.append((low, k - 1 + reach - size - low))
+    if want == "images":
+        flipped = a[::-1, ::-1].swapaxes(2, 3)
+        return lax.conv_general_dilated(b, flipped, (1, 1), pads, window.strides, **options)
+    channels_first, kernel = a.transpose(3, 1, 2, 0), b.transpose(1, 2, 0, 3)
+    result = lax.conv_general_dilated(
+        channels_first, kernel, (1, 1), pads, rhs_dilation=window.strides, **options
     )
-    return product.reshape(*patches.shape[:3], rhs.shape[-1])
+    return result.transpose(1, 2, 0, 3)
 
 
-def _patches(images, kernel, strides, padding):
+def _together(a, b, *, want: _Want, window: _Window, precision):
+    """All tasks, as patches, what the kernel sees at each output, and a matrix product for each."""
+    tasks, features = a.shape[0], b.shape[4]
+    c = a.shape[3] if want == "images" else a.shape[4]
+    shape = _shape(want, a, b, window)
+    see = jax.vmap(partial(_patches, window=window))
+    product = partial(jnp.matmul, precision=precision)
+    if want == "out":
+        seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
+        return product(seen, b.reshape(tasks, -1, features)).reshape(shape)
+    if want == "kernel":
+        seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
+        return product(seen.mT, b.reshape(tasks, -1, features)).reshape(shape)
+    seen = product(b.reshape(tasks, -1, features), a.reshape(tasks, -1, features).mT)
+    images = jax.ShapeDtypeStruct(shape, a.dtype)
+    (out,) = jax.linear_transpose(see, images)(seen.reshape(jax.eval_shape(see, images).shape))
+    return out
+
+
+_IN_CACHE = 2**21
+"""Bytes of patches up to which a product of them is as fast as a convolution on a CPU."""
+
+
+def _on_cpu(a, b, *, window: _Window, **options):
+    """Small images as patches, large ones a task at a time, so that operands stay in the cache."""
+    roles = dict(zip(_OTHERS[options["want"]], (a, b), strict=True))
+    n = roles["images"].shape[1] if "images" in roles else roles["out"].shape[1]
+    c = roles["images"].shape[4] if "images" in roles else roles["kernel"].shape[3]
+    patches = n * math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
+    if patches <= _IN_CACHE:
+        return _together(a, b, window=window, **options)
+    if a.shape[0] == 1:
+        return _alone(a[0], b[0], window=window, **options)[None]
+    return lax.map(lambda ab: _alone(*ab, window=window, **options), (a, b))
+
+
+def _at_once(a, b, **options):
+    if a.shape[0] == 1:
+        return _alone(a[0], b[0], **options)[None]
+    return _together(a, b, **options)
+
+
+_conv_p.def_impl(jax.jit(_conv_p.bind, static_argnames=("want", "window", "precision")))
+_conv_p.def_abstract_eval(_abstract)
+ad.defbilinear(_conv_p, partial(_transpose, 0), partial(_transpose, 1))
+batching.primitive_batchers[_conv_p] = _batch
+mlir.register_lowering(_conv_p, mlir.lower_fun(_at_once, multiple_results=False))
+mlir.register_lowering(_conv_p, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+
+
+def _patches(images: jax.Array, window: _Window) -> jax.Array:
     """What the kernel sees at each output: `(n, h, w, c)` to `(n, out_h, out_w, kh * kw * c)`.
 
     Rows and columns are split into (block, phase) by the stride first: every tap is then a slice
     without a stride, and its transpose a pad without holes.
     """
     n, channels = images.shape[0], images.shape[3]
-    out, blocks, pads = [], [], [(0, 0, 0)]
-    for size, k, stride, (low, high) in zip(
-        images.shape[1:3], kernel, strides, padding, strict=True
-    ):
-        out.append((size + low + high - k) // stride + 1)
-        blocks.append(out[-1] + (k - 1) // stride)
+    blocks: list[int] = []
+    pads: list[tuple[int, int, int]] = [(0, 0, 0)]
+    for size, k, stride, (low, _), out in zip(*window, window.out, strict=True):
+        blocks.append(out + (k - 1) // stride)
         pads.append((low, blocks[-1] * stride - size - low, 0))  # below 0 it crops what is unused
     padded = lax.pad(images, jnp.zeros((), images.dtype), [*pads, (0, 0, 0)])
-    (sh, sw), (oh, ow) = strides, out
+    (sh, sw), (oh, ow) = window.strides, window.out
     phases = padded.reshape(n, blocks[0], sh, blocks[1], sw * channels)
     taps = []
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
+    for i in range(window.kernel[0]):
+        for j in range(window.kernel[1]):
             rows, columns = slice(i // sh, i // sh + oh), slice(j // sw, j // sw + ow)
             channel = slice(j % sw * channels, (j % sw + 1) * channels)
             taps.append(phases[:, rows, i % sh, columns, channel])
     return jnp.concatenate(taps, axis=-1)
+
+
+def normalise(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """Each channel, the last axis, to mean 0 and variance 1 over all other axes.
+
+    Args:
+      x: `(..., c)`; means are taken in float32 at least.
+      epsilon: added to the variance.
+    """
+    exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    axes = tuple(range(x.ndim - 1))
+    centred = exact - jnp.mean(exact, axis=axes, keepdims=True)
+    variance = jnp.mean(centred**2, axis=axes, keepdims=True)
+    return (centred * lax.rsqrt(variance + epsilon)).astype(x.dtype)
+
+
+def max_pool(
+    inputs: jax.Array,
+    window_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    padding: Any = "VALID",
+) -> jax.Array:
+    """`flax.linen.max_pool`, whose derivatives are fast where windows touch and do not overlap.
+
+    Other windows, strides and paddings are left to flax.
+
+    Args:
+      inputs: images `(..., h, w, c)`.
+      window_shape: of the two axes before the last.
+      strides: by default 1 and 1, as in flax.
+      padding: "VALID", or as in flax.
+    """
+    plain = inputs.ndim >= 3 and len(window_shape) == 2 and padding == "VALID"
+    if not plain or strides is None or tuple(strides) != tuple(window_shape):
+        return nn.max_pool(inputs, tuple(window_shape), strides, padding)
+    (kh, kw), (*batch, h, w, c) = window_shape, inputs.shape
+    cropped = inputs[..., : h // kh * kh, : w // kw * kw, :]
+    windows = cropped.reshape(*batch, h // kh, kh, w // kw, kw, c)
+    return _greatest([windows[..., i, :, j, :] for i in range(kh) for j in range(kw)])
+
+
+@jax.custom_jvp
+def _greatest(parts):
+    return reduce(jnp.maximum, parts)
+
+
+@_greatest.defjvp
+def _greatest_jvp(primals, tangents):
+    (parts,), (changes,) = primals, tangents
+    greatest = _greatest(parts)
+    change, found = jnp.zeros_like(greatest), jnp.zeros(greatest.shape, bool)
+    for part, tangent in zip(parts, changes, strict=True):
+        first = (part == greatest) & ~found
+        change, found = change + jnp.where(first, tangent, 0), found | first
+    return greatest, change
+
+
+def grouped_convolutions(program: ClosedJaxpr | Jaxpr) -> int:
+    """How many of JAX's own convolutions in a jaxpr have groups, at any depth."""
+    found = 0
+    for equation in program.eqns:
+        groups = ("feature_group_count", "batch_group_count")
+        found += any(equation.params.get(name, 1) > 1 for name in groups)
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            found += grouped_convolutions(inner) if _is_jaxpr(inner) else 0
+    return found
+
+
+def _shapes(variables) -> list[tuple[int, ...]]:
+    return [getattr(v.aval, "shape", ()) for v in variables]
+
+
+def _is_jaxpr(value) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
+
+
+def flops(program: ClosedJaxpr | Jaxpr) -> int:
+    """Multiplications and additions in the products and convolutions of a jaxpr.
+
+    A scan counts as often as it runs, a while loop once, a branch as the greatest of its branches.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> flops(jax.make_jaxpr(jnp.matmul)(jnp.ones((2, 3)), jnp.ones((3, 5))))
+      60
+    """
+    total = 0
+    for equation in program.eqns:
+        outs, shapes = _shapes(equation.outvars), _shapes(equation.invars)
+        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        counts = [flops(value) for value in inner if _is_jaxpr(value)]
+        match equation.primitive.name:
+            case "dot_general":
+                ((contracted, _), _) = equation.params["dimension_numbers"]
+                total += 2 * math.prod(outs[0]) * math.prod(shapes[0][axis] for axis in contracted)
+            case "conv_general_dilated":
+                features = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
+                total += 2 * math.prod(outs[0]) * math.prod(shapes[1]) // features
+            case "bilinear_conv":
+                roles = dict(zip(_OTHERS[equation.params["want"]], shapes, strict=True))
+                roles[equation.params["want"]] = outs[0]
+                taps_and_channels = math.prod(roles["kernel"][1:4])
+                total += 2 * math.prod(roles["out"]) * taps_and_channels
+            case "scan":
+                total += equation.params["length"] * sum(counts)
+            case "cond":
+                total += max(counts)
+            case _:
+                total += sum(counts)
+    return total

@@ -1,10 +1,11 @@
-"""Our convolution equals JAX's: values, first and second derivatives."""
+"""Our operations equal JAX's: values, first and second derivatives, mapped or not."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
@@ -27,7 +28,15 @@ def both(x, w, v, **options):
     return quantities(mj.conv_general_dilated), quantities(lax.conv_general_dilated)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.fixture(params=[0, 2**30], ids=["convolutions", "patches"])
+def form(request, monkeypatch):
+    """Both forms the operation takes on a CPU, whatever the size."""
+    monkeypatch.setattr(mj.ops, "_IN_CACHE", request.param)
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -35,7 +44,9 @@ def both(x, w, v, **options):
     padding=st.sampled_from(["SAME", "VALID", ((1, 0), (2, 3))]),
     channels=st.integers(1, 3),
 )
-def test_values_and_two_derivatives_equal_those_of_lax(size, kernel, strides, padding, channels):
+def test_values_and_two_derivatives_equal_those_of_lax(
+    form, size, kernel, strides, padding, channels
+):
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (2, *size, channels))
     w, v = (jax.random.normal(k, (*kernel, channels, 4)) for k in keys[1:])
@@ -58,11 +69,105 @@ def test_what_it_does_not_handle_is_left_to_lax(options, key):
     chex.assert_trees_all_equal(ours, theirs)
 
 
-def test_under_vmap_over_kernels_no_convolution_is_left(key):
+@pytest.mark.parametrize("mapped", [(0, 0), (0, None), (None, 0), (1, 3)])
+@pytest.mark.parametrize("argument", ["x", "w", "both"])
+def test_mapped_over_tasks_it_is_what_each_gives_alone(form, mapped, argument, key):
+    def quantities(x, w, convolve):
+        def loss(x, w):
+            return jnp.sum(jnp.sin(convolve(x, w, (2, 1), "SAME", dimension_numbers=LAYOUT)))
+
+        wrt = {"x": 0, "w": 1, "both": (0, 1)}[argument]
+        gradient = jax.grad(loss, wrt)
+        second = jax.grad(lambda *a: sum(jnp.sum(g**3) for g in jax.tree.leaves(gradient(*a))), wrt)
+        return (
+            convolve(x, w, (2, 1), "SAME", dimension_numbers=LAYOUT),
+            gradient(x, w),
+            second(x, w),
+        )
+
+    x, w = jax.random.normal(key, (3, 2, 5, 6, 2)), jax.random.normal(key, (3, 3, 2, 2, 4))
+    x, w = (
+        a[0] if axis is None else jnp.moveaxis(a, 0, axis)
+        for a, axis in zip((x, w), mapped, strict=True)
+    )
+    ours, theirs = (
+        jax.jit(jax.vmap(lambda x, w, c=c: quantities(x, w, c), mapped))(x, w)
+        for c in (mj.conv_general_dilated, lax.conv_general_dilated)
+    )
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_under_vmap_over_kernels_no_convolution_of_jax_is_left(key):
     x = jnp.ones((3, 2, 6, 6, 1))
     w = jnp.ones((3, 3, 3, 1, 4))
-    mapped = jax.vmap(
-        lambda x, w: mj.conv_general_dilated(x, w, (2, 2), "SAME", None, None, LAYOUT)
+
+    def program(convolve):
+        mapped = jax.vmap(lambda x, w: convolve(x, w, (2, 2), "SAME", None, None, LAYOUT))
+        return jax.make_jaxpr(mapped)(x, w)
+
+    assert mj.ops.grouped_convolutions(program(lax.conv_general_dilated)) == 1
+    assert "conv_general_dilated" not in str(program(mj.conv_general_dilated))
+
+
+def test_flops_of_a_convolution_and_of_its_derivatives(key):
+    # 2 images of 6 x 6 give 3 x 3 outputs; each of 4 features reads 3 * 3 * 5 values.
+    x, w = jnp.ones((2, 6, 6, 5)), jnp.ones((3, 3, 5, 4))
+    once = 2 * (2 * 3 * 3) * 4 * (3 * 3 * 5)
+    for convolve in (mj.conv_general_dilated, lax.conv_general_dilated):
+
+        def loss(x, w, convolve=convolve):
+            return jnp.sum(convolve(x, w, (2, 2), "SAME", dimension_numbers=LAYOUT) ** 2)
+
+        assert mj.ops.flops(jax.make_jaxpr(loss)(x, w)) == once
+        loop = jax.make_jaxpr(
+            lambda x, w: jax.lax.scan(lambda c, _: (loss(x, w), None), jnp.zeros(()), None, 7)
+        )
+        assert mj.ops.flops(loop(x, w)) == 7 * once
+    both = jax.make_jaxpr(
+        jax.grad(
+            lambda w: jnp.sum(
+                mj.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=LAYOUT) ** 2
+            )
+        )
     )
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(mapped)(x, w))
-    assert mapped(x, w).shape == (3, 2, 3, 3, 4)
+    assert mj.ops.flops(both(w)) == 2 * once
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    size=st.tuples(st.integers(2, 7), st.integers(2, 7)),
+    window=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    overlapping=st.booleans(),
+    padding=st.sampled_from(["VALID", "SAME"]),
+)
+def test_pooling_equals_flax(size, window, overlapping, padding):
+    x, v = jax.random.normal(jax.random.key(0), (2, 3, *size, 2))
+    strides = (1, 1) if overlapping else window
+
+    def quantities(pool):
+        gradient = jax.grad(lambda x: jnp.sum(jnp.sin(pool(x, window, strides, padding))))
+        return pool(x, window, strides, padding), *jax.jvp(gradient, (x,), (v,))
+
+    ours, theirs = (jax.jit(lambda f=f: quantities(f))() for f in (mj.ops.max_pool, nn.max_pool))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (2, 5, 4, 3)])
+def test_normalise_has_mean_0_and_variance_1_and_the_derivatives_of_the_formula(shape, key):
+    x, v = jax.random.normal(key, (2, *shape)) * 3 + 1
+    axes = tuple(range(len(shape) - 1))
+
+    def formula(x):
+        mean, variance = jnp.mean(x, axes, keepdims=True), jnp.var(x, axes, keepdims=True)
+        return (x - mean) / jnp.sqrt(variance + 1e-5)
+
+    def quantities(normalise):
+        gradient = jax.grad(lambda x: jnp.sum(jnp.sin(normalise(x))))
+        return normalise(x), *jax.jvp(gradient, (x,), (v,))
+
+    out = mj.ops.normalise(x)
+    chex.assert_trees_all_close(jnp.mean(out, axes), jnp.zeros(3), atol=1e-5)
+    chex.assert_trees_all_close(jnp.var(out, axes), jnp.ones(3), atol=1e-3)
+    chex.assert_trees_all_close(
+        quantities(mj.ops.normalise), quantities(formula), rtol=1e-4, atol=1e-5
+    )
