@@ -1,9 +1,15 @@
 """metajax: learn how to learn, from pure functions in JAX."""
 
+from metajax import ops as ops
 from metajax import tasks as tasks
 from metajax.adjoints import first_order as first_order
+from metajax.adjoints import mixed_mode as mixed_mode
+from metajax.adjoints import remat as remat
+from metajax.adjoints import truncated as truncated
 from metajax.adjoints import unrolled as unrolled
 from metajax.estimators import chunked as chunked
+from metajax.estimators import parallel as parallel
+from metajax.estimators import sharded as sharded
 from metajax.evaluation import Evaluation as Evaluation
 from metajax.evaluation import Score as Score
 from metajax.evaluation import evaluate as evaluate
@@ -14,6 +20,7 @@ from metajax.losses import accuracy as accuracy
 from metajax.losses import cross_entropy as cross_entropy
 from metajax.losses import mse as mse
 from metajax.models import conv4 as conv4
+from metajax.models import mixed_precision as mixed_precision
 from metajax.models import mlp as mlp
 from metajax.models import nnx_model as nnx_model
 from metajax.objectives import query_loss as query_loss

@@ -1,6 +1,7 @@
 """Gradient descent inside a task: any optax transformation as a solver."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,8 +23,9 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
         them, stacked along a new first axis.
 
     Returns:
-      `solve(gradient, params, *args) -> params`, where `gradient(params, *args)` has the tree of
-      `params`.
+      `solve(gradient, params, *args, last=None) -> params`, where `gradient(params, *args)` has the
+      tree of `params`. With `last=k` the gradients of all but the last `k` steps are constants to
+      whoever differentiates.
 
     Raises:
       ValueError: for a negative number of steps, or none at all.
@@ -41,16 +43,21 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
             "tuple such as (0, 1, 5)."
         )
 
-    def solve(gradient: Gradient, params: Params, *args: Any) -> Params:
-        def step(carry, _):
+    def solve(gradient: Gradient, params: Params, *args: Any, last: int | None = None) -> Params:
+        def step(gradient, carry, _):
             params, state = carry
             updates, state = inner.update(gradient(params, *args), state, params)
             return (optax.apply_updates(params, updates), state), None
 
+        def held(*inputs):
+            return jax.lax.stop_gradient(gradient(*inputs))
+
+        derived = 0 if last is None else max(0, max(stops) - last)
         carry, taken, reached = (params, inner.init(params)), 0, {0: params}
-        for stop in sorted(set(stops)):
+        for stop in sorted({*stops, derived}):
             # A loop of one step is inlined: XLA then fuses it with what surrounds it.
-            carry, _ = jax.lax.scan(step, carry, length=stop - taken, unroll=stop - taken == 1)
+            body = partial(step, held if taken < derived else gradient)
+            carry, _ = jax.lax.scan(body, carry, length=stop - taken, unroll=stop - taken == 1)
             taken, reached[stop] = stop, carry[0]
         if isinstance(num_steps, int):
             return reached[num_steps]

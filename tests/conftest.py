@@ -7,6 +7,7 @@ import jax
 import matplotlib
 import pytest
 
+jax.config.update("jax_num_cpu_devices", 2)  # so that what spreads over devices is tested on two
 jax.config.update("jax_numpy_rank_promotion", "raise")
 matplotlib.use("agg")
 

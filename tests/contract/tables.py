@@ -57,9 +57,16 @@ INNER = {
     "adam": optax.adam(0.05, eps_root=1e-8),
 }
 
-ADJOINTS = {"unrolled": mj.unrolled, "first_order": mj.first_order}
-EXACT = {"unrolled"}
-"""Adjoints whose hypergradient is the derivative of the value; the others say what theirs is of."""
+EXACT = {
+    "unrolled": mj.unrolled,
+    "remat": mj.remat,
+    "mixed_mode": mj.mixed_mode,
+    "truncated to more than there are": mj.truncated(9),
+}
+"""Adjoints whose hypergradient is the derivative of the value."""
+HELD = {"first_order": mj.first_order, "truncated to none": mj.truncated(0)}
+"""Adjoints that hold the inner gradients constant."""
+ADJOINTS = {**EXACT, **HELD, "truncated to two": mj.truncated(2)}
 
 
 class Row(NamedTuple):
@@ -94,6 +101,12 @@ LEARNERS = {
         _images(),
         True,
     ),
+    "maml, mixed mode": Row(
+        mj.maml(smooth(1), mj.mse, optax.sgd(0.1), 2, adjoint=mj.mixed_mode),
+        mj.mse,
+        REGRESSION,
+        True,
+    ),
     "protonet": Row(mj.protonet(smooth(4)), mj.cross_entropy, CLASSIFICATION, False),
 }
 
@@ -101,6 +114,9 @@ ESTIMATORS = {
     "value_and_grad": jax.value_and_grad,
     "chunked": mj.chunked(2),
     "chunked, one at a time": mj.chunked(1),
+    "sharded": mj.sharded(),
+    "sharded and chunked": mj.sharded(estimator=mj.chunked(1)),
+    "parallel": mj.parallel(4),
 }
 
 

@@ -1,12 +1,14 @@
 """Hypergradients against arithmetic on paper, finite differences and each other."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import optax
 import pytest
-from contract.tables import ADJOINTS, EXACT, INNER, LEARNERS, smooth
+from contract.tables import ADJOINTS, EXACT, HELD, INNER, LEARNERS, normalised, smooth
 
 import metajax as mj
 
@@ -25,17 +27,97 @@ def test_hypergradient_of_one_step_by_hand(adjoint, expected, key):
 
 
 @pytest.mark.parametrize("num_steps", [2, 5])
-def test_hypergradient_of_many_steps_by_hand(num_steps, key):
-    # Each step multiplies w - s by r = 1 - 2a, so the hypergradient is 2(v - q) r^n.
-    learner = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps)
+@pytest.mark.parametrize("name", ADJOINTS)
+def test_hypergradient_of_many_steps_by_hand(name, num_steps, key):
+    # Each step that is derived multiplies w - s by r = 1 - 2a, so the hypergradient is 2(v - q) r^n.
+    derived = {**dict.fromkeys(EXACT, num_steps), **dict.fromkeys(HELD, 0)}.get(name, 2)
+    learner = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps, adjoint=ADJOINTS[name])
     tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
     v = 3 - 3 * 0.5**num_steps
     hypergradient = jax.grad(mj.query_loss(learner, mj.mse))(jnp.zeros(()), tasks, key)
-    assert hypergradient == pytest.approx(2 * (v - 1) * 0.5**num_steps)
+    assert hypergradient == pytest.approx(2 * (v - 1) * 0.5**derived)
+
+
+def test_truncated_is_exact_from_where_it_begins(key):
+    row = LEARNERS["maml"]
+    task = row.sample(key)
+    meta_params = row.learner.init(key, task.support.x)
+    tasks = jax.tree.map(lambda leaf: leaf[None], task)
+
+    def hypergradient(meta_params, num_steps, adjoint):
+        learner = mj.maml(smooth(1), mj.mse, optax.sgd(0.1), num_steps, adjoint=adjoint)
+        return jax.jit(jax.grad(mj.query_loss(learner, mj.mse)))(meta_params, tasks, key)
+
+    after_two = jax.jit(partial(row.learner.adapt, num_steps=2))(meta_params, task.support, key)
+    chex.assert_trees_all_close(
+        hypergradient(meta_params, 5, mj.truncated(3)),
+        hypergradient(after_two, 3, mj.unrolled),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    with pytest.raises(ValueError, match="last=-1; differentiate through 0 steps or more"):
+        mj.truncated(-1)
+
+
+def test_mixed_mode_also_derives_by_what_the_gradient_reads(key):
+    # The centre of a proximal term reaches the gradient as an argument, and is meta-learned.
+    def objective(centre, adjoint):
+        def gradient(w, centre):
+            return jax.grad(lambda w: jnp.sum(jnp.sin(w) + 0.5 * (w - centre) ** 2 * w))(w)
+
+        solve = mj.descend(optax.sgd(0.1, momentum=0.9), 4)
+        return jnp.sum(adjoint(solve, gradient, jnp.ones(3), centre) ** 2)
+
+    centre = jax.random.normal(key, (3,))
+    exact = jax.grad(objective)(centre, mj.unrolled)
+    assert jnp.linalg.norm(exact) > 0.1
+    chex.assert_trees_all_close(jax.grad(objective)(centre, mj.mixed_mode), exact, rtol=1e-5)
+
+
+def test_memory_per_step_is_the_weights_alone_where_it_is_promised(key):
+    # Ten more steps on 400 examples of a hidden layer of 5 keep 10 * 400 * 5 floats or more.
+    x = jnp.ones((400, 1))
+    tasks = mj.Task(mj.Examples(x[None], x[None]), mj.Examples(x[None], x[None]))
+    meta_params = smooth(1).init(key, x)
+
+    def megabytes(adjoint, num_steps):
+        learner = mj.maml(smooth(1), mj.mse, optax.sgd(0.1), num_steps, adjoint=adjoint)
+        program = jax.jit(jax.grad(mj.query_loss(learner, mj.mse))).lower(meta_params, tasks, key)
+        memory = program.compile().memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes / 1e6
+
+    kept = 10 * 400 * 5 * 4 / 1e6
+    growth = {
+        name: megabytes(adjoint, 30) - megabytes(adjoint, 20) for name, adjoint in ADJOINTS.items()
+    }
+    assert growth["unrolled"] > kept
+    for name in ("remat", "mixed_mode", "first_order", "truncated to two"):
+        assert growth[name] < kept / 10, name
+
+
+def test_bfloat16_keeps_the_direction_of_the_hypergradient(key):
+    images = jax.random.uniform(key, (2, 2, 6, 8, 8, 1))
+    labels = jnp.tile(jnp.arange(3), (2, 2, 2))
+    tasks = mj.Task(mj.Examples(images[0], labels[0]), mj.Examples(images[1], labels[1]))
+    meta_params = normalised().init(key, images[0, 0])
+
+    def flat_hypergradient(model):
+        learner = mj.maml(model, mj.cross_entropy, optax.sgd(0.1), 2)
+        objective = mj.query_loss(learner, mj.cross_entropy)
+        gradient = jax.jit(jax.grad(objective))(meta_params, tasks, key)
+        chex.assert_trees_all_equal_dtypes(gradient, meta_params)
+        return jax.flatten_util.ravel_pytree(gradient)[0]
+
+    exact = flat_hypergradient(normalised())
+    half = flat_hypergradient(mj.mixed_precision(normalised()))
+    assert not jnp.array_equal(exact, half)
+    # Eight bits of mantissa: a relative error of 2^-8 in each product, some of which add up.
+    assert jnp.linalg.norm(exact - half) < 0.05 * jnp.linalg.norm(exact)
 
 
 @pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
-@pytest.mark.parametrize("name", ADJOINTS)
+@pytest.mark.parametrize("name", [*EXACT, *HELD])
 @pytest.mark.parametrize("problem", ["regression", "classification"])
 def test_hypergradient_against_finite_differences(name, inner, problem, key, float64):
     del float64

@@ -149,6 +149,18 @@ def test_every_estimator_agrees_with_the_derivative(row, estimator, key):
     )
 
 
+@every_learner
+def test_evaluation_is_the_same_inside_jit_where_it_stays_on_one_device(row, key):
+    meta_params = some_meta_params(row, key)
+    assert len(jax.local_devices()) == 2
+
+    def values(meta_params):
+        scores = mj.evaluate(row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=3)
+        return scores.values
+
+    chex.assert_trees_all_close(values(meta_params), jax.jit(values)(meta_params), rtol=1e-4)
+
+
 @inner_loop
 def test_zero_steps_is_the_initialisation(row, key):
     meta_params, task = some_meta_params(row, key), row.sample(key)

@@ -13,16 +13,22 @@ import metajax as mj
 
 RAGGED = [np.arange(100 * c, 100 * c + 3 + c) for c in range(6)]
 SOURCES = {
-    "sinusoid": REGRESSION,
-    "episodes": CLASSIFICATION,
-    "episodes of classes of different sizes": mj.tasks.episodes(
+    "sinusoid": lambda _: REGRESSION,
+    "episodes": lambda _: CLASSIFICATION,
+    "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
         RAGGED, way=4, shot=2, query_shot=1
     ),
+    "omniglot": lambda request: mj.tasks.omniglot(
+        shot=2, query_shot=2, data=request.getfixturevalue("omniglot_data")
+    ),
 }
-every_source = pytest.mark.parametrize("sample", SOURCES.values(), ids=SOURCES)
 
 
-@every_source
+@pytest.fixture(scope="module", params=SOURCES.values(), ids=list(SOURCES))
+def sample(request):
+    return request.param(request)
+
+
 def test_same_key_same_bits_under_jit_and_vmap(sample, key):
     task = sample(key)
     chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-6)
@@ -35,18 +41,16 @@ def test_same_key_same_bits_under_jit_and_vmap(sample, key):
         )
 
 
-@every_source
 def test_another_key_gives_another_task(sample, key):
     other = sample(jax.random.fold_in(key, 1))
     assert not np.array_equal(sample(key).support.x, other.support.x)
     chex.assert_trees_all_equal_shapes_and_dtypes(sample(key), other)
 
 
-@pytest.mark.parametrize("name", SOURCES)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1))
-def test_support_and_query_never_share_an_example(name, seed):
-    task = jax.jit(SOURCES[name])(jax.random.key(seed))
+def test_support_and_query_never_share_an_example(sample, seed):
+    task = jax.jit(sample)(jax.random.key(seed))
     support = {row.tobytes() for row in np.asarray(task.support.x)}
     query = {row.tobytes() for row in np.asarray(task.query.x)}
     assert len(support) == len(task.support.x)
@@ -77,9 +81,8 @@ def test_episodes_are_balanced_and_labelled_by_class(seed, way, shot, query_shot
 
 
 def test_episodes_reach_every_example_of_classes_of_different_sizes(key):
-    tasks = jax.jit(jax.vmap(SOURCES["episodes of classes of different sizes"]))(
-        jax.random.split(key, 500)
-    )
+    sample = mj.tasks.episodes(RAGGED, way=4, shot=2, query_shot=1)
+    tasks = jax.jit(jax.vmap(sample))(jax.random.split(key, 500))
     assert set(np.ravel(tasks.support.x).tolist()) == set(np.concatenate(RAGGED).tolist())
 
 

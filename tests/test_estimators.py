@@ -1,0 +1,64 @@
+"""What the estimators refuse, and what `parallel` chooses; that they are right is in contract/."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import metajax as mj
+
+
+def mean(w, tasks, key):
+    return jnp.mean(w * tasks)
+
+
+@pytest.mark.parametrize(
+    "estimator, message",
+    [
+        (mj.chunked(4), r"meta_batch=6 does not split into passes of tasks_per_pass=4; use one of"),
+        (mj.sharded(), r"meta_batch=5 does not split over 2 devices; use a multiple of 2"),
+    ],
+)
+def test_a_meta_batch_that_does_not_split_is_refused(estimator, message, key):
+    tasks = jnp.ones(5 if "devices" in message else 6)
+    with pytest.raises(ValueError, match=message):
+        estimator(mean)(1.0, tasks, key)
+
+
+def test_chunked_and_parallel_refuse_what_makes_no_sense():
+    with pytest.raises(ValueError, match="tasks_per_pass=0; it takes 1 task or more"):
+        mj.chunked(0)
+    with pytest.raises(ValueError, match="each of 2 devices 3 tasks, which do not split into"):
+        mj.parallel(6, tasks_per_pass=2)
+
+
+@pytest.mark.parametrize("meta_batch, devices, a_pass", [(6, 2, 1), (5, 1, 1), (1, 1, 1)])
+def test_parallel_uses_as_many_devices_as_divide_the_tasks(meta_batch, devices, a_pass, key):
+    seen = []
+
+    def objective(w, tasks, key):
+        seen.append(tasks.shape[0])
+        return mean(w, tasks, key)
+
+    estimate = jax.jit(mj.parallel(meta_batch)(objective))
+    value, gradient = estimate(jnp.float32(2), jnp.arange(float(meta_batch)), key)
+    assert set(seen) == {a_pass}
+    assert len(value.sharding.device_set) == devices
+    assert float(value) == pytest.approx(2 * float(gradient)) == pytest.approx(meta_batch - 1)
+
+
+def test_memory_does_not_grow_with_the_meta_batch(key):
+    # A task of 1000 x 1000 products keeps 4 MB; without passes they would all be there at once.
+    def objective(w, tasks, key):
+        return jnp.mean(
+            jax.vmap(lambda x: jnp.sum(jnp.sin(jnp.sin(w * x[:, None]) * x[None])))(tasks)
+        )
+
+    def megabytes(meta_batch, estimator):
+        tasks = jnp.ones((meta_batch, 1000))
+        program = jax.jit(estimator(objective)).lower(jnp.float32(2), tasks, key).compile()
+        memory = program.memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes / 1e6
+
+    growth = megabytes(16, mj.chunked(2)) - megabytes(4, mj.chunked(2))
+    assert growth < 1
