@@ -21,6 +21,7 @@ def omniglot(
     split: Literal["random", "vinyals", "lake"] = "random",
     split_seed: int = 0,
     rotations: Literal["episode", "class", "none"] = "episode",
+    distortion: float = 0.0,
     resample: omniglot_data.Resampling = "lanczos",
     data: str | Path | None = None,
 ) -> Sample:
@@ -37,6 +38,9 @@ def omniglot(
       rotations: by multiples of 90 degrees. "episode": one for each class in each episode, so that
         the rotations of a character never meet (MAML). "class": each is a class of its own, four
         times as many (Matching and Prototypical Networks). "none": characters as they are.
+      distortion: warp every drawing by an affine map whose matrix differs from the identity by up to
+        this in each entry, and whose shift is up to this part of half a side. An augmentation for
+        training that the papers did not have.
       resample: see `metajax.data.omniglot.load`.
       data: the folder that holds `omniglot/`; without it `METAJAX_DATA`, then the user cache.
 
@@ -53,6 +57,8 @@ def omniglot(
     choose("omniglot", "subset", subset, ("train", "val", "test"))
     choose("omniglot", "split", split, ("random", "vinyals", "lake"))
     choose("omniglot", "rotations", rotations, ("episode", "class", "none"))
+    if not 0 <= distortion < 0.5:
+        raise ValueError(f"omniglot: distortion={distortion}; it is at least 0 and below 0.5.")
     characters = omniglot_data.load(data, resample=resample)
     chosen = omniglot_data.split_names(characters.names, split, split_seed)[subset]
     images = jnp.asarray(characters.images[jnp.asarray(chosen)])[..., None]
@@ -60,10 +66,12 @@ def omniglot(
         images = jnp.concatenate([jnp.rot90(images, turns, axes=(2, 3)) for turns in range(4)])
 
     def transform(key, x):
+        turn_key, warp_key = jax.random.split(key)
         if rotations == "episode":
             turned = jnp.stack([jnp.rot90(x, turns, axes=(1, 2)) for turns in range(4)])
-            x = turned[jax.random.randint(key, (), 0, 4)]
-        return x.astype(jnp.float32) / 255
+            x = turned[jax.random.randint(turn_key, (), 0, 4)]
+        x = x.astype(jnp.float32) / 255
+        return _warp(warp_key, x, distortion) if distortion else x
 
     return episodes(
         images,
@@ -73,3 +81,20 @@ def omniglot(
         transform=transform,
         name=f"omniglot {subset}",
     )
+
+
+def _warp(key, drawings, amount):
+    """Each of `(n, h, w, 1)` seen through its own random affine map; beyond the edge is paper."""
+    n, h, w, _ = drawings.shape
+    matrix_key, shift_key = jax.random.split(key)
+    matrices = jax.random.uniform(matrix_key, (n, 2, 2), minval=-amount, maxval=amount)
+    shifts = jax.random.uniform(shift_key, (n, 2, 1), minval=-amount, maxval=amount)
+    rows, columns = jnp.meshgrid(jnp.linspace(-1, 1, h), jnp.linspace(-1, 1, w), indexing="ij")
+    grid = jnp.stack([rows.ravel(), columns.ravel()])[None]
+    places = grid + matrices @ grid + shifts  # (n, 2, h * w)
+
+    def warp(drawing, place):
+        places = [(place[0] + 1) * (h - 1) / 2, (place[1] + 1) * (w - 1) / 2]
+        return jax.scipy.ndimage.map_coordinates(drawing[..., 0], places, order=1)
+
+    return jax.vmap(warp)(drawings, places).reshape(drawings.shape)

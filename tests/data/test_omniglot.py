@@ -4,8 +4,10 @@ import gzip
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,13 +67,36 @@ def test_episodes_of_drawings(omniglot_data, key):
     assert not drawings & {row.tobytes() for row in np.asarray(query.x)}
 
 
+def test_distortion_moves_each_drawing_its_own_way(omniglot_data, key):
+    plain = mj.tasks.omniglot(data=omniglot_data)(key)
+    warped = mj.tasks.omniglot(distortion=0.1, data=omniglot_data)(key)
+    for before, after in ((plain.support.x, warped.support.x), (plain.query.x, warped.query.x)):
+        assert not np.allclose(before, after, atol=0.1)
+        assert 0 <= float(after.min()) <= float(after.max()) <= 1
+        # Ink moves and is stretched by a tenth or so; it does not come or go.
+        np.testing.assert_allclose(after.sum(axis=(1, 2)), before.sum(axis=(1, 2)), rtol=0.5)
+
+
+def test_a_warp_by_nothing_is_the_identity_and_a_warp_is_not_shared(key):
+    from metajax.tasks.omniglot import _warp
+
+    drawings = jax.random.uniform(key, (3, 9, 7, 1)).at[1].set(0.0).at[2].set(0.0)
+    np.testing.assert_allclose(_warp(key, drawings, 0.0), drawings, atol=1e-5)
+    same = jnp.repeat(drawings[:1], 2, axis=0)
+    first, second = _warp(key, same, 0.2)
+    assert not np.allclose(first, second, atol=0.05)
+
+
 def test_more_than_there_is_is_refused(omniglot_data):
     with pytest.raises(ValueError, match="omniglot train: shot=5 and query_shot=19 need 24"):
         mj.tasks.omniglot(shot=5, query_shot=19, data=omniglot_data)
     with pytest.raises(ValueError, match="way=500 needs 500 classes and there are 423"):
         mj.tasks.omniglot("test", way=500, data=omniglot_data)
+    with pytest.raises(ValueError, match=r"distortion=0.7; it is at least 0 and below 0.5"):
+        mj.tasks.omniglot(distortion=0.7, data=omniglot_data)
+    misspelt: Any = "vinyal"
     with pytest.raises(ValueError, match="split='vinyal' is unknown; did you mean 'vinyals'"):
-        mj.tasks.omniglot(split="vinyal", data=omniglot_data)  # pyright: ignore[reportArgumentType]
+        mj.tasks.omniglot(split=misspelt, data=omniglot_data)
 
 
 def test_a_missing_data_set_names_the_places_and_the_remedy(tmp_path, monkeypatch):

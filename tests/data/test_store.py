@@ -1,0 +1,62 @@
+"""Downloads, from a server of our own."""
+
+import functools
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from metajax.data import store
+
+CONTENT = b"drawings" * 1000
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serves one file, counts how often it was asked for, and gives the client a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "images.zip").write_bytes(CONTENT)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        asked = 0
+
+        def do_GET(self):
+            Handler.asked += 1
+            super().do_GET()
+
+        def log_message(self, format, *args):
+            pass
+
+    handler = functools.partial(Handler, directory=tmp_path / "served")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever).start()
+        yield running, Handler
+        running.shutdown()
+
+
+def download(server, file="images.zip", content=CONTENT):
+    url = f"http://127.0.0.1:{server[0].server_port}/{file}"
+    return store.Download("images.zip", url, f"md5:{hashlib.md5(content).hexdigest()}")
+
+
+def test_a_download_is_verified_and_kept(server):
+    folder = store.fetch("glyphs", [download(server)])
+    assert (folder / "images.zip").read_bytes() == CONTENT
+    assert store.locate("glyphs", ["images.zip"]) == folder
+    assert store.fetch("glyphs", [download(server)]) == folder
+    assert server[1].asked == 1
+
+
+def test_what_does_not_have_the_published_checksum_is_not_kept(server):
+    with pytest.raises(ValueError, match="does not have the published checksum md5:"):
+        store.fetch("glyphs", [download(server, content=b"something else")])
+    assert not (store.cache_dir() / "glyphs" / "images.zip").exists()
+
+
+def test_what_cannot_be_downloaded_names_the_address_and_the_way_around(server):
+    with pytest.raises(
+        ConnectionError, match=r"could not download http://.*/absent.zip .*save the"
+    ):
+        store.fetch("glyphs", [download(server, file="absent.zip")])
