@@ -102,8 +102,10 @@ def main(args: Sequence[str] | None = None) -> None:
             tyro.conf.CascadeSubcommandArgs,
         ),
     )
+    from metajax.devices import one_device_per_core
     from metajax.training import NonFiniteError
 
+    one_device_per_core()
     try:
         finished = _DO[type(command)](command)
     except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
@@ -185,44 +187,17 @@ def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: b
 
     from metajax import plots, recipes, training
     from metajax.data.store import cache_dir
-    from metajax.evaluation import evaluate
 
     # A second start finds the compiled programs of the first.
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     begun = time.perf_counter()
-    experiment = recipes.build(settings)
-    steps = experiment.test_steps
-    validation_key = jax.random.key(settings.seed + 1_000_003)
-
-    def validate(meta_params):
-        scores = evaluate(
-            experiment.learner,
-            meta_params,
-            experiment.val,
-            experiment.metric,
-            key=validation_key,
-            num_tasks=200,
-            num_steps=None if steps is None else steps[-1],
-            inductive=False,
-        )
-        return experiment.scale * scores.mean
-
     console.print(f"[bold]metajax train {name}[/] on {jax.devices()[0].platform}, run in {folder}")
-    state = training.fit(
-        experiment.learner,
-        experiment.objective,
-        experiment.optimizer,
-        experiment.train,
-        key=jax.random.key(settings.seed),
-        outer_steps=settings.outer_steps,
-        meta_batch=settings.meta_batch,
-        estimator=experiment.estimator,
-        validate=validate,
-        run_dir=folder,
-        settings={"recipe": name, **dataclasses.asdict(settings)},
-        resume=resume,
-        tensorboard=tensorboard,
-    )
+    if jax.default_backend() == "gpu":
+        console.print(
+            "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
+            "keeps all of float32."
+        )
+    experiment, state = recipes.train(settings, folder, resume=resume, tensorboard=tensorboard)
     pictures = folder / "plots"
     pictures.mkdir(exist_ok=True)
     rows = training.read_metrics(folder)
@@ -341,6 +316,9 @@ _CATALOGUE = {
     "Adjoints": {
         "mj.unrolled": "through every inner step: the exact hypergradient",
         "mj.first_order": "inner gradients held constant: FOMAML",
+        "mj.truncated": "through the last few steps, the others held constant",
+        "mj.remat": "exact; keeps weights alone and computes each step again",
+        "mj.mixed_mode": "exact; forward over reverse (Kemaev et al. 2025, arxiv.org/abs/2505.00793)",
     },
     "Objectives": {
         "mj.query_loss": "the query loss after adapting, or after each of several steps (MAML++)",
@@ -349,6 +327,8 @@ _CATALOGUE = {
     "Estimators": {
         "jax.value_and_grad": "the objective's own derivative",
         "mj.chunked": "the same, a few tasks at a time",
+        "mj.sharded": "the same, the tasks spread over devices",
+        "mj.parallel": "both, as is fastest on this machine",
     },
     "Sources": {
         "mj.tasks.sinusoid": "sine waves of random amplitude and phase",

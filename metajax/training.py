@@ -6,8 +6,10 @@ import json
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax import checkpoint
+from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
 from metajax.types import Estimator, Learner, Objective, Optimizer, Params, Sample, Task, TrainState
 
@@ -114,14 +117,15 @@ def fit(
 
     support = sample(check_key).support
     state = init(learner.init(init_key, support.x))
-    loop = _Loop(state, jnp.zeros(every), jnp.zeros(every))
+    # Copied, because the loop gives its buffers away and an optimiser may hold one twice.
+    loop = jax.tree.map(jnp.copy, _Loop(state, jnp.zeros(every), jnp.zeros(every)))
     facts = {"key": jax.random.key_data(key).tolist(), "meta_batch": meta_batch, "every": every}
     run = _RunDir.open(run_dir, settings, facts, resume)
     if run and resume:
         loop = checkpoint.restore(run.checkpoints, loop)
         run.forget_after(int(loop.state.step))
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=0)
     def advance(loop, stop, sample, key):
         """Outer steps up to `stop`. One program for any number, so that bits never depend on it."""
 
@@ -143,10 +147,14 @@ def fit(
         return jax.lax.while_loop(unfinished, step, (loop, jnp.array(True)))
 
     started = time.perf_counter()
-    compiled = advance.lower(loop, jnp.int32(0), sample, step_key).compile()
+    traced = advance.trace(loop, jnp.int32(0), sample, step_key)
+    _warn_of_slow_convolutions(traced.jaxpr, learner, sample, check_key)
+    compiled = traced.lower().compile()
     compile_seconds = time.perf_counter() - started
 
-    done, calls, seconds = int(loop.state.step), 1, 0.0
+    done, calls = int(loop.state.step), 1
+    before = read_metrics(run.folder) if run else []
+    seconds = before[-1]["training_seconds"] if before else 0.0
     from metajax import progress  # rich is loaded by those who train
 
     reporter = progress.reporter(outer_steps, show_progress, compile_seconds)
@@ -222,15 +230,10 @@ def check_tasks(learner: Learner, sample: Sample, key: jax.Array, num_tasks: int
             "mj.Task(support, query), each an mj.Examples(x, y)."
         )
 
-    def predictions(key):
-        support, query = sample(key)
-        adapted = learner.adapt(learner.init(key, support.x), support, key)
-        return learner.predict(adapted, query.x)
-
     labels = task.query.y
     if not (hasattr(labels, "dtype") and jnp.issubdtype(labels.dtype, jnp.integer)):
         return
-    outputs = jax.eval_shape(predictions, key)
+    outputs = jax.eval_shape(partial(_untrained, learner, sample), key)
     if getattr(outputs, "ndim", 0) != 2:
         return
     tasks = jax.jit(lambda keys: jax.vmap(sample)(keys).support.y)(jax.random.split(key, num_tasks))
@@ -240,6 +243,26 @@ def check_tasks(learner: Learner, sample: Sample, key: jax.Array, num_tasks: int
             f"fit: the model gives {outputs.shape[1]} outputs for a query and the source draws "
             f"{way}-way tasks; give the model {way} outputs, for example mj.conv4(way={way})."
         )
+
+
+def _untrained(learner, sample, key):
+    """The predictions of one task, for their shape or their program."""
+    support, query = sample(key)
+    adapted = learner.adapt(learner.init(key, support.x), support, key)
+    return learner.predict(adapted, query.x)
+
+
+def _warn_of_slow_convolutions(program, learner, sample, key) -> None:
+    if jax.default_backend() != "cpu" or not grouped_convolutions(program):
+        return
+    if grouped_convolutions(jax.make_jaxpr(partial(_untrained, learner, sample))(key)):
+        return  # the model's own choice, not made by vmap
+    warnings.warn(
+        "fit: tasks mapped by vmap turn this model's convolutions into grouped ones, which XLA "
+        "computes slowly on a CPU. Give its layers ours: "
+        "nn.Conv(..., conv_general_dilated=mj.conv_general_dilated).",
+        stacklevel=3,
+    )
 
 
 class _RunDir(NamedTuple):

@@ -4,10 +4,14 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,10 +93,40 @@ def test_ctrl_c_saves_and_resuming_ends_in_the_same_bits(tmp_path, capsys):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+KILLED = """
+import sys, jax, optax, metajax as mj
+learner = mj.maml(mj.mlp((8,)), mj.mse, optax.sgd(0.01), num_steps=1)
+mj.fit(learner, mj.query_loss(learner, mj.mse), optax.adam(1e-3), mj.tasks.sinusoid(),
+       key=jax.random.key(3), outer_steps=10_000_000, meta_batch=4, report_every=500,
+       run_dir=sys.argv[1])
+"""
+
+
+def test_a_killed_run_is_resumed_to_the_same_bits(tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and (checkpoint.latest(folder / "checkpoints") or 0) < 1000:
+        time.sleep(0.05)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    goal = (checkpoint.latest(folder / "checkpoints") or 0) + 700
+    resumed = fit(folder, outer_steps=goal, report_every=500, resume=True)
+    whole = fit(tmp_path / "whole", outer_steps=goal, report_every=500)
+    chex.assert_trees_all_equal(resumed, whole)
+    assert losses(folder) == losses(tmp_path / "whole")
+
+
+def test_a_run_is_not_read_with_another_model(tmp_path):
+    fit(tmp_path / "run", outer_steps=10)
+    wider = mj.maml(mj.mlp((16,)), mj.mse, optax.sgd(0.01), num_steps=1)
+    with pytest.raises(ValueError, match=r"Dense_0/bias is \(8,\) float32 on disk and \(16,\)"):
+        training.restore_meta_params(tmp_path / "run", wider, optax.adam(1e-3), SAMPLE)
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     plain = mj.query_loss(LEARNER, mj.mse)
-    doomed, _, _ = jax.random.split(jax.random.key(3), 3)
-    del doomed
 
     def objective(meta_params, tasks, key):
         # Adam's first step is 1e-3 long, so the bias has crossed 0.0045 in the fifth to seventh.
@@ -182,6 +216,43 @@ def test_a_model_of_another_way_is_refused_before_training():
             meta_batch=1,
             show_progress=False,
         )
+
+
+class Convolutional(nn.Module):
+    convolution: Callable = jax.lax.conv_general_dilated
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(2, (3, 3), strides=(2, 2), conv_general_dilated=self.convolution)(x)
+        return nn.Dense(3)(nn.relu(x).reshape(len(x), -1))
+
+
+def fit_images(net, optimizer):
+    learner = mj.maml(mj.Model(net.init, net.apply), mj.cross_entropy, optax.sgd(0.1), 1)
+    sample = mj.tasks.episodes(np.ones((4, 2, 8, 8, 1), np.float32), way=3, shot=1, query_shot=1)
+    objective = mj.query_loss(learner, mj.cross_entropy)
+    options = {"outer_steps": 2, "meta_batch": 2, "show_progress": False}
+    return mj.fit(learner, objective, optimizer, sample, key=jax.random.key(0), **options)
+
+
+def test_convolutions_that_vmap_makes_slow_are_named_with_the_remedy():
+    with pytest.warns(
+        UserWarning, match=r"conv_general_dilated=mj\.conv_general_dilated"
+    ) as caught:
+        fit_images(Convolutional(), optax.adam(1e-3))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    fit_images(Convolutional(mj.conv_general_dilated), optax.adam(1e-3))  # a warning would fail
+
+
+def test_an_optimiser_that_holds_the_weights_twice_can_give_its_buffers_away():
+    optimizer = optax.chain(optax.sgd(0.1), optax.ema(0.9, debias=False))
+    state = fit_images(Convolutional(mj.conv_general_dilated), optimizer)
+    chex.assert_tree_all_finite(state.meta_params)
+    twice = optax.GradientTransformation(
+        lambda params: (params, params), lambda updates, state, params=None: (updates, state)
+    )
+    chex.assert_tree_all_finite(fit_images(Convolutional(mj.conv_general_dilated), twice).opt_state)
 
 
 def test_tensorboard_events_are_written_when_asked_for(tmp_path):

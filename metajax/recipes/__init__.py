@@ -1,10 +1,19 @@
 """Recipes by name: settings as a frozen dataclass, and `build(settings)`."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
+from metajax.evaluation import evaluate
 from metajax.names import choose
 from metajax.recipes import omniglot, sinusoid
 from metajax.recipes.experiment import Experiment
+from metajax.training import fit
+from metajax.types import TrainState
+
+VALIDATION_TASKS = 200
 
 
 class Recipe(NamedTuple):
@@ -28,6 +37,50 @@ def name_of(settings: Any) -> str:
 def build(settings: Any) -> Experiment:
     """The experiment that these settings describe."""
     return RECIPES[name_of(settings)].build(settings)
+
+
+def train(
+    settings: Any, run_dir: str | Path, *, resume: bool = False, tensorboard: bool = False
+) -> tuple[Experiment, TrainState]:
+    """Build and meta-train a recipe, validating on validation tasks alone.
+
+    Returns:
+      The experiment, and the state after the last outer step or where Ctrl-C stopped it.
+
+    Raises:
+      As `fit` does.
+    """
+    experiment = build(settings)
+
+    def validate(meta_params):
+        scores = evaluate(
+            experiment.learner,
+            meta_params,
+            experiment.val,
+            experiment.metric,
+            key=jax.random.key(settings.seed + 1_000_003),
+            num_tasks=VALIDATION_TASKS,
+            num_steps=experiment.validation_steps,
+            inductive=False,
+        )
+        return experiment.scale * scores.mean
+
+    state = fit(
+        experiment.learner,
+        experiment.objective,
+        experiment.optimizer,
+        experiment.train,
+        key=jax.random.key(settings.seed),
+        outer_steps=settings.outer_steps,
+        meta_batch=settings.meta_batch,
+        estimator=experiment.estimator,
+        validate=validate,
+        run_dir=run_dir,
+        settings={"recipe": name_of(settings), **dataclasses.asdict(settings)},
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+    return experiment, state
 
 
 def from_json(name: str, values: dict[str, Any]) -> Any:

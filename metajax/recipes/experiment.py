@@ -25,6 +25,7 @@ class Experiment:
     metric_name: for people, such as "accuracy %"; `scale` times the metric is shown under it.
     columns: names of what `test_steps` measures, one a number of inner steps.
     test_steps: inner steps at evaluation; None for a learner without an inner loop.
+    validation_steps: those of `test_steps` that validation takes while training.
     digits: after the point, in tables.
     inductive: whether predictions depend on the other queries, so that both policies are shown.
     learned: one sentence on what came out.
@@ -43,6 +44,7 @@ class Experiment:
     scale: float
     columns: tuple[str, ...]
     test_steps: tuple[int, ...] | None
+    validation_steps: int | None
     test_tasks: int
     digits: int
     inductive: bool

@@ -70,6 +70,7 @@ def build(settings: Sinusoid) -> Experiment:
         scale=1.0,
         columns=("step 0", "step 1", "step 5", "step 10"),
         test_steps=(0, 1, 5, 10),
+        validation_steps=10,
         test_tasks=10_000,
         digits=3,
         inductive=False,
