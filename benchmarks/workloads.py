@@ -1,0 +1,195 @@
+"""The three workloads of the speed benchmark as NumPy arrays, and the model of each for JAX and torch."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One outer step: `meta_batch` tasks, `num_steps` of SGD on `support` examples, then the queries.
+
+    channels: of the images, then of each convolution, or widths of a multilayer perceptron.
+    """
+
+    title: str
+    meta_batch: int
+    support: int
+    query: int
+    num_steps: int
+    rate: float
+    channels: tuple[int, ...]
+    outputs: int
+    size: int | None = None
+    pool: bool = False
+
+    @property
+    def is_conv(self) -> bool:
+        """Whether inputs are images."""
+        return self.size is not None
+
+    @property
+    def features(self) -> int:
+        """What the last layer reads."""
+        if self.size is None:
+            return self.channels[-1]
+        side = self.size
+        for _ in self.channels[1:]:
+            side = side // 2 if self.pool else -(-side // 2)
+        return side * side * self.channels[-1]
+
+
+WORKLOADS = {
+    "A": Workload(
+        "sinusoid MLP 1-40-40-1, 10 + 10 points, 1 step, meta-batch 25",
+        25, 10, 10, 1, 0.01, (1, 40, 40), 1,
+    ),
+    "B": Workload(
+        "Omniglot-shaped conv4-64 stride 2, 28x28, 5-way 1-shot + 1 query, 1 step, meta-batch 32",
+        32, 5, 5, 1, 0.4, (1, 64, 64, 64, 64), 5, size=28,
+    ),
+    "C": Workload(
+        "mini-ImageNet-shaped conv4-32 max-pool, 84x84x3, 5-way 5-shot + 15 queries, 5 steps, "
+        "meta-batch 4",
+        4, 25, 75, 5, 0.01, (3, 32, 32, 32, 32), 5, size=84, pool=True,
+    ),
+}  # fmt: skip
+
+
+class Arrays(NamedTuple):
+    """Weights by name, and `(support_x, support_y, query_x, query_y)` with tasks first.
+
+    Images are `(tasks, n, h, w, c)` and kernels `(3, 3, c, features)`; torch gets transposed copies.
+    """
+
+    weights: dict[str, np.ndarray]
+    tasks: tuple[np.ndarray, ...]
+
+
+def arrays(w: Workload, seed: int = 0) -> Arrays:
+    """The same weights and tasks for every contestant."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for i, (c, features) in enumerate(zip(w.channels[:-1], w.channels[1:], strict=True)):
+        shape = (3, 3, c, features) if w.is_conv else (c, features)
+        scale = 1 / np.sqrt(np.prod(shape[:-1]))
+        weights[f"kernel{i}"] = rng.normal(size=shape) * scale
+        weights[f"bias{i}"] = rng.normal(size=features) * 0.1
+    weights["kernel_out"] = rng.normal(size=(w.features, w.outputs)) / np.sqrt(w.features)
+    weights["bias_out"] = np.zeros(w.outputs)
+
+    def examples(n):
+        if w.is_conv:
+            x = rng.uniform(size=(w.meta_batch, n, w.size, w.size, w.channels[0]))
+            return x.astype(np.float32), np.tile(np.arange(n) % w.outputs, (w.meta_batch, 1))
+        x = rng.uniform(-5, 5, size=(w.meta_batch, n, 1)).astype(np.float32)
+        return x, np.sin(x)
+
+    tasks = (*examples(w.support), *examples(w.query))
+    return Arrays({name: v.astype(np.float32) for name, v in weights.items()}, tasks)
+
+
+def jax_apply(w: Workload, convolution=None):
+    """`apply(weights, x)` in plain JAX, with our convolution, statistics and pooling or with JAX's."""
+    import jax
+    import jax.numpy as jnp
+    from flax import linen as nn
+    from jax import lax
+
+    import metajax as mj
+
+    layout = ("NHWC", "HWIO", "NHWC")
+
+    def naive(x, bias):
+        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        x = jax.nn.relu((x - mean) * lax.rsqrt(variance + 1e-5) + bias)
+        return nn.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
+
+    def ours(x, bias):
+        x = jax.nn.relu(mj.ops.normalise(x) + bias)
+        return mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
+
+    convolve, rest = (
+        (mj.conv_general_dilated, ours) if convolution is None else (convolution, naive)
+    )
+    strides = (1, 1) if w.pool else (2, 2)
+
+    def apply(weights, x):
+        for i in range(len(w.channels) - 1):
+            kernel, bias = weights[f"kernel{i}"], weights[f"bias{i}"]
+            if w.is_conv:
+                x = convolve(x, kernel, strides, ((1, 1), (1, 1)), dimension_numbers=layout)
+                x = rest(x, bias)
+            else:
+                x = jax.nn.relu(x @ kernel + bias)
+        return jnp.reshape(x, (len(x), -1)) @ weights["kernel_out"] + weights["bias_out"]
+
+    return apply
+
+
+def peer(name: str) -> Any:
+    """A library of the extra `bench`, which type checks do without."""
+    return importlib.import_module(name)
+
+
+def torch_net(w: Workload, weights: dict[str, np.ndarray]):
+    """The same network as a `torch.nn.Module`, channels first."""
+    torch = peer("torch")
+    nn, F = torch.nn, torch.nn.functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, value in to_torch(w, weights).items():
+                setattr(self, name, nn.Parameter(value))
+
+        def forward(self, x):
+            for i in range(len(w.channels) - 1):
+                kernel, bias = getattr(self, f"kernel{i}"), getattr(self, f"bias{i}")
+                if w.is_conv:
+                    x = F.conv2d(x, kernel, stride=1 if w.pool else 2, padding=1)
+                    # Without a scale torch's second derivative of batch_norm fails.
+                    one = torch.ones_like(bias)
+                    x = F.relu(F.batch_norm(x, None, None, one, bias, training=True, eps=1e-5))
+                    x = F.max_pool2d(x, 2) if w.pool else x
+                else:
+                    x = F.relu(F.linear(x, kernel, bias))
+            return F.linear(torch.flatten(x, 1), self.kernel_out, self.bias_out)
+
+    return Net()
+
+
+def to_torch(w: Workload, weights) -> dict:
+    """Weights in torch's layouts."""
+    torch = peer("torch")
+    out = {}
+    for name, value in weights.items():
+        if value.ndim == 4:
+            value = value.transpose(3, 2, 0, 1)
+        elif name == "kernel_out" and w.is_conv:  # rows are (h, w, c) here and (c, h, w) there
+            side = round((w.features / w.channels[-1]) ** 0.5)
+            value = value.reshape(side, side, w.channels[-1], -1).transpose(3, 2, 0, 1)
+            value = value.reshape(w.outputs, -1)
+        elif value.ndim == 2:
+            value = value.T
+        out[name] = torch.from_numpy(np.ascontiguousarray(value))
+    return out
+
+
+def from_torch(w: Workload, weights) -> dict[str, np.ndarray]:
+    """And back."""
+    out = {}
+    for name, tensor in weights.items():
+        value = tensor.detach().numpy()
+        if value.ndim == 4:
+            value = value.transpose(2, 3, 1, 0)
+        elif name == "kernel_out" and w.is_conv:
+            side = round((w.features / w.channels[-1]) ** 0.5)
+            value = value.reshape(w.outputs, w.channels[-1], side, side).transpose(2, 3, 1, 0)
+            value = value.reshape(-1, w.outputs)
+        elif value.ndim == 2:
+            value = value.T
+        out[name] = np.ascontiguousarray(value)
+    return out
