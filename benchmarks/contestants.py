@@ -17,7 +17,6 @@ class Metajax:
     """mj.outer_step with the estimator of this machine, all steps in one dispatch."""
 
     convolution: Any = None
-    adjoint: str | None = None
 
     def __init__(self, w: Workload, arrays: Arrays):
         from metajax.devices import one_device_per_core
@@ -31,7 +30,7 @@ class Metajax:
 
         model = mj.Model(lambda key, x: arrays.weights, jax_apply(w, self.convolution))
         self.loss = mj.cross_entropy if w.is_conv else mj.mse
-        adjoint = getattr(mj, self.adjoint) if self.adjoint else mj.unrolled
+        adjoint = self.choose_adjoint(w)
         self.learner = mj.maml(model, self.loss, optax.sgd(w.rate), w.num_steps, adjoint=adjoint)
         self.objective = mj.query_loss(self.learner, self.loss)
         sx, sy, qx, qy = (jnp.asarray(a) for a in arrays.tasks)
@@ -49,6 +48,11 @@ class Metajax:
             )
 
         self.many = many
+
+    def choose_adjoint(self, w: Workload):
+        import metajax as mj
+
+        return mj.remat if w.num_steps > 1 else mj.unrolled
 
     def choose_estimator(self, w: Workload):
         import jax
@@ -84,6 +88,11 @@ class NaiveJax(Metajax):
 
         self.convolution = lax.conv_general_dilated
         super().__init__(w, arrays)
+
+    def choose_adjoint(self, w: Workload):
+        import metajax as mj
+
+        return mj.unrolled
 
     def choose_estimator(self, w: Workload):
         import jax

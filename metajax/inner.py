@@ -55,9 +55,12 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
         derived = 0 if last is None else max(0, max(stops) - last)
         carry, taken, reached = (params, inner.init(params)), 0, {0: params}
         for stop in sorted({*stops, derived}):
-            # A loop of one step is inlined: XLA then fuses it with what surrounds it.
             body = partial(step, held if taken < derived else gradient)
-            carry, _ = jax.lax.scan(body, carry, length=stop - taken, unroll=stop - taken == 1)
+            if stop - taken == 1:
+                # Outside of a loop `vmap` gives no task a copy of the weights all start from.
+                carry, _ = body(carry, None)
+            elif stop > taken:
+                carry, _ = jax.lax.scan(body, carry, length=stop - taken)
             taken, reached[stop] = stop, carry[0]
         if isinstance(num_steps, int):
             return reached[num_steps]

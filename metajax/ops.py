@@ -189,7 +189,8 @@ def _together(a, b, *, want: _Want, window: _Window, precision):
         return product(seen, b.reshape(tasks, -1, features)).reshape(shape)
     if want == "kernel":
         seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
-        return product(seen.mT, b.reshape(tasks, -1, features)).reshape(shape)
+        of_features = product(b.reshape(tasks, -1, features).mT, seen)  # b is the smaller to turn
+        return of_features.mT.reshape(shape)
     seen = product(b.reshape(tasks, -1, features), a.reshape(tasks, -1, features).mT)
     images = jax.ShapeDtypeStruct(shape, a.dtype)
     (out,) = jax.linear_transpose(see, images)(seen.reshape(jax.eval_shape(see, images).shape))
@@ -199,18 +200,47 @@ def _together(a, b, *, want: _Want, window: _Window, precision):
 _IN_CACHE = 2**21
 """Bytes of patches up to which a product of them is as fast as a convolution on a CPU."""
 
+_NARROW = 8
+"""Channels below which XLA's convolution on a CPU falls far behind a product of patches."""
 
-def _on_cpu(a, b, *, window: _Window, **options):
-    """Small images as patches, large ones a task at a time, so that operands stay in the cache."""
-    roles = dict(zip(_OTHERS[options["want"]], (a, b), strict=True))
+
+def _on_cpu(a, b, *, want: _Want, window: _Window, precision):
+    """Whatever form keeps its operands in the cache."""
+    roles = dict(zip(_OTHERS[want], (a, b), strict=True))
     n = roles["images"].shape[1] if "images" in roles else roles["out"].shape[1]
     c = roles["images"].shape[4] if "images" in roles else roles["kernel"].shape[3]
-    patches = n * math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
-    if patches <= _IN_CACHE:
-        return _together(a, b, window=window, **options)
+    of_image = math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
+    form = partial(_cpu_form(want, n, c, of_image), want=want, window=window, precision=precision)
+    return form(a, b)
+
+
+def _cpu_form(want: _Want, n: int, c: int, of_image: int):
+    """The form for `n` images of `c` channels, whose patches take `of_image` bytes each."""
+    if n * of_image <= _IN_CACHE:
+        return _together
+    # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product.
+    if of_image <= _IN_CACHE and (want == "kernel" or c < _NARROW):
+        return partial(_task_by_task, _by_image)
+    return partial(_task_by_task, _alone)
+
+
+def _task_by_task(form, a, b, **options):
     if a.shape[0] == 1:
-        return _alone(a[0], b[0], window=window, **options)[None]
-    return lax.map(lambda ab: _alone(*ab, window=window, **options), (a, b))
+        return form(a[0], b[0], **options)[None]
+    return lax.map(lambda ab: form(*ab, **options), (a, b))
+
+
+def _by_image(a, b, *, want: _Want, **options):
+    """One task, an image after the other, each as patches."""
+
+    def one(a, b):
+        return _together(a[None], b[None], want=want, **options)[0]
+
+    if want == "kernel":
+        return jnp.sum(lax.map(lambda ab: one(*ab), (a[:, None], b[:, None])), axis=0)
+    if want == "out":
+        return lax.map(lambda image: one(image[None], b)[0], a)
+    return lax.map(lambda out: one(a, out[None])[0], b)
 
 
 def _at_once(a, b, **options):
@@ -297,13 +327,14 @@ def _greatest(parts):
 
 @_greatest.defjvp
 def _greatest_jvp(primals, tangents):
+    """Only the place of the first greatest is kept, a byte each; ties go where flax sends them."""
     (parts,), (changes,) = primals, tangents
-    greatest = _greatest(parts)
-    change, found = jnp.zeros_like(greatest), jnp.zeros(greatest.shape, bool)
-    for part, tangent in zip(parts, changes, strict=True):
-        first = (part == greatest) & ~found
-        change, found = change + jnp.where(first, tangent, 0), found | first
-    return greatest, change
+    greatest, place = parts[0], jnp.zeros(parts[0].shape, jnp.uint8)
+    for i, part in enumerate(parts[1:], start=1):
+        place = jnp.where(part > greatest, jnp.uint8(i), place)
+        greatest = jnp.maximum(greatest, part)
+    picked = [jnp.where(place == i, change, 0) for i, change in enumerate(changes)]
+    return greatest, reduce(jnp.add, picked)
 
 
 def grouped_convolutions(program: ClosedJaxpr | Jaxpr) -> int:

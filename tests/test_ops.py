@@ -1,5 +1,7 @@
 """Our operations equal JAX's: values, first and second derivatives, mapped or not."""
 
+from functools import partial
+
 import chex
 import flax.linen as nn
 import jax
@@ -28,10 +30,17 @@ def both(x, w, v, **options):
     return quantities(mj.conv_general_dilated), quantities(lax.conv_general_dilated)
 
 
-@pytest.fixture(params=[0, 2**30], ids=["convolutions", "patches"])
+FORMS = {
+    "patches": mj.ops._together,
+    "patches of an image": partial(mj.ops._task_by_task, mj.ops._by_image),
+    "convolutions": partial(mj.ops._task_by_task, mj.ops._alone),
+}
+
+
+@pytest.fixture(params=FORMS.values(), ids=FORMS)
 def form(request, monkeypatch):
-    """Both forms the operation takes on a CPU, whatever the size."""
-    monkeypatch.setattr(mj.ops, "_IN_CACHE", request.param)
+    """Every form the operation takes on a CPU, whatever the size."""
+    monkeypatch.setattr(mj.ops, "_cpu_form", lambda *sizes: request.param)
 
 
 @settings(
