@@ -8,11 +8,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 
 from metajax.inner import Gradient, Solve
 from metajax.types import Params
 
 Adjoint: TypeAlias = Callable[..., Params]
+
+LinearSolver: TypeAlias = Callable[[Callable[[Params], Params], Params], Params]
+"""`(product, b) -> x` with `product(x)` close to `b`; `product` is linear, symmetric, positive."""
 
 
 def unrolled(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
@@ -124,3 +128,118 @@ def mixed_mode(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> 
 
     symmetric.defvjp(forward, backward)
     return solve(symmetric, params, *args)
+
+
+def conjugate_gradient(num_steps: int) -> LinearSolver:
+    """Solve in at most `num_steps` products; exact after as many as there are unknowns.
+
+    Raises:
+      ValueError: for fewer than 1 step.
+
+    Example:
+      >>> import jax.numpy as jnp, metajax as mj
+      >>> solver = mj.conjugate_gradient(2)
+      >>> solver(lambda x: jnp.array([2.0, 4.0]) * x, jnp.ones(2)).tolist()
+      [0.5, 0.25]
+
+    Reference: Hestenes and Stiefel, 1952; Rajeswaran et al., NeurIPS 2019, section 3.1.
+    """
+    if num_steps < 1:
+        raise ValueError(f"conjugate_gradient: num_steps={num_steps}; it takes 1 step or more.")
+
+    def solver(product, b):
+        x, _ = jax.scipy.sparse.linalg.cg(product, b, maxiter=num_steps, tol=1e-10)
+        return x
+
+    return solver
+
+
+def neumann(num_terms: int, rate: float) -> LinearSolver:
+    """Solve by the first terms of `rate * sum_k (1 - rate * product)^k`.
+
+    Args:
+      num_terms: 1 or more; 1 is T1-T2, which takes the Hessian for `1 / rate`.
+      rate: below 2 over the greatest eigenvalue of `product`, or the series diverges. With that of
+        gradient descent, `k` terms are a truncation to the last `k` steps, taken at the solution.
+
+    Raises:
+      ValueError: for fewer than 1 term, or a rate of 0 or less.
+
+    Example:
+      >>> import jax.numpy as jnp, metajax as mj
+      >>> float(mj.neumann(2, 0.25)(lambda x: 2 * x, jnp.ones(())))  # 1/4 (1 + 1/2)
+      0.375
+
+    Reference: Lorraine, Vicol and Duvenaud, AISTATS 2020, section 4. https://arxiv.org/abs/1911.02590
+    T1-T2: Luketina, Berglund, Greff and Raiko, ICML 2016. https://arxiv.org/abs/1511.06727
+    """
+    if num_terms < 1 or rate <= 0:
+        raise ValueError(
+            f"neumann: num_terms={num_terms} and rate={rate}; give 1 term or more and a rate above 0."
+        )
+
+    def solver(product, b):
+        def add(carry, _):
+            term, total = carry
+            term = jax.tree.map(lambda t, p: t - rate * p, term, product(term))
+            return (term, jax.tree.map(jnp.add, total, term)), None
+
+        (_, total), _ = jax.lax.scan(add, (b, b), length=num_terms - 1)
+        return jax.tree.map(lambda leaf: rate * leaf, total)
+
+    return solver
+
+
+def implicit(solver: LinearSolver) -> Adjoint:
+    """Differentiate where the solve ends, as if it were the exact zero of `gradient`.
+
+    By the implicit function theorem: with the Hessian `H` at the end and a cotangent `v`, solve
+    `H u = v`; the cotangent of `args` is `-u d(gradient)/d(args)`. Nothing of the way there is kept.
+    The start gets a derivative of 0: meta-learn what `gradient` reads, as `imaml` does.
+
+    Args:
+      solver: of `H u = v`, such as `conjugate_gradient(10)` or `neumann(10, rate)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> solve = mj.descend(optax.sgd(0.1), num_steps=100)  # to w = s/2
+      >>> exact = mj.implicit(mj.conjugate_gradient(1))
+      >>> end = lambda s: exact(solve, lambda w, s: 2 * w - s, jnp.zeros(()), s)
+      >>> round(float(end(3.0)), 4), float(jax.grad(end)(3.0))
+      (1.5, 0.5)
+
+    Reference: Rajeswaran, Finn, Kakade and Levine, NeurIPS 2019, section 3.
+    https://arxiv.org/abs/1909.04630
+    """
+
+    def adjoint(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
+        axes = [leaf.ndim for leaf in jax.tree.leaves(params)]
+
+        @jax.custom_vjp
+        def solved(params, *args):
+            return solve(gradient, params, *args)
+
+        def forward(params, *args):
+            return solved(params, *args), (params, solved(params, *args), args)
+
+        def backward(kept, cotangent):
+            params, end, args = kept
+
+            def pull_back(end, cotangent):
+                def product(change):
+                    return jax.jvp(lambda end: gradient(end, *args), (end,), (change,))[1]
+
+                minus_u = jax.tree.map(jnp.negative, solver(product, cotangent))
+                return jax.vjp(lambda *args: gradient(end, *args), *args)[1](minus_u)
+
+            if [leaf.ndim for leaf in jax.tree.leaves(end)] != axes:  # several numbers of steps
+                each = jax.vmap(pull_back)(end, cotangent)
+                of_args = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), each)
+            else:
+                of_args = pull_back(end, cotangent)
+            return (jax.tree.map(jnp.zeros_like, params), *of_args)
+
+        solved.defvjp(forward, backward)
+        return solved(params, *args)
+
+    return adjoint

@@ -111,6 +111,32 @@ def _score(values: jax.Array) -> Score:
     return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
 
 
+def compare(first: Score | Evaluation, second: Score | Evaluation) -> Score:
+    """How much greater `first` is than `second`, task by task: both evaluated with one key.
+
+    The interval is that of the mean difference. Learners find the same tasks hard, so it is much
+    narrower than the two intervals suggest; 0 outside of it is a difference.
+
+    Raises:
+      ValueError: for scores of different numbers of tasks or steps.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> learner = mj.maml(mj.mlp(), mj.mse, optax.sgd(0.01), num_steps=1)
+      >>> meta_params = learner.init(jax.random.key(0), jnp.ones((1, 1)))
+      >>> scores = mj.evaluate(learner, meta_params, mj.tasks.sinusoid(), mj.mse,
+      ...                      key=jax.random.key(1), num_tasks=100)
+      >>> float(mj.compare(scores, scores).interval)
+      0.0
+    """
+    if first.values.shape != second.values.shape:
+        raise ValueError(
+            f"compare: values are {first.values.shape} and {second.values.shape}; evaluate both with "
+            "the same key, num_tasks and num_steps."
+        )
+    return _score(first.values - second.values)
+
+
 _STATIC = ("learner", "metric", "num_steps", "inductive", "tasks_per_pass", "mesh")
 
 

@@ -67,3 +67,16 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(reached[s] for s in stops))
 
     return solve
+
+
+def repeat(held: Params, num_steps: Steps) -> Params:
+    """What no step changes, with the first axis that several numbers of steps have.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> repeat(jnp.ones(3), 5).shape, repeat(jnp.ones(3), (0, 5)).shape
+      ((3,), (2, 3))
+    """
+    if isinstance(num_steps, int):
+        return held
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(num_steps), *leaf.shape)), held)

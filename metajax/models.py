@@ -44,6 +44,10 @@ class BatchStatistics(nn.Module):
         return normalise(x, self.epsilon) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+pixels = Model(init=lambda key, x: (), apply=lambda params, x: jnp.reshape(x, (len(x), -1)))
+"""The inputs themselves as features `(n, d)`, for baselines without an embedding."""
+
+
 class Conv4(nn.Module):
     """Four blocks of convolution, batch statistics and ReLU, each halving the image."""
 
@@ -74,14 +78,20 @@ class Conv4(nn.Module):
         return nn.Dense(self.way, kernel_init=nn.initializers.zeros)(x)
 
 
-def mlp(features: Sequence[int] = (40, 40), outputs: int = 1) -> Model:
-    """MAML's sinusoid network: ReLU layers, truncated-normal weights of deviation 0.01, biases 0.
+def mlp(
+    features: Sequence[int] = (40, 40),
+    outputs: int = 1,
+    *,
+    start: Literal["small", "lecun"] = "small",
+) -> Model:
+    """ReLU layers; by default MAML's sinusoid network, truncated-normal weights of deviation 0.01.
 
-    The weights are unusually small: untrained, the network predicts close to 0.
+    These weights are unusually small: untrained, the network predicts close to 0. Biases start at 0.
 
     Args:
       features: the widths of the hidden layers.
       outputs: the width of the output.
+      start: of the weights. "lecun" is normal with a variance of one over a layer's inputs.
 
     Returns:
       A model of inputs `(n, d)` and predictions `(n, outputs)`.
@@ -96,7 +106,9 @@ def mlp(features: Sequence[int] = (40, 40), outputs: int = 1) -> Model:
     Reference: Finn, Abbeel and Levine, ICML 2017, section 5.1 and its code, maml.py.
     https://arxiv.org/abs/1703.03400
     """
-    net = Mlp(tuple(features), outputs, nn.initializers.truncated_normal(0.01))
+    choose("mlp", "start", start, ("small", "lecun"))
+    small, lecun = nn.initializers.truncated_normal(0.01), nn.initializers.lecun_normal()
+    net = Mlp(tuple(features), outputs, small if start == "small" else lecun)
     return Model(net.init, net.apply)
 
 
@@ -137,6 +149,28 @@ def conv4(
     choose("conv4", "downsample", downsample, ("stride", "pool"))
     choose("conv4", "readout", readout, ("flatten", "mean"))
     net = Conv4(way, filters, downsample, readout)
+    return Model(net.init, net.apply)
+
+
+def linear(outputs: int, *, start: Literal["zeros", "lecun"] = "zeros") -> Model:
+    """A dense layer, the head on top of features.
+
+    Args:
+      outputs: classes, or the width of the output.
+      start: of the weights; biases start at 0. "lecun" is normal with a variance of one over inputs.
+
+    Returns:
+      A model of features `(n, d)` and predictions `(n, outputs)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> head = mj.linear(5)
+      >>> head.apply(head.init(jax.random.key(0), jnp.ones((3, 8))), jnp.ones((3, 8))).shape
+      (3, 5)
+    """
+    choose("linear", "start", start, ("zeros", "lecun"))
+    starts = {"zeros": nn.initializers.zeros, "lecun": nn.initializers.lecun_normal()}
+    net = nn.Sequential([nn.Dense(outputs, kernel_init=starts[start])])
     return Model(net.init, net.apply)
 
 

@@ -1,12 +1,21 @@
 """What meta-learning minimises: `(meta_params, tasks, key) -> scalar`, a mean over tasks."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from metajax.types import Learner, Loss, Objective, Steps
 
 
-def query_loss(learner: Learner, loss: Loss, *, num_steps: Steps | None = None) -> Objective:
+def query_loss(
+    learner: Learner,
+    loss: Loss,
+    *,
+    num_steps: Steps | None = None,
+    weights: jax.Array | None = None,
+) -> Objective:
     """The loss on the query set after adapting to the support set, averaged over tasks.
 
     Args:
@@ -15,6 +24,11 @@ def query_loss(learner: Learner, loss: Loss, *, num_steps: Steps | None = None) 
       num_steps: inner steps other than the learner's own. Several, such as `(1, 2, 3, 4, 5)`, give
         the mean of the query losses after each of them: MAML++'s multi-step loss, equally weighted
         (Antoniou, Edwards and Storkey, ICLR 2019, section 4. https://arxiv.org/abs/1810.09502).
+      weights: of several numbers of steps, of sum 1, in place of equal ones; see
+        `multi_step_weights`.
+
+    Raises:
+      ValueError: for weights that are not as many as the numbers of steps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -29,6 +43,11 @@ def query_loss(learner: Learner, loss: Loss, *, num_steps: Steps | None = None) 
     """
     options = {} if num_steps is None else {"num_steps": num_steps}
     several = num_steps is not None and not isinstance(num_steps, int)
+    if weights is not None and (not several or len(weights) != len(num_steps)):
+        raise ValueError(
+            f"query_loss: {len(weights)} weights and num_steps={num_steps}; give num_steps as a "
+            "tuple, and a weight for each."
+        )
 
     def after_adapting(meta_params, task, key):
         adapted = learner.adapt(meta_params, task.support, key, **options)
@@ -36,7 +55,10 @@ def query_loss(learner: Learner, loss: Loss, *, num_steps: Steps | None = None) 
         def score(adapted):
             return loss(learner.predict(adapted, task.query.x), task.query.y)
 
-        return jnp.mean(jax.vmap(score)(adapted)) if several else score(adapted)
+        if not several:
+            return score(adapted)
+        scores = jax.vmap(score)(adapted)
+        return jnp.mean(scores) if weights is None else jnp.dot(weights, scores)
 
     def objective(meta_params, tasks, key):
         keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
@@ -71,11 +93,11 @@ def reptile(learner: Learner) -> Objective:
 
     def distance(meta_params, task, key):
         adapted = jax.lax.stop_gradient(learner.adapt(meta_params, task.support, key))
-        if jax.tree.structure(adapted) != jax.tree.structure(meta_params):
+        if jax.tree.map(jnp.shape, adapted) != jax.tree.map(jnp.shape, meta_params):
             raise ValueError(
-                f"reptile: adapting returns {jax.tree.structure(adapted)} and the meta-parameters "
-                f"are {jax.tree.structure(meta_params)}; give a learner that adapts all of its "
-                "meta-parameters and returns them, such as mj.maml."
+                f"reptile: adapting returns {jax.tree.map(jnp.shape, adapted)} and the "
+                f"meta-parameters are {jax.tree.map(jnp.shape, meta_params)}; give a learner that "
+                "adapts all of its meta-parameters and returns them, such as mj.maml."
             )
         gaps = jax.tree.map(lambda start, end: jnp.sum((start - end) ** 2), meta_params, adapted)
         return sum(jax.tree.leaves(gaps)) / 2
@@ -85,3 +107,44 @@ def reptile(learner: Learner) -> Objective:
         return jnp.mean(jax.vmap(distance, in_axes=(None, 0, 0))(meta_params, tasks, keys))
 
     return objective
+
+
+class Annealed(NamedTuple):
+    """An objective that changes while training: `outer_step` minimises `at(step)` in outer step `step`.
+
+    `at` is traced with a step number; `jax.lax.cond` computes one of two objectives alone.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> line = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
+      >>> def order(adjoint):  # MAML++'s annealing of the derivative's order, section 4
+      ...     return mj.query_loss(mj.maml(line, mj.mse, optax.sgd(0.25), 1, adjoint=adjoint), mj.mse)
+      >>> first, second = order(mj.first_order), order(mj.unrolled)
+      >>> objective = mj.Annealed(lambda step: lambda *a: jax.lax.cond(step < 9, first, second, *a))
+      >>> init, update = mj.outer_step(objective, optax.adam(1e-3))
+    """
+
+    at: Callable[[jax.Array], Objective]
+
+
+def multi_step_weights(step: jax.Array, num_steps: int, until: int) -> jax.Array:
+    """MAML++'s weights of the losses after 1 to `num_steps` steps, from equal to the last alone.
+
+    Args:
+      step: the outer step.
+      num_steps: inner steps.
+      until: outer steps over which all but the last fall to 3 % of their first value, linearly.
+
+    Returns:
+      `(num_steps,)`, of sum 1.
+
+    Example:
+      >>> import jax.numpy as jnp, metajax as mj
+      >>> mj.multi_step_weights(jnp.array(0), 4, 100).tolist()
+      [0.25, 0.25, 0.25, 0.25]
+
+    Reference: Antoniou, Edwards and Storkey, ICLR 2019, section 4, and their code's floor.
+    https://arxiv.org/abs/1810.09502
+    """
+    early = jnp.maximum(1 - step / until, 0.03) / num_steps
+    return jnp.full(num_steps, early).at[-1].set(1 - (num_steps - 1) * early)

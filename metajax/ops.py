@@ -197,7 +197,7 @@ def _together(a, b, *, want: _Want, window: _Window, precision):
     return out
 
 
-_IN_CACHE = 2**21
+_IN_CACHE = 2**22
 """Bytes of patches up to which a product of them is as fast as a convolution on a CPU."""
 
 _NARROW = 8
@@ -210,17 +210,19 @@ def _on_cpu(a, b, *, want: _Want, window: _Window, precision):
     n = roles["images"].shape[1] if "images" in roles else roles["out"].shape[1]
     c = roles["images"].shape[4] if "images" in roles else roles["kernel"].shape[3]
     of_image = math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
-    form = partial(_cpu_form(want, n, c, of_image), want=want, window=window, precision=precision)
-    return form(a, b)
+    form = _cpu_form(want, n, c, of_image, strided=window.strides != (1, 1))
+    return form(a, b, want=want, window=window, precision=precision)
 
 
-def _cpu_form(want: _Want, n: int, c: int, of_image: int):
+def _cpu_form(want: _Want, n: int, c: int, of_image: int, strided: bool):
     """The form for `n` images of `c` channels, whose patches take `of_image` bytes each."""
     if n * of_image <= _IN_CACHE:
         return _together
-    # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product.
-    if of_image <= _IN_CACHE and (want == "kernel" or c < _NARROW):
-        return partial(_task_by_task, _by_image)
+    # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product,
+    # and the images' gradient of a strided one with holes between.
+    if of_image <= _IN_CACHE and (want == "kernel" or strided or c < _NARROW):
+        fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= _IN_CACHE)
+        return partial(_task_by_task, partial(_in_groups, next(fit)))
     return partial(_task_by_task, _alone)
 
 
@@ -230,17 +232,21 @@ def _task_by_task(form, a, b, **options):
     return lax.map(lambda ab: form(*ab, **options), (a, b))
 
 
-def _by_image(a, b, *, want: _Want, **options):
-    """One task, an image after the other, each as patches."""
+def _in_groups(size: int, a, b, *, want: _Want, **options):
+    """One task, `size` images after the other, each group as patches."""
+
+    def group(x):
+        return x.reshape(-1, size, *x.shape[1:])
 
     def one(a, b):
         return _together(a[None], b[None], want=want, **options)[0]
 
     if want == "kernel":
-        return jnp.sum(lax.map(lambda ab: one(*ab), (a[:, None], b[:, None])), axis=0)
-    if want == "out":
-        return lax.map(lambda image: one(image[None], b)[0], a)
-    return lax.map(lambda out: one(a, out[None])[0], b)
+        return jnp.sum(lax.map(lambda ab: one(*ab), (group(a), group(b))), axis=0)
+    out = lax.map(
+        lambda x: one(x, b) if want == "out" else one(a, x), group(a if want == "out" else b)
+    )
+    return out.reshape(-1, *out.shape[2:])
 
 
 def _at_once(a, b, **options):

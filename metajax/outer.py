@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax.objectives import Annealed
 from metajax.types import Estimator, Metrics, Objective, Optimizer, Params, Task, TrainState
 
 Init = Callable[[Params], TrainState]
@@ -13,12 +14,15 @@ Update = Callable[[TrainState, Task, jax.Array], tuple[TrainState, Metrics]]
 
 
 def outer_step(
-    objective: Objective, optimizer: Optimizer, estimator: Estimator = jax.value_and_grad
+    objective: Objective | Annealed,
+    optimizer: Optimizer,
+    estimator: Estimator = jax.value_and_grad,
 ) -> tuple[Init, Update]:
     """An optax-like pair that improves meta-parameters on a batch of tasks.
 
     Args:
-      objective: `(meta_params, tasks, key) -> scalar`, such as `query_loss(learner, loss)`.
+      objective: `(meta_params, tasks, key) -> scalar`, such as `query_loss(learner, loss)`, or
+        `Annealed`, which gives one for each step.
       optimizer: any optax transformation.
       estimator: shaped like `jax.value_and_grad`, such as `chunked(4)`.
 
@@ -37,13 +41,14 @@ def outer_step(
       >>> float(state.meta_params), float(metrics.loss), int(state.step)
       (-0.5, 0.25, 1)
     """
-    estimate = estimator(objective)
+    annealed = objective if isinstance(objective, Annealed) else Annealed(lambda step: objective)
 
     def init(meta_params):
         return TrainState(jnp.zeros((), jnp.int32), meta_params, optimizer.init(meta_params))
 
     @jax.jit
     def update(state, tasks, key):
+        estimate = estimator(annealed.at(state.step))
         loss, gradient = estimate(state.meta_params, tasks, key)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.meta_params)
         meta_params = optax.apply_updates(state.meta_params, updates)

@@ -18,6 +18,14 @@ def key():
 
 
 @pytest.fixture
+def quick_compilation():
+    """For laws about values, where most of the time would go into optimising tiny programs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def float64():
     with jax.enable_x64(True):
         yield

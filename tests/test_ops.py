@@ -32,7 +32,8 @@ def both(x, w, v, **options):
 
 FORMS = {
     "patches": mj.ops._together,
-    "patches of an image": partial(mj.ops._task_by_task, mj.ops._by_image),
+    "patches of an image": partial(mj.ops._task_by_task, partial(mj.ops._in_groups, 1)),
+    "patches of two": partial(mj.ops._task_by_task, partial(mj.ops._in_groups, 2)),
     "convolutions": partial(mj.ops._task_by_task, mj.ops._alone),
 }
 
@@ -40,7 +41,7 @@ FORMS = {
 @pytest.fixture(params=FORMS.values(), ids=FORMS)
 def form(request, monkeypatch):
     """Every form the operation takes on a CPU, whatever the size."""
-    monkeypatch.setattr(mj.ops, "_cpu_form", lambda *sizes: request.param)
+    monkeypatch.setattr(mj.ops, "_cpu_form", lambda *sizes, strided: request.param)
 
 
 @settings(

@@ -16,6 +16,19 @@ class Prototypes(NamedTuple):
     present: jax.Array
 
 
+def prototypes(features: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Class means `(n, d)` of features `(n, d)`, a row for each label below `n`, and which exist.
+
+    Example:
+      >>> means, present = prototypes(jnp.array([[0.0], [2.0], [7.0]]), jnp.array([0, 0, 1]))
+      >>> means[:, 0].tolist(), present.tolist()
+      ([1.0, 7.0, 0.0], [True, True, False])
+    """
+    member = jax.nn.one_hot(labels, len(labels), axis=0, dtype=features.dtype)
+    count = member.sum(axis=1, keepdims=True)
+    return member @ features / jnp.maximum(count, 1), count[:, 0] > 0
+
+
 def protonet(embed: Model) -> Learner:
     """Prototypical networks: the meta-parameters are an embedding, and adapting takes no steps.
 
@@ -41,10 +54,8 @@ def protonet(embed: Model) -> Learner:
 
     def adapt(meta_params, support, key):
         del key
-        features = embed.apply(meta_params, support.x)
-        member = jax.nn.one_hot(support.y, len(support.y), axis=0, dtype=features.dtype)
-        count = member.sum(axis=1, keepdims=True)
-        return Prototypes(meta_params, member @ features / jnp.maximum(count, 1), count[:, 0] > 0)
+        means, present = prototypes(embed.apply(meta_params, support.x), support.y)
+        return Prototypes(meta_params, means, present)
 
     def predict(adapted, x):
         features = embed.apply(adapted.params, x)

@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metajax.adjoints import first_order, unrolled
 from metajax.estimators import parallel
-from metajax.learners.maml import maml
-from metajax.learners.protonet import protonet
 from metajax.losses import accuracy, cross_entropy
 from metajax.models import conv4, mixed_precision
 from metajax.names import choose
 from metajax.objectives import query_loss
+from metajax.recipes.choices import CLASSIFIERS, AdjointName, ClassifierName, build_learner
 from metajax.recipes.experiment import Experiment, Published
+from metajax.tasks.glyphs import glyphs
 from metajax.tasks.omniglot import omniglot
 
 
@@ -24,11 +23,16 @@ from metajax.tasks.omniglot import omniglot
 class Omniglot:
     """Learn to tell new handwritten characters apart from one or a few drawings of each.
 
-    Reads the published zips; `metajax data omniglot` downloads them.
+    Reads the published zips; `metajax data omniglot` downloads them. Invented characters, --source
+    glyphs --test-source glyphs, need no data at all.
     """
 
-    learner: Literal["maml", "protonet"] = "maml"
-    """MAML, or prototypical networks (no inner loop)."""
+    learner: ClassifierName = "maml"
+    """What is meta-learned; `metajax list` has a line on each."""
+    source: Literal["omniglot", "glyphs"] = "omniglot"
+    """Where training and validation tasks come from: Omniglot, or invented characters without end."""
+    test_source: Literal["omniglot", "glyphs"] = "omniglot"
+    """Where test tasks come from."""
     way: int = 5
     """Characters in a task."""
     train_way: int | None = None
@@ -45,14 +49,14 @@ class Omniglot:
     """How drawings are rotated: see `mj.tasks.omniglot`."""
     distortion: float = 0.1
     """Warp training drawings by up to this, see `mj.tasks.omniglot`; 0 as in the papers."""
-    num_steps: int = 1
-    """Inner gradient steps of MAML in training."""
-    test_num_steps: int = 3
-    """More inner gradient steps of MAML, tested beside those of training; the paper takes 3."""
-    inner_rate: float = 0.4
-    """Step size of inner SGD, on the mean cross-entropy."""
-    first_order: bool = False
-    """Leave out second derivatives (FOMAML)."""
+    num_steps: int | None = None
+    """Inner gradient steps in training; by default the learner's own, 1 for MAML."""
+    test_num_steps: int | None = None
+    """More inner steps, tested beside those of training; by default two more, 3 for MAML."""
+    inner_rate: float | None = None
+    """Step size of inner SGD, on the mean cross-entropy; by default the learner's own, 0.4 for MAML."""
+    adjoint: AdjointName | None = None
+    """How the inner loop is differentiated; by default exactly, and for iMAML implicitly."""
     filters: int = 64
     """Channels of the convolutional network."""
     readout: Literal["flatten", "mean"] = "flatten"
@@ -74,22 +78,27 @@ class Omniglot:
     """The folder that holds omniglot/; by default METAJAX_DATA, then the user cache."""
 
 
+_EPISODIC = ("protonet", "matching", "relation", "r2d2", "lrd2", "proto_maml", "nearest_neighbour")
+"""Learners whose outputs are not bound to a number of classes."""
+
+
 def build(settings: Omniglot) -> Experiment:
     """The experiment these settings describe; reads the drawings."""
     s = settings
-    choose("omniglot", "learner", s.learner, ("maml", "protonet"))
-    if s.learner == "maml" and s.train_way not in (None, s.way):
+    choose("omniglot", "learner", s.learner, CLASSIFIERS)
+    if s.learner not in _EPISODIC and s.train_way not in (None, s.way):
         raise ValueError(
-            f"omniglot: train_way={s.train_way} and way={s.way}; MAML's network has one output for "
-            "each class, so leave train_way out."
+            f"omniglot: train_way={s.train_way} and way={s.way}; the network of {s.learner!r} has one "
+            "output for each class, so leave train_way out."
         )
 
     def source(subset, query_shot, way=s.way):
+        options = {"way": way, "shot": s.shot, "query_shot": query_shot or s.shot}
+        if (s.test_source if subset == "test" else s.source) == "glyphs":
+            return glyphs(**options)
         return omniglot(
             subset,
-            way=way,
-            shot=s.shot,
-            query_shot=query_shot or s.shot,
+            **options,
             split=s.split,
             split_seed=s.seed,
             rotations=s.rotations,
@@ -98,21 +107,24 @@ def build(settings: Omniglot) -> Experiment:
         )
 
     choose("omniglot", "precision", s.precision, ("float32", "bfloat16"))
-    model = conv4(s.way if s.learner == "maml" else None, filters=s.filters, readout=s.readout)
+    ready = [conv4(way, filters=s.filters, readout=s.readout) for way in (s.way, None)]
     if s.precision == "bfloat16":
-        model = mixed_precision(model, jnp.bfloat16)
-    if s.learner == "maml":
-        learner = maml(
-            model,
-            cross_entropy,
-            optax.sgd(s.inner_rate),
-            s.num_steps,
-            adjoint=first_order if s.first_order else unrolled,
-        )
-        test_steps = (s.num_steps, s.test_num_steps)
-    else:
-        learner = protonet(model)
-        test_steps = None
+        ready = [mixed_precision(model, jnp.bfloat16) for model in ready]
+    learner, num_steps = build_learner(
+        "omniglot",
+        CLASSIFIERS,
+        s.learner,
+        adjoint=s.adjoint,
+        num_steps=s.num_steps,
+        rate=s.inner_rate,
+        model=ready[0],
+        body=ready[1],
+        outputs=s.way,
+    )
+    test_steps = None
+    if num_steps is not None:
+        more = num_steps + 2 if s.test_num_steps is None else s.test_num_steps
+        test_steps = (num_steps, more)
     return Experiment(
         learner=learner,
         objective=query_loss(learner, cross_entropy),
@@ -126,7 +138,7 @@ def build(settings: Omniglot) -> Experiment:
         scale=100.0,
         columns=tuple(f"step {n}" for n in test_steps) if test_steps else ("accuracy",),
         test_steps=test_steps,
-        validation_steps=s.num_steps if test_steps else None,
+        validation_steps=num_steps,
         test_tasks=2_000,
         digits=2,
         inductive=True,
@@ -157,16 +169,30 @@ _PUBLISHED = {
             "Bronskill et al. 2020, table C.1: inductive, Vinyals split, trained 60-way",
         ),
     ),
+    "matching": (
+        (
+            "Matching networks, as MAML's table 1 has them",
+            {(5, 1): 98.1, (5, 5): 98.9, (20, 1): 93.8, (20, 5): 98.5},
+            "Vinyals et al. 2016: their split, with full context embeddings",
+        ),
+    ),
+    "anil": (
+        (
+            "ANIL, table 2",
+            {(20, 1): 96.2, (20, 5): 98.0},
+            "Raghu et al. 2020: transductive presumably, three seeds",
+        ),
+    ),
 }
 
 
 def published(s: Omniglot) -> tuple[Published, ...]:
     """Rows of the literature for this learner, way and shot; the last column is the paper's."""
-    columns = 2 if s.learner == "maml" else 1
+    columns = 1 if CLASSIFIERS[s.learner].num_steps is None else 2
     return tuple(
         Published(name, (None,) * (columns - 1) + (values[s.way, s.shot],), protocol)
-        for name, values, protocol in _PUBLISHED[s.learner]
-        if (s.way, s.shot) in values
+        for name, values, protocol in _PUBLISHED.get(s.learner, ())
+        if (s.way, s.shot) in values and s.test_source == "omniglot"
     )
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import jax
 import optax
 
-from metajax.adjoints import first_order, unrolled
-from metajax.learners.maml import maml
 from metajax.losses import mse
 from metajax.models import mlp
 from metajax.objectives import query_loss
+from metajax.recipes.choices import REGRESSORS, AdjointName, RegressorName, build_learner
 from metajax.recipes.experiment import Experiment, Published
 from metajax.tasks.sinusoid import sinusoid
 
@@ -22,6 +21,8 @@ class Sinusoid:
     --judged-steps 1 --no-cosine --outer-rate 0.001.
     """
 
+    learner: RegressorName = "maml"
+    """What is meta-learned; `metajax list` has a line on each."""
     shot: int = 10
     """Support points of a training task."""
     query_shot: int = 10
@@ -30,10 +31,10 @@ class Sinusoid:
     """Support points of a test task."""
     judged_steps: tuple[int, ...] = (1, 1, 1, 2, 3, 4, 5)
     """Train on the mean of the query losses after these inner steps; one given twice counts twice."""
-    inner_rate: float = 0.01
-    """Step size of inner SGD."""
-    first_order: bool = False
-    """Leave out second derivatives (FOMAML)."""
+    inner_rate: float | None = None
+    """Step size of inner SGD; by default the learner's own, 0.01 for MAML."""
+    adjoint: AdjointName | None = None
+    """How the inner loop is differentiated; by default exactly, and for iMAML implicitly."""
     meta_batch: int = 25
     """Tasks in an outer step."""
     outer_rate: float = 3e-3
@@ -49,12 +50,16 @@ class Sinusoid:
 def build(settings: Sinusoid) -> Experiment:
     """The experiment these settings describe."""
     s = settings
-    learner = maml(
-        mlp(),
-        mse,
-        optax.sgd(s.inner_rate),
-        max(s.judged_steps),
-        adjoint=first_order if s.first_order else unrolled,
+    learner, _ = build_learner(
+        "sinusoid",
+        REGRESSORS,
+        s.learner,
+        adjoint=s.adjoint,
+        num_steps=max(s.judged_steps),
+        rate=s.inner_rate,
+        model=mlp(),
+        body=mlp((40,), 40),
+        outputs=1,
     )
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps) if s.cosine else s.outer_rate
     test = sinusoid(s.test_shot, query_shot=100)

@@ -5,10 +5,13 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 import metajax as mj
+from metajax.learners.anil import Parts
+from metajax.learners.cavia import InContext
 from metajax.models import BatchStatistics
 
 
@@ -70,10 +73,17 @@ ADJOINTS = {**EXACT, **HELD, "truncated to two": mj.truncated(2)}
 
 
 class Row(NamedTuple):
+    """A learner with a loss and tasks for it.
+
+    start: what zero steps give, of `(meta_params, support, key)`; None without an inner loop.
+    trains: whether there is anything to meta-learn.
+    """
+
     learner: mj.Learner
     loss: Callable[[Any, Any], jax.Array]
     sample: Callable[[jax.Array], mj.Task]
-    adapts_by_steps: bool
+    start: Callable[[Any, mj.Examples, jax.Array], Any] | None
+    trains: bool = True
 
 
 def _images():
@@ -81,33 +91,88 @@ def _images():
     return mj.tasks.episodes(images.astype(np.float32), way=3, shot=1, query_shot=2)
 
 
+def _regresses(learner, start=lambda m, *_: m, **options):
+    return Row(learner, mj.mse, REGRESSION, start, **options)
+
+
+def _classifies(learner, start=lambda m, *_: m, **options):
+    return Row(learner, mj.cross_entropy, CLASSIFICATION, start, **options)
+
+
+def _of_start(m, *_):
+    return m.start
+
+
+SGD = optax.sgd(0.1)
+CONTEXT = mj.concatenated(smooth(1), 3)
+ADAPTERS = mj.lora(smooth(3), 2)
+SCALED = mj.from_collection(nn.Sequential([nn.Dense(5), mj.Film(), nn.tanh, nn.Dense(3)]))
+HEAD = mj.linear(3, start="lecun")
+
+
+def _class_means(m, support, _):
+    means = [smooth(4).apply(m, support.x)[support.y == c].mean(axis=0) for c in range(3)]
+    weights = jnp.zeros((6, 4)).at[:3].set(2 * jnp.stack(means))
+    biases = jnp.full((1, 6), -1e9).at[0, :3].set(-jnp.sum(jnp.stack(means) ** 2, axis=1))
+    return Parts(m, (weights.T, biases))
+
+
 LEARNERS = {
-    "maml": Row(mj.maml(smooth(1), mj.mse, optax.sgd(0.1), 2), mj.mse, REGRESSION, True),
-    "fomaml": Row(
-        mj.maml(smooth(1), mj.mse, optax.sgd(0.1), 2, adjoint=mj.first_order),
-        mj.mse,
-        REGRESSION,
-        True,
-    ),
-    "maml, adam inside": Row(
-        mj.maml(smooth(3), mj.cross_entropy, optax.adam(0.05, eps_root=1e-8), 3),
-        mj.cross_entropy,
-        CLASSIFICATION,
-        True,
-    ),
+    "maml": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2)),
+    "fomaml": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2, adjoint=mj.first_order)),
+    "maml, adam inside": _classifies(mj.maml(smooth(3), mj.cross_entropy, INNER["adam"], 3)),
     "maml, batch statistics": Row(
-        mj.maml(normalised(), mj.cross_entropy, optax.sgd(0.1), 1),
+        mj.maml(normalised(), mj.cross_entropy, SGD, 1),
         mj.cross_entropy,
         _images(),
-        True,
+        lambda m, *_: m,
     ),
-    "maml, mixed mode": Row(
-        mj.maml(smooth(1), mj.mse, optax.sgd(0.1), 2, adjoint=mj.mixed_mode),
-        mj.mse,
-        REGRESSION,
-        True,
+    "maml, mixed mode": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2, adjoint=mj.mixed_mode)),
+    "anil": _classifies(mj.anil(smooth(4), mj.linear(3), mj.cross_entropy, SGD, 2)),
+    "boil": _classifies(mj.boil(smooth(4), HEAD, mj.cross_entropy, SGD, 2)),
+    "meta_sgd": _regresses(mj.meta_sgd(smooth(1), mj.mse, 2, rate=0.1), _of_start),
+    "mamlpp": _regresses(mj.mamlpp(smooth(1), mj.mse, 2, rate=0.1), _of_start),
+    "meta_curvature": _regresses(mj.meta_curvature(smooth(1), mj.mse, 2, rate=0.1), _of_start),
+    "alfa": _regresses(mj.alfa(smooth(1), mj.mse, 2, rate=0.1), _of_start),
+    "warp": _classifies(
+        mj.warp(smooth(3), mj.cross_entropy, SGD, 2, is_warp=lambda path: "Dense_1" in path)
     ),
-    "protonet": Row(mj.protonet(smooth(4)), mj.cross_entropy, CLASSIFICATION, False),
+    "imaml": _regresses(mj.imaml(smooth(1), mj.mse, SGD, 5, strength=2.0)),
+    "cavia": _regresses(
+        mj.cavia(CONTEXT, mj.mse, SGD, 2), lambda m, *_: InContext(m, CONTEXT.context(m))
+    ),
+    "cavia, low rank": _classifies(
+        mj.cavia(ADAPTERS, mj.cross_entropy, SGD, 2),
+        lambda m, *_: InContext(m, ADAPTERS.context(m)),
+    ),
+    "cavia, scale and shift": _classifies(
+        mj.cavia(SCALED, mj.cross_entropy, SGD, 2), lambda m, *_: InContext(m, SCALED.context(m))
+    ),
+    "proto_maml": _classifies(
+        mj.proto_maml(smooth(4), mj.cross_entropy, optax.sgd(0.01), 2), _class_means
+    ),
+    "protonet": _classifies(mj.protonet(smooth(4)), None),
+    "matching": _classifies(mj.matching(smooth(4)), None),
+    "relation": _classifies(mj.relation(smooth(4), smooth(1)), None),
+    "r2d2": _classifies(mj.r2d2(smooth(4)), None),
+    "lrd2": _classifies(mj.lrd2(smooth(4), 3), None),
+    "ensemble": _classifies(
+        mj.ensemble(mj.maml(smooth(3), mj.cross_entropy, SGD, 2), 2),
+        lambda m, *_: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), m),
+    ),
+    "neural_process": Row(
+        mj.neural_process(smooth(6), smooth(2)), mj.gaussian_nll, REGRESSION, None
+    ),
+    "from_scratch": _regresses(
+        mj.from_scratch(smooth(1), mj.mse, SGD, 2),
+        lambda m, support, key: smooth(1).init(key, support.x),
+        trains=False,
+    ),
+    "nearest_neighbour": _classifies(mj.nearest_neighbour(mj.pixels), None, trains=False),
+    "linear_probe": _classifies(
+        mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3),
+        lambda m, *_: Parts(m, (jnp.zeros((4, 3)), jnp.zeros((1, 3)))),
+    ),
 }
 
 ESTIMATORS = {

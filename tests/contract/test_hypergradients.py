@@ -38,6 +38,99 @@ def test_hypergradient_of_many_steps_by_hand(name, num_steps, key):
     assert hypergradient == pytest.approx(2 * (v - 1) * 0.5**derived)
 
 
+@pytest.mark.parametrize(
+    "solver, share",
+    [
+        (mj.conjugate_gradient(1), 1.0),
+        (mj.neumann(1, 0.1), 0.4),  # T1-T2: 1 - (1 - 0.1 * 4)^1
+        (mj.neumann(3, 0.1), 1 - 0.6**3),
+    ],
+)
+def test_implicit_hypergradient_by_hand(solver, share, key):
+    # The inner loss (w - s)^2 + (w - m)^2 has its minimum at (s + m)/2, where its Hessian is 4, and
+    # dw/dm = 1/2; a series of k terms reaches 1 - (1 - 4 rate)^k of the inverse.
+    learner = mj.imaml(LINE, mj.mse, optax.sgd(0.1), 200, strength=2.0, adjoint=mj.implicit(solver))
+    tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
+    hypergradient = jax.grad(mj.query_loss(learner, mj.mse))(jnp.ones(()), tasks, key)
+    assert hypergradient == pytest.approx(2 * (2 - 1) * 0.5 * share, rel=1e-4)
+
+
+def test_implicit_serves_several_numbers_of_steps_and_no_step_but_the_last(key):
+    # Whatever the way, the derivative is that of an end: 1/2 at each, of values 1.8 and 2 - 0.6^200.
+    learner = mj.imaml(LINE, mj.mse, optax.sgd(0.1), 200, strength=2.0)
+    tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
+
+    def hypergradient(num_steps):
+        objective = mj.query_loss(learner, mj.mse, num_steps=num_steps)
+        return jax.grad(objective)(jnp.ones(()), tasks, key)
+
+    expected = (hypergradient(1) + hypergradient(200)) / 2
+    assert hypergradient((1, 200)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER)
+@pytest.mark.parametrize("problem", ["regression", "classification"])
+@pytest.mark.parametrize(
+    "solver", [mj.conjugate_gradient(60), mj.neumann(400, 0.15)], ids=["cg", "neumann"]
+)
+def test_implicit_hypergradient_against_finite_differences(solver, inner, problem, key, float64):
+    del float64
+    outputs, loss = (1, mj.mse) if problem == "regression" else (3, mj.cross_entropy)
+    model, x = smooth(outputs), jax.random.normal(key, (2, 2, 6, 2))
+    y = x[..., :1] if problem == "regression" else jnp.tile(jnp.arange(3), (2, 2, 2))
+    tasks = mj.Task(mj.Examples(x[0], y[0]), mj.Examples(x[1], y[1]))
+    rates = optax.chain(inner, optax.scale_by_schedule(optax.exponential_decay(1.0, 50, 0.5)))
+    solving = inner if inner is not INNER["adam"] else rates  # Adam circles the minimum otherwise
+    learner = mj.imaml(model, loss, solving, 1500, strength=2.0, adjoint=mj.implicit(solver))
+    objective = mj.query_loss(learner, loss)
+    flat, unravel = jax.flatten_util.ravel_pytree(model.init(key, x[0, 0]))
+    value = jax.jit(lambda flat: objective(unravel(flat), tasks, key))
+    h = 1e-4
+    directions = jax.random.normal(key, (4, flat.size))
+    differences = jnp.stack(
+        [(value(flat + h * d) - value(flat - h * d)) / (2 * h) for d in directions]
+    )
+    gradient = jax.jit(jax.grad(lambda flat: objective(unravel(flat), tasks, key)))(flat)
+    assert jnp.linalg.norm(gradient) > 1e-3
+    chex.assert_trees_all_close(directions @ gradient, differences, rtol=1e-3, atol=1e-6)
+
+
+def test_an_implicit_maml_learns_nothing_and_the_doctor_says_so(key):
+    row = LEARNERS["maml"]
+    learner = mj.maml(
+        smooth(1), mj.mse, optax.sgd(0.1), 2, adjoint=mj.implicit(mj.conjugate_gradient(3))
+    )
+    tasks = jax.vmap(row.sample)(jax.random.split(key, 3))
+    meta_params = learner.init(key, tasks.support.x[0])
+    found = mj.inspect(learner, mj.mse, meta_params, tasks, key, reference=row.learner)
+    assert len(found.dead) == len(jax.tree.leaves(meta_params)) == 4
+    assert "will not be learned" in str(found)
+
+
+def test_the_doctor_measures_what_it_says(key):
+    row = LEARNERS["maml"]
+    tasks = jax.vmap(row.sample)(jax.random.split(key, 3))
+    meta_params = row.learner.init(key, tasks.support.x[0])
+    arguments = row.learner, mj.mse, meta_params, tasks, key
+    found = mj.inspect(*arguments, num_steps=2, reference=LEARNERS["fomaml"].learner)
+    gradients = [
+        jax.grad(mj.query_loss(LEARNERS[name].learner, mj.mse))(meta_params, tasks, key)
+        for name in ("maml", "fomaml")
+    ]
+    exact, first = (jax.flatten_util.ravel_pytree(g)[0] for g in gradients)
+    cosine = exact @ first / jnp.linalg.norm(exact) / jnp.linalg.norm(first)
+    assert found.cosine == pytest.approx(float(cosine), rel=1e-4)
+    assert found.cosine < 0.9999
+    assert found.norms[2] == pytest.approx(float(jnp.linalg.norm(exact)), rel=1e-4)
+    assert (found.dead, found.first_non_finite, len(found.norms)) == ((), None, 3)
+    assert found.gigaflop > 0
+
+    wild = mj.maml(smooth(1), mj.mse, optax.sgd(1e30), 2)
+    broken = mj.inspect(wild, mj.mse, meta_params, tasks, key, num_steps=2)
+    assert broken.first_non_finite is not None
+    assert "lower the inner rate" in str(broken)
+
+
 def test_truncated_is_exact_from_where_it_begins(key):
     row = LEARNERS["maml"]
     task = row.sample(key)

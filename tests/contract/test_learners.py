@@ -18,11 +18,12 @@ from contract.tables import (
 
 import metajax as mj
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 every_learner = pytest.mark.parametrize("row", LEARNERS.values(), ids=LEARNERS)
 inner_loop = pytest.mark.parametrize(
     "row",
-    [row for row in LEARNERS.values() if row.adapts_by_steps],
-    ids=[name for name, row in LEARNERS.items() if row.adapts_by_steps],
+    [row for row in LEARNERS.values() if row.start],
+    ids=[name for name, row in LEARNERS.items() if row.start],
 )
 
 
@@ -39,8 +40,9 @@ def test_same_under_jit_and_vmap_as_in_a_python_loop(row, key):
         [alone(jax.tree.map(lambda leaf, i=i: leaf[i], tasks), keys[i]) for i in range(3)]
     )
     first = jax.tree.map(lambda leaf: leaf[0], tasks)
-    chex.assert_trees_all_close(one_by_one[0], predict(first, keys[0]), atol=1e-5)
-    chex.assert_trees_all_close(one_by_one, jax.jit(jax.vmap(predict))(tasks, keys), atol=1e-5)
+    chex.assert_trees_all_close(one_by_one[0], predict(first, keys[0]), rtol=1e-4, atol=1e-4)
+    mapped = jax.jit(jax.vmap(predict))(tasks, keys)
+    chex.assert_trees_all_close(one_by_one, mapped, rtol=1e-4, atol=1e-4)
 
 
 @every_learner
@@ -49,7 +51,7 @@ def test_order_of_the_support_set_does_not_matter(row, key):
     order = jax.random.permutation(key, len(task.support.y))
     permuted = task._replace(support=jax.tree.map(lambda leaf: leaf[order], task.support))
     predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
-    chex.assert_trees_all_close(predict(task), predict(permuted), atol=1e-5)
+    chex.assert_trees_all_close(predict(task), predict(permuted), rtol=1e-4, atol=1e-4)
 
 
 @every_learner
@@ -97,7 +99,7 @@ def test_training_improves_the_objective(row, key):
         state, metrics = update(state, tasks, key)
         losses.append(float(metrics.loss))
     assert int(state.step) == 30
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] if row.trains else losses[-1] == losses[0]
 
 
 @every_learner
@@ -136,9 +138,10 @@ def test_evaluating_again_compiles_nothing(row, key):
     assert after[0] == after[2]
 
 
-@every_learner
+@pytest.mark.parametrize("name", ["maml", "maml, batch statistics", "protonet"])
 @pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
-def test_every_estimator_agrees_with_the_derivative(row, estimator, key):
+def test_every_estimator_agrees_with_the_derivative(name, estimator, key):
+    row = LEARNERS[name]
     objective = mj.query_loss(row.learner, row.loss)
     meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 4)
     chex.assert_trees_all_close(
@@ -163,10 +166,12 @@ def test_evaluation_is_the_same_inside_jit_where_it_stays_on_one_device(row, key
 
 @inner_loop
 def test_zero_steps_is_the_initialisation(row, key):
-    meta_params, task = some_meta_params(row, key), row.sample(key)
-    chex.assert_trees_all_equal(
-        jax.jit(partial(row.learner.adapt, num_steps=0))(meta_params, task.support, key),
-        meta_params,
+    meta_params, support = some_meta_params(row, key), row.sample(key).support
+    chex.assert_trees_all_close(
+        jax.jit(partial(row.learner.adapt, num_steps=0))(meta_params, support, key),
+        row.start(meta_params, support, key),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
@@ -182,15 +187,20 @@ def test_several_steps_at_once_are_what_each_gives_alone(row, key):
         )
 
 
-@inner_loop
+@every_learner
 def test_reptile_points_from_where_tasks_lead(row, key):
     meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 3)
     keys = jax.random.split(key, 3)
     adapt = jax.jit(jax.vmap(row.learner.adapt, in_axes=(None, 0, 0)))
     adapted = adapt(meta_params, tasks.support, keys)
+    hypergradient = jax.jit(jax.grad(mj.reptile(row.learner)))
+    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], adapted)
+    if shapes != jax.tree.map(jnp.shape, meta_params):
+        with pytest.raises(ValueError, match="give a learner that adapts all of its meta-param"):
+            hypergradient(meta_params, tasks, key)
+        return
     expected = jax.tree.map(lambda p, a: p - a.mean(axis=0), meta_params, adapted)
-    gradient = jax.jit(jax.grad(mj.reptile(row.learner)))(meta_params, tasks, key)
-    chex.assert_trees_all_close(gradient, expected, atol=1e-5)
+    chex.assert_trees_all_close(hypergradient(meta_params, tasks, key), expected, atol=1e-5)
 
 
 @every_learner
@@ -202,7 +212,7 @@ def test_only_an_inner_loop_takes_num_steps(row, key):
             row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=3, num_steps=(0, 2)
         )
 
-    if row.adapts_by_steps:
+    if row.start:
         assert evaluate().values.shape == (3, 2)
     else:
         with pytest.raises(ValueError, match="this learner has no inner loop; leave num_steps out"):

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 import metajax as mj
 
 RAGGED = [np.arange(100 * c, 100 * c + 3 + c) for c in range(6)]
+FAMILIES = mj.tasks.lines(), mj.tasks.polynomials(3), mj.tasks.harmonics(2)
 SOURCES = {
     "sinusoid": lambda _: REGRESSION,
+    "functions": lambda _: mj.tasks.functions(mj.tasks.mixture(FAMILIES), noise=0.1),
+    "linear_gaussian": lambda _: mj.tasks.linear_gaussian(dimension=3),
+    "glyphs": lambda _: mj.tasks.glyphs(way=3, shot=2, query_shot=1, size=12),
     "episodes": lambda _: CLASSIFICATION,
     "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
         RAGGED, way=4, shot=2, query_shot=1
@@ -31,13 +35,16 @@ def sample(request):
 
 def test_same_key_same_bits_under_jit_and_vmap(sample, key):
     task = sample(key)
-    chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-6)
+    chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-6, atol=1e-6)
     chex.assert_trees_all_equal(jax.jit(sample)(key), jax.jit(sample)(key))
     keys = jax.random.split(key, 3)
     mapped = jax.vmap(sample)(keys)
     for i in range(3):
         chex.assert_trees_all_close(
-            jax.tree.map(lambda leaf, i=i: leaf[i], mapped), sample(keys[i]), rtol=1e-6
+            jax.tree.map(lambda leaf, i=i: leaf[i], mapped),
+            jax.jit(sample)(keys[i]),
+            rtol=1e-6,
+            atol=1e-6,
         )
 
 
@@ -58,7 +65,7 @@ def test_support_and_query_never_share_an_example(sample, seed):
     assert not support & query
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 2**31 - 1),
     way=st.integers(1, 8),
@@ -130,3 +137,61 @@ def test_sinusoid_refuses_what_makes_no_sense():
         mj.tasks.sinusoid(shot=0)
     with pytest.raises(ValueError, match=r"amplitude=\(2, 1\); give the smaller number first"):
         mj.tasks.sinusoid(amplitude=(2, 1))
+
+
+@pytest.mark.parametrize(
+    "family, at",
+    [
+        (lambda subset: mj.tasks.lines(3.0, 0.0, subset=subset), [[1.0]]),
+        (lambda subset: mj.tasks.polynomials(0, 3.0, subset=subset), [[1.0]]),
+        (lambda subset: mj.tasks.harmonics(1, 3.0, subset=subset), [[0.0], [np.pi]]),
+    ],
+    ids=["lines", "polynomials", "harmonics"],
+)
+def test_far_tasks_lie_beyond_the_near_ones(family, at, key):
+    # The one size that each has, of 3 at most: a slope, a constant, and an amplitude, which is the
+    # norm of a wave of frequency 1/2 at two points a quarter of its length apart.
+    def sizes(subset):
+        values = jax.vmap(lambda k: family(subset)(k)(jnp.array(at)))(jax.random.split(key, 300))
+        return jnp.linalg.norm(values[..., 0], axis=1)
+
+    assert float(sizes("near").max()) <= 3.001
+    assert float(sizes("far").min()) >= 2.999
+    assert float(sizes("far").max()) <= 4.501
+
+
+def test_queries_can_lie_on_another_interval(key):
+    sample = mj.tasks.functions(mj.tasks.lines(), x=(-1.0, 1.0), query_x=(2.0, 3.0))
+    task = sample(key)
+    assert float(jnp.abs(task.support.x).max()) <= 1
+    assert float(task.query.x.min()) >= 2
+    with pytest.raises(ValueError, match=r"query_x=\(3, 2\); give the smaller number first"):
+        mj.tasks.functions(mj.tasks.lines(), query_x=(3, 2))
+
+
+def test_no_learner_beats_the_optimum_of_linear_gaussian_tasks(key):
+    sample = mj.tasks.linear_gaussian(dimension=4, shot=6, noise=0.5)
+
+    def score(noise):
+        learner = mj.tasks.linear_gaussian_optimum(noise)
+        return mj.evaluate(learner, (), sample, mj.mse, key=key, num_tasks=2000, inductive=False)
+
+    best = score(0.5)
+    for other in (0.2, 1.5):  # the same learner, wrong about the noise
+        regret = mj.compare(score(other), best)
+        assert float(regret.mean) > float(regret.interval) > 0
+
+
+def test_glyphs_of_a_class_are_alike_and_classes_are_not(key):
+    # A drawing is nearer to another of its class than to those of others, more often than by chance.
+    task = jax.jit(mj.tasks.glyphs(way=20))(key)
+    assert float(task.support.x.min()) >= 0
+    assert 0.02 < float(task.support.x.mean()) < 0.4
+    assert float(task.support.x.max()) > 0.9
+    nearest = mj.nearest_neighbour(mj.pixels)
+    scores = mj.evaluate(
+        nearest, (), mj.tasks.glyphs(way=20), mj.accuracy, key=key, num_tasks=8, inductive=False
+    )
+    assert 0.15 < float(scores.mean) < 0.95  # chance is 0.05, and the task is not trivial
+    with pytest.raises(ValueError, match="size=4; the first three are 1 or more"):
+        mj.tasks.glyphs(size=4)

@@ -1,0 +1,77 @@
+"""Learn a body that all tasks share and a head that each adapts."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metajax.adjoints import Adjoint, unrolled
+from metajax.inner import descend, repeat
+from metajax.types import Learner, Loss, Model, Optimizer, Params, Steps
+
+
+class Parts(NamedTuple):
+    """The weights of a body, and those of the head on top of it."""
+
+    body: Params
+    head: Params
+
+
+def init_parts(body: Model, head: Model, key: jax.Array, x) -> Parts:
+    """Weights of both, the head's for the shape of the body's features of `x`."""
+    body_key, head_key = jax.random.split(key)
+    params = body.init(body_key, x)
+    features = jax.eval_shape(body.apply, params, x)
+    return Parts(params, head.init(head_key, jnp.zeros(features.shape, features.dtype)))
+
+
+def anil(
+    body: Model,
+    head: Model,
+    loss: Loss,
+    inner: Optimizer,
+    num_steps: int,
+    *,
+    adjoint: Adjoint = unrolled,
+) -> Learner:
+    """Almost no inner loop: only the head is adapted, on features that are computed once.
+
+    Args:
+      body: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
+      head: `apply(params, features)` maps features `(n, d)` to predictions `(n, c)`.
+      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
+      inner: steps the head, fresh on each task.
+      num_steps: inner steps.
+      adjoint: how the steps are differentiated.
+
+    Returns:
+      A learner whose meta-parameters and adapted parameters are `Parts(body, head)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> learner = mj.anil(mj.conv4(None), mj.linear(5), mj.cross_entropy, optax.sgd(0.1), 5)
+      >>> images = jnp.ones((5, 28, 28, 1))
+      >>> learner.init(jax.random.key(0), images).head["params"]["Dense_0"]["kernel"].shape
+      (256, 5)
+
+    Reference: Raghu, Raghu, Bengio and Vinyals, ICLR 2020, section 4.
+    https://arxiv.org/abs/1909.09157
+    """
+    own_steps = num_steps
+    descend(inner, own_steps)
+    gradient = jax.grad(lambda params, features, y: loss(head.apply(params, features), y))
+
+    def init(key, x):
+        return init_parts(body, head, key, x)
+
+    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
+        del key
+        features = body.apply(meta_params.body, support.x)
+        solve = descend(inner, num_steps)
+        adapted = adjoint(solve, gradient, meta_params.head, features, support.y)
+        return Parts(repeat(meta_params.body, num_steps), adapted)
+
+    def predict(adapted, x):
+        return head.apply(adapted.head, body.apply(adapted.body, x))
+
+    return Learner(init, adapt, predict)

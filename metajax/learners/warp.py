@@ -1,0 +1,84 @@
+"""Learn layers that warp the gradients of the layers between them, and are not adapted themselves."""
+
+from collections.abc import Callable
+
+import jax
+
+from metajax.adjoints import Adjoint, unrolled
+from metajax.inner import descend, repeat
+from metajax.types import Learner, Loss, Model, Optimizer, Params, Steps
+
+
+def warp(
+    model: Model,
+    loss: Loss,
+    inner: Optimizer,
+    num_steps: int,
+    *,
+    is_warp: Callable[[str], bool],
+    adjoint: Adjoint = unrolled,
+) -> Learner:
+    """T-Nets, in the form of warped gradient descent: some layers are meta-learned and held in a task.
+
+    A linear layer that is held multiplies the gradient of the layer before it by its own transpose:
+    it preconditions descent with a metric that is meta-learned.
+
+    Args:
+      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`, with warp layers in it.
+      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
+      inner: steps the other layers, fresh on each task.
+      num_steps: inner steps.
+      is_warp: whether an array is held, by its path, such as "['params']['Dense_1']['kernel']".
+      adjoint: how the steps are differentiated.
+
+    Raises:
+      ValueError: from `init`, when `is_warp` holds all arrays or none.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, metajax as mj
+      >>> net = nn.Sequential([nn.Dense(40), nn.Dense(40), nn.relu, nn.Dense(1)])
+      >>> model = mj.Model(net.init, net.apply)
+      >>> learner = mj.warp(model, mj.mse, optax.sgd(0.01), 1, is_warp=lambda path: "layers_1" in path)
+      >>> meta_params = learner.init(jax.random.key(0), jnp.ones((10, 1)))
+
+    Reference: Lee and Choi, ICML 2018, section 3 (T-Nets). https://arxiv.org/abs/1801.05558
+    Flennerhag et al., ICLR 2020, section 2. https://arxiv.org/abs/1909.00025
+    """
+    own_steps = num_steps
+    descend(inner, own_steps)
+
+    def split(params: Params) -> tuple[list, list, Callable[[list, list], Params]]:
+        paths, tree = jax.tree.flatten_with_path(params)
+        holds = [is_warp(jax.tree_util.keystr(path)) for path, _ in paths]
+        steps = [leaf for (_, leaf), held in zip(paths, holds, strict=True) if not held]
+        held = [leaf for (_, leaf), held in zip(paths, holds, strict=True) if held]
+
+        def join(steps, held) -> Params:
+            sources = iter(steps), iter(held)
+            return jax.tree.unflatten(tree, [next(sources[h]) for h in holds])
+
+        return steps, held, join
+
+    def init(key, x):
+        params = model.init(key, x)
+        steps, held, _ = split(params)
+        if not steps or not held:
+            names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(params)]
+            raise ValueError(
+                f"warp: is_warp holds {len(held)} of {len(names)} arrays; let it choose some of "
+                f"{', '.join(names)}."
+            )
+        return params
+
+    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
+        del key
+        steps, held, join = split(meta_params)
+
+        @jax.grad
+        def gradient(steps, held, support):
+            return loss(model.apply(join(steps, held), support.x), support.y)
+
+        adapted = adjoint(descend(inner, num_steps), gradient, steps, held, support)
+        return join(adapted, repeat(held, num_steps))
+
+    return Learner(init, adapt, model.apply)

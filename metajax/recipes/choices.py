@@ -1,0 +1,228 @@
+"""Learners and adjoints by name, as the recipes and `metajax list` know them."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import optax
+
+from metajax.adjoints import Adjoint, first_order, mixed_mode, remat, truncated, unrolled
+from metajax.contexts import concatenated
+from metajax.learners.alfa import alfa
+from metajax.learners.anil import anil
+from metajax.learners.baselines import from_scratch, linear_probe, nearest_neighbour
+from metajax.learners.boil import boil
+from metajax.learners.cavia import cavia
+from metajax.learners.imaml import imaml
+from metajax.learners.maml import maml
+from metajax.learners.mamlpp import mamlpp
+from metajax.learners.matching import matching
+from metajax.learners.meta_curvature import meta_curvature
+from metajax.learners.meta_sgd import meta_sgd
+from metajax.learners.proto_maml import proto_maml
+from metajax.learners.protonet import protonet
+from metajax.learners.r2d2 import lrd2, r2d2
+from metajax.learners.relation import relation
+from metajax.losses import cross_entropy, mse
+from metajax.models import linear, mlp, pixels
+from metajax.names import choose
+from metajax.types import Learner, Model
+
+AdjointName = Literal["unrolled", "first_order", "truncated", "remat", "mixed_mode"]
+ADJOINTS: dict[str, Adjoint] = {
+    "unrolled": unrolled,
+    "first_order": first_order,
+    "truncated": truncated(1),
+    "remat": remat,
+    "mixed_mode": mixed_mode,
+}
+
+ClassifierName = Literal[
+    "maml",
+    "anil",
+    "boil",
+    "meta_sgd",
+    "mamlpp",
+    "meta_curvature",
+    "alfa",
+    "imaml",
+    "proto_maml",
+    "protonet",
+    "matching",
+    "relation",
+    "r2d2",
+    "lrd2",
+    "from_scratch",
+    "nearest_neighbour",
+    "linear_probe",
+]
+RegressorName = Literal[
+    "maml", "anil", "meta_sgd", "mamlpp", "meta_curvature", "alfa", "imaml", "cavia", "from_scratch"
+]
+
+
+class Ingredients(NamedTuple):
+    """What a learner is built from.
+
+    model: inputs to predictions, in one piece.
+    body: inputs to features.
+    outputs: classes, or the width of a prediction.
+    options: `adjoint=`, or nothing for the learner's own.
+    """
+
+    model: Model
+    body: Model
+    outputs: int
+    num_steps: int
+    rate: float
+    options: dict[str, Any]
+
+
+class Choice(NamedTuple):
+    """A learner by name: how it is built, and the inner loop it is used with unless told otherwise.
+
+    num_steps, rate: None for a learner without an inner loop.
+    """
+
+    build: Callable[[Ingredients], Learner]
+    num_steps: int | None = None
+    rate: float | None = None
+    takes_adjoint: bool = False
+
+
+def _sgd(i: Ingredients) -> optax.GradientTransformation:
+    return optax.sgd(i.rate)
+
+
+CLASSIFIERS: dict[str, Choice] = {
+    "maml": Choice(
+        lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, **i.options), 1, 0.4, True
+    ),
+    "anil": Choice(
+        lambda i: anil(
+            i.body, linear(i.outputs), cross_entropy, _sgd(i), i.num_steps, **i.options
+        ),
+        5,
+        0.1,
+        True,
+    ),
+    "boil": Choice(
+        lambda i: boil(
+            i.body,
+            linear(i.outputs, start="lecun"),
+            cross_entropy,
+            _sgd(i),
+            i.num_steps,
+            **i.options,
+        ),
+        1,
+        0.4,
+        True,
+    ),
+    "meta_sgd": Choice(
+        lambda i: meta_sgd(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options),
+        1,
+        0.4,
+        True,
+    ),
+    "mamlpp": Choice(
+        lambda i: mamlpp(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options), 3, 0.2, True
+    ),
+    "meta_curvature": Choice(
+        lambda i: meta_curvature(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options),
+        1,
+        0.4,
+        True,
+    ),
+    "alfa": Choice(
+        lambda i: alfa(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options), 2, 0.2, True
+    ),
+    "imaml": Choice(
+        lambda i: imaml(i.model, cross_entropy, _sgd(i), i.num_steps, strength=2.0, **i.options),
+        16,
+        0.1,
+        True,
+    ),
+    "proto_maml": Choice(
+        lambda i: proto_maml(i.body, cross_entropy, _sgd(i), i.num_steps, **i.options), 1, 0.01, True
+    ),
+    "protonet": Choice(lambda i: protonet(i.body)),
+    "matching": Choice(lambda i: matching(i.body, sharpness=10.0)),
+    "relation": Choice(lambda i: relation(i.body, mlp((64,), 1, start="lecun"))),
+    "r2d2": Choice(lambda i: r2d2(i.body)),
+    "lrd2": Choice(lambda i: lrd2(i.body, 5)),
+    "from_scratch": Choice(
+        lambda i: from_scratch(i.model, cross_entropy, _sgd(i), i.num_steps), 20, 0.1
+    ),
+    "nearest_neighbour": Choice(lambda i: nearest_neighbour(pixels)),
+    "linear_probe": Choice(
+        lambda i: linear_probe(
+            i.body, cross_entropy, _sgd(i), i.num_steps, columns=i.outputs
+        ),
+        20,
+        0.1,
+    ),
+}  # fmt: skip
+
+REGRESSORS: dict[str, Choice] = {
+    "maml": Choice(lambda i: maml(i.model, mse, _sgd(i), i.num_steps, **i.options), 5, 0.01, True),
+    "anil": Choice(
+        lambda i: anil(i.body, linear(i.outputs), mse, _sgd(i), i.num_steps, **i.options), 5, 0.01, True
+    ),
+    "meta_sgd": Choice(
+        lambda i: meta_sgd(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
+    ),
+    "mamlpp": Choice(
+        lambda i: mamlpp(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
+    ),
+    "meta_curvature": Choice(
+        lambda i: meta_curvature(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
+    ),
+    "alfa": Choice(
+        lambda i: alfa(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
+    ),
+    "imaml": Choice(
+        lambda i: imaml(i.model, mse, _sgd(i), i.num_steps, strength=1.0, **i.options), 10, 0.02, True
+    ),
+    "cavia": Choice(
+        lambda i: cavia(concatenated(i.model, 5), mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True
+    ),
+    "from_scratch": Choice(lambda i: from_scratch(i.model, mse, _sgd(i), i.num_steps), 10, 0.01),
+}  # fmt: skip
+
+
+def build_learner(
+    recipe: str,
+    choices: dict[str, Choice],
+    name: str,
+    *,
+    adjoint: str | None,
+    num_steps: int | None,
+    rate: float | None,
+    **ingredients: Any,
+) -> tuple[Learner, int | None]:
+    """The learner of this name, and its inner steps, or None where it has no inner loop.
+
+    Raises:
+      ValueError: for an unknown name, or an inner loop's setting for a learner that does not take it.
+    """
+    choice = choices[choose(recipe, "learner", name, choices)]
+    given = {"num_steps": num_steps, "inner_rate": rate} if choice.num_steps is None else {}
+    if not choice.takes_adjoint:
+        given["adjoint"] = adjoint
+    for setting, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{recipe}: {setting}={value} and learner={name!r} has none; leave {setting} out."
+            )
+    if adjoint is not None:
+        choose(recipe, "adjoint", adjoint, ADJOINTS)
+    steps = choice.num_steps if num_steps is None else num_steps
+    learner = choice.build(
+        Ingredients(
+            num_steps=steps or 0,
+            rate=(choice.rate if rate is None else rate) or 0.0,
+            options={} if adjoint is None else {"adjoint": ADJOINTS[adjoint]},
+            **ingredients,
+        )
+    )
+    return learner, steps
