@@ -27,7 +27,7 @@ ROWS = {
     "sinusoid_recipe": Sinusoid(),
     "omniglot_maml_5w1s_paper": Omniglot(outer_steps=14_000, distortion=0.0),
     "omniglot_maml_5w1s": Omniglot(outer_steps=11_500),
-    "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=8, outer_steps=14_000),
+    "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=8, outer_steps=10_000),
     "omniglot_protonet_5w1s": Omniglot(
         learner="protonet", train_way=20, meta_batch=8, outer_steps=6_000, distortion=0.0
     ),

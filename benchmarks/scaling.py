@@ -60,9 +60,10 @@ def measure(w: Workload, adjoint: str, in_one_pass: bool = False) -> dict:
         started = time.perf_counter()
         jax.block_until_ready(step(weights, tasks, jax.random.key(0)))
         seconds.append(time.perf_counter() - started)
+    memory = step.memory_analysis()
     return {
         "seconds": np.quantile(seconds, [0.25, 0.5, 0.75]).tolist(),
-        "temporaries_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
+        "temporaries_mb": memory.temp_size_in_bytes / 1e6 if memory else None,
         "compile_s": compile_s,
     }
 
@@ -116,6 +117,8 @@ def draw(result: dict, path) -> None:
         axes[1, column].set(xlabel=curve, ylabel="MB of temporaries on a device")
         for row in (0, 1):
             axes[row, column].set(xscale="log", yscale="log")
+            axes[row, column].set_xticks(CURVES[curve], [str(value) for value in CURVES[curve]])
+            axes[row, column].minorticks_off()
             axes[row, column].grid(alpha=0.25)
             axes[row, column].spines[["top", "right"]].set_visible(False)
         if len(lines) > 1:

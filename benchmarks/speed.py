@@ -70,6 +70,8 @@ class Racer:
             env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
         )
         self.turns: list[float] = []
+        self.per_turn = 1
+        self.rounds = ROUNDS
 
     def ask(self, command: str, argument) -> dict:
         assert self.process.stdin and self.process.stdout
@@ -116,7 +118,8 @@ def race(workload: str, names: list[str]) -> dict:
             once = racer.ask("steps", 1)["seconds"]
             rows[name] = {"difference": difference, "first_step_s": first}
             racer.per_turn = max(1, round(SECONDS_PER_TURN / once))
-            racer.rounds = 1 if once > TOO_SLOW else ROUNDS
+            if once > TOO_SLOW:
+                racer.rounds = 1
             racers.append(racer)
     for turn in range(ROUNDS):
         for racer in racers:

@@ -81,7 +81,7 @@ def arrays(w: Workload, seed: int = 0) -> Arrays:
     weights["bias_out"] = np.zeros(w.outputs)
 
     def examples(n):
-        if w.is_conv:
+        if w.size is not None:
             x = rng.uniform(size=(w.meta_batch, n, w.size, w.size, w.channels[0]))
             return x.astype(np.float32), np.tile(np.arange(n) % w.outputs, (w.meta_batch, 1))
         x = rng.uniform(-5, 5, size=(w.meta_batch, n, 1)).astype(np.float32)

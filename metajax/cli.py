@@ -1,7 +1,9 @@
 """The command line: reads flags, calls a recipe, and says what came of it."""
 
 import dataclasses
+import inspect
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -64,6 +66,18 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """Examine the hypergradient of a run: what is dead, how far from first order, and what it costs."""
+
+    run: tyro.conf.Positional[Path]
+    """The folder of the run."""
+    num_tasks: int = 16
+    """Training tasks to look at."""
+    data: str | None = None
+    """The folder of the data, if it has moved."""
+
+
+@dataclass(frozen=True)
 class Data:
     """Download a data set into the user cache and verify its checksums."""
 
@@ -80,6 +94,7 @@ Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
@@ -151,6 +166,42 @@ def evaluate(command: Evaluate) -> bool:
     return True
 
 
+def inspect_run(command: Inspect) -> bool:
+    """`metajax inspect RUN`."""
+    import jax
+
+    from metajax import recipes, training
+    from metajax.inspection import inspect as examine
+    from metajax.recipes.choices import takes_adjoint
+
+    _, settings = _settings(command.run, command.data)
+    experiment = recipes.build(settings)
+    step, meta_params = training.restore_meta_params(
+        command.run, experiment.learner, experiment.optimizer, experiment.train
+    )
+    reference = None
+    if takes_adjoint(settings.learner):
+        first = dataclasses.replace(settings, adjoint="first_order")
+        reference = recipes.build(first).learner
+    keys = jax.random.split(jax.random.key(1), command.num_tasks)
+    found = examine(
+        experiment.learner,
+        experiment.loss,
+        meta_params,
+        jax.vmap(experiment.train)(keys),
+        jax.random.key(2),
+        num_steps=experiment.validation_steps,
+        reference=reference,
+    )
+    console.print(
+        f"[bold]{settings.learner}, outer step {step:,}, {command.num_tasks} training tasks[/]"
+    )
+    console.print(_escape(str(found)))
+    if reference is not None:
+        console.print("the reference is the same learner with first-order steps")
+    return True
+
+
 def data(command: Data) -> bool:
     """`metajax data NAME`."""
     from metajax.data import omniglot, store
@@ -170,16 +221,58 @@ def data(command: Data) -> bool:
 def list_all(command: List) -> bool:
     """`metajax list`."""
     del command
-    for title, entries in _CATALOGUE.items():
+    from metajax import recipes
+
+    catalogue = {
+        "Recipes: metajax train NAME": {
+            name: _first_line(recipe.settings) for name, recipe in recipes.RECIPES.items()
+        },
+        **{title: _public(package) for title, package in _PACKAGES.items()},
+        "Data sets: metajax data NAME": {
+            "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT licence)",
+        },
+    }
+    for title, entries in catalogue.items():
         table = Table(
             title=title, title_justify="left", title_style="bold", show_header=False, box=None
         )
         table.add_column(no_wrap=True)
         table.add_column()
         for name, line in entries.items():
-            table.add_row(f"  {name}", line)
+            table.add_row(f"  {name}", _escape(line))
         console.print(table)
     return True
+
+
+_PACKAGES = {
+    "Learners": "metajax.learners",
+    "Adjoints and their solvers": "metajax.adjoints",
+    "Objectives": "metajax.objectives",
+    "Estimators": "metajax.estimators",
+    "Sources": "metajax.tasks",
+    "Models that read a context": "metajax.contexts",
+}
+
+
+def _public(package: str) -> dict[str, str]:
+    """The public functions of a module or package: what their docstrings begin with, and their source."""
+    import metajax
+
+    lines = {}
+    for prefix, module in (("mj.", metajax), ("mj.tasks.", metajax.tasks)):
+        for name, thing in sorted(vars(module).items()):
+            of = getattr(thing, "__module__", "")
+            if inspect.isfunction(thing) and (of == package or of.startswith(f"{package}.")):
+                reference = re.search(
+                    r"Reference: (.*?)(?:, sections? .*?)?\.\s", thing.__doc__ or ""
+                )
+                source = f" ({' '.join(reference[1].split())})" if reference else ""
+                lines[f"{prefix}{name}"] = _first_line(thing).rstrip(".") + source
+    return lines
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
 
 
 def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: bool) -> bool:
@@ -302,40 +395,11 @@ def _escape(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-_DO = {Train: train, Evaluate: evaluate, Resume: resume, Data: data, List: list_all}
-
-_CATALOGUE = {
-    "Recipes: metajax train NAME": {
-        "sinusoid": "few-shot regression of sine waves; needs no data",
-        "omniglot": "few-shot classification of handwritten characters",
-    },
-    "Learners": {
-        "mj.maml": "a learned initialisation (Finn et al. 2017, arxiv.org/abs/1703.03400)",
-        "mj.protonet": "class means in a learned embedding (Snell et al. 2017, arxiv.org/abs/1703.05175)",
-    },
-    "Adjoints": {
-        "mj.unrolled": "through every inner step: the exact hypergradient",
-        "mj.first_order": "inner gradients held constant: FOMAML",
-        "mj.truncated": "through the last few steps, the others held constant",
-        "mj.remat": "exact; keeps weights alone and computes each step again",
-        "mj.mixed_mode": "exact; forward over reverse (Kemaev et al. 2025, arxiv.org/abs/2505.00793)",
-    },
-    "Objectives": {
-        "mj.query_loss": "the query loss after adapting, or after each of several steps (MAML++)",
-        "mj.reptile": "the distance to where tasks lead (Nichol et al. 2018, arxiv.org/abs/1803.02999)",
-    },
-    "Estimators": {
-        "jax.value_and_grad": "the objective's own derivative",
-        "mj.chunked": "the same, a few tasks at a time",
-        "mj.sharded": "the same, the tasks spread over devices",
-        "mj.parallel": "both, as is fastest on this machine",
-    },
-    "Sources": {
-        "mj.tasks.sinusoid": "sine waves of random amplitude and phase",
-        "mj.tasks.omniglot": "handwritten characters of 50 alphabets",
-        "mj.tasks.episodes": "way-shot episodes from your own arrays",
-    },
-    "Data sets: metajax data NAME": {
-        "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT)",
-    },
+_DO = {
+    Train: train,
+    Evaluate: evaluate,
+    Resume: resume,
+    Inspect: inspect_run,
+    Data: data,
+    List: list_all,
 }

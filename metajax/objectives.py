@@ -43,7 +43,8 @@ def query_loss(
     """
     options = {} if num_steps is None else {"num_steps": num_steps}
     several = num_steps is not None and not isinstance(num_steps, int)
-    if weights is not None and (not several or len(weights) != len(num_steps)):
+    judged = 1 if num_steps is None or isinstance(num_steps, int) else len(num_steps)
+    if weights is not None and (not several or len(weights) != judged):
         raise ValueError(
             f"query_loss: {len(weights)} weights and num_steps={num_steps}; give num_steps as a "
             "tuple, and a weight for each."

@@ -2,7 +2,9 @@
 
 import json
 import re
+from typing import Any, get_args
 
+import jax
 import pytest
 
 from metajax import cli
@@ -30,8 +32,52 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     after = json.loads((folder / "evaluation.json").read_text())
     assert (after["columns"], after["num_tasks"]) == (["step 0", "step 3"], 50)
 
+    run("inspect", folder, "--num-tasks", 3)
+    said = capsys.readouterr().out
+    assert "every meta-parameter has a hypergradient" in said
+    assert "cosine with the reference's hypergradient: 0." in said
+
     run("resume", folder)  # nothing is left to do: it is tested again, to the same bits
     assert json.loads((folder / "evaluation.json").read_text()) == before
+
+
+def test_every_learner_that_can_be_named_is_built_and_learns(tmp_path):
+    from metajax.recipes import build
+    from metajax.recipes.choices import CLASSIFIERS, REGRESSORS, ClassifierName, RegressorName
+    from metajax.recipes.omniglot import Omniglot
+    from metajax.recipes.sinusoid import Sinusoid
+
+    assert tuple(CLASSIFIERS) == get_args(ClassifierName)
+    assert tuple(REGRESSORS) == get_args(RegressorName)
+    glyphs: Any = {"source": "glyphs", "test_source": "glyphs", "filters": 2}
+    named = [Omniglot(learner=name, **glyphs) for name in get_args(ClassifierName)]
+    named += [Sinusoid(learner=name, source="mixture") for name in get_args(RegressorName)]
+    for settings in named:
+        experiment = build(settings)
+        key = jax.random.key(0)
+        x = jax.eval_shape(experiment.train, key).support.x
+        meta_params = jax.eval_shape(experiment.learner.init, key, x)
+        task = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype),
+            jax.eval_shape(experiment.train, key),
+        )
+        loss, gradient = jax.eval_shape(
+            jax.value_and_grad(experiment.objective), meta_params, task, key
+        )
+        assert loss.shape == ()
+        assert jax.tree.structure(gradient) == jax.tree.structure(meta_params)
+
+
+def test_settings_that_a_learner_does_not_have_are_refused():
+    from metajax.recipes import build
+    from metajax.recipes.omniglot import Omniglot
+
+    with pytest.raises(ValueError, match="adjoint='remat' and learner='protonet' has none; leave"):
+        build(Omniglot(learner="protonet", adjoint="remat", source="glyphs", test_source="glyphs"))
+    with pytest.raises(ValueError, match="num_steps=2 and learner='r2d2' has none"):
+        build(Omniglot(learner="r2d2", num_steps=2, source="glyphs", test_source="glyphs"))
+    with pytest.raises(ValueError, match="train_way=20 and way=5; the network of 'anil' has one"):
+        build(Omniglot(learner="anil", train_way=20))
 
 
 def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):

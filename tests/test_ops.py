@@ -38,7 +38,7 @@ FORMS = {
 }
 
 
-@pytest.fixture(params=FORMS.values(), ids=FORMS)
+@pytest.fixture(params=FORMS.values(), ids=list(FORMS))
 def form(request, monkeypatch):
     """Every form the operation takes on a CPU, whatever the size."""
     monkeypatch.setattr(mj.ops, "_cpu_form", lambda *sizes, strided: request.param)

@@ -67,12 +67,13 @@ def mamlpp(
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
 
-        def update(gradients, taken, _):
-            step = jnp.minimum(taken, own_steps - 1)
-            updates = jax.tree.map(lambda r, g: -r[step] * g, meta_params.rates, gradients)
-            return updates, taken + 1
+        def update(updates, state, params=None):
+            del params
+            step = jnp.minimum(state, own_steps - 1)
+            taken = jax.tree.map(lambda r, g: -r[step] * g, meta_params.rates, updates)
+            return taken, state + 1
 
-        inner = optax.GradientTransformation(lambda _: jnp.zeros((), jnp.int32), update)
+        inner = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
         return adjoint(descend(inner, num_steps), gradient, meta_params.start, support)
 
     return Learner(init, adapt, model.apply)

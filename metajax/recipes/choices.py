@@ -212,7 +212,7 @@ def build_learner(
     for setting, value in given.items():
         if value is not None:
             raise ValueError(
-                f"{recipe}: {setting}={value} and learner={name!r} has none; leave {setting} out."
+                f"{recipe}: {setting}={value!r} and learner={name!r} has none; leave {setting} out."
             )
     if adjoint is not None:
         choose(recipe, "adjoint", adjoint, ADJOINTS)
@@ -226,3 +226,10 @@ def build_learner(
         )
     )
     return learner, steps
+
+
+def takes_adjoint(name: str) -> bool:
+    """Whether the learner of this name has an inner loop that is differentiated."""
+    return any(
+        choices[name].takes_adjoint for choices in (CLASSIFIERS, REGRESSORS) if name in choices
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from metajax.types import Estimator, Learner, Objective, Optimizer, Params, Sample
+from metajax.types import Estimator, Learner, Loss, Objective, Optimizer, Params, Sample
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Experiment:
     """
 
     learner: Learner
+    loss: Loss
     objective: Objective
     optimizer: Optimizer
     train: Sample

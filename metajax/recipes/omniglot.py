@@ -127,6 +127,7 @@ def build(settings: Omniglot) -> Experiment:
         test_steps = (num_steps, more)
     return Experiment(
         learner=learner,
+        loss=cross_entropy,
         objective=query_loss(learner, cross_entropy),
         optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
         estimator=parallel(s.meta_batch, s.tasks_per_pass),

@@ -1,15 +1,18 @@
 """Few-shot regression of sine waves: MAML's first experiment, and better settings for it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import optax
 
 from metajax.losses import mse
 from metajax.models import mlp
+from metajax.names import choose
 from metajax.objectives import query_loss
 from metajax.recipes.choices import REGRESSORS, AdjointName, RegressorName, build_learner
 from metajax.recipes.experiment import Experiment, Published
+from metajax.tasks.functions import functions, harmonics, lines, mixture, polynomials
 from metajax.tasks.sinusoid import sinusoid
 
 
@@ -23,6 +26,8 @@ class Sinusoid:
 
     learner: RegressorName = "maml"
     """What is meta-learned; `metajax list` has a line on each."""
+    source: Literal["sinusoid", "lines", "polynomials", "harmonics", "mixture"] = "sinusoid"
+    """The functions to fit; a mixture is of the three before it."""
     shot: int = 10
     """Support points of a training task."""
     query_shot: int = 10
@@ -47,9 +52,20 @@ class Sinusoid:
     """Seed of the run."""
 
 
+_FAMILIES = {"lines": lines(), "polynomials": polynomials(3), "harmonics": harmonics(2)}
+_FAMILIES["mixture"] = mixture(list(_FAMILIES.values()))
+
+
 def build(settings: Sinusoid) -> Experiment:
     """The experiment these settings describe."""
     s = settings
+    choose("sinusoid", "source", s.source, ("sinusoid", *_FAMILIES))
+
+    def source(shot, query_shot):
+        if s.source == "sinusoid":
+            return sinusoid(shot, query_shot)
+        return functions(_FAMILIES[s.source], shot, query_shot)
+
     learner, _ = build_learner(
         "sinusoid",
         REGRESSORS,
@@ -62,12 +78,13 @@ def build(settings: Sinusoid) -> Experiment:
         outputs=1,
     )
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps) if s.cosine else s.outer_rate
-    test = sinusoid(s.test_shot, query_shot=100)
+    test = source(s.test_shot, 100)
     return Experiment(
         learner=learner,
+        loss=mse,
         objective=query_loss(learner, mse, num_steps=tuple(s.judged_steps)),
         optimizer=optax.adam(rate),
-        train=sinusoid(s.shot, s.query_shot),
+        train=source(s.shot, s.query_shot),
         val=test,
         test=test,
         metric=mse,
@@ -79,10 +96,12 @@ def build(settings: Sinusoid) -> Experiment:
         test_tasks=10_000,
         digits=3,
         inductive=False,
-        learned="an initialisation from which a few gradient steps on a few points fit a new sine.",
+        learned="to fit a new function from a few of its points.",
         next_flags="--num-steps 0 1 2 5 10 20",
-        picture=lambda meta_params: _picture(learner, meta_params),
-        published=(
+        picture=lambda meta_params: _picture(learner, meta_params, source(5, 200)),
+        published=()
+        if (s.learner, s.source) != ("maml", "sinusoid")
+        else (
             Published(
                 "MAML, table 2",
                 (None, 0.67, 0.38, 0.35),
@@ -97,8 +116,8 @@ def build(settings: Sinusoid) -> Experiment:
     )
 
 
-def _picture(learner, meta_params):
+def _picture(learner, meta_params, sample):
     from metajax import plots  # matplotlib is loaded by those who draw
 
-    tasks = jax.vmap(sinusoid(5, query_shot=200))(jax.random.split(jax.random.key(4), 3))
+    tasks = jax.vmap(sample)(jax.random.split(jax.random.key(4), 3))
     return plots.adaptation(learner, meta_params, tasks, num_steps=(0, 1, 10), x_range=(-5.0, 5.0))
