@@ -139,7 +139,7 @@ def conjugate_gradient(num_steps: int) -> LinearSolver:
     Example:
       >>> import jax.numpy as jnp, metajax as mj
       >>> solver = mj.conjugate_gradient(2)
-      >>> solver(lambda x: jnp.array([2.0, 4.0]) * x, jnp.ones(2)).tolist()
+      >>> solver(lambda x: jnp.array([2.0, 4.0]) * x, jnp.ones(2)).round(4).tolist()
       [0.5, 0.25]
 
     Reference: Hestenes and Stiefel, 1952; Rajeswaran et al., NeurIPS 2019, section 3.1.

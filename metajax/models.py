@@ -48,13 +48,32 @@ pixels = Model(init=lambda key, x: (), apply=lambda params, x: jnp.reshape(x, (l
 """The inputs themselves as features `(n, d)`, for baselines without an embedding."""
 
 
+class Identity(nn.Module):
+    """No normalisation; a shift, which a convolution without bias needs."""
+
+    @nn.compact
+    def __call__(self, x):
+        """Features `(..., c)`."""
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+NORMALISATIONS: dict[str, Callable[[], nn.Module]] = {
+    "batch": BatchStatistics,
+    "layer": lambda: nn.LayerNorm(reduction_axes=(-3, -2, -1)),
+    "instance": lambda: nn.LayerNorm(reduction_axes=(-3, -2)),
+    "none": Identity,
+}
+
+
 class Conv4(nn.Module):
-    """Four blocks of convolution, batch statistics and ReLU, each halving the image."""
+    """Four blocks of convolution, normalisation and ReLU, each halving the image."""
 
     way: int | None
     filters: int
     downsample: Literal["stride", "pool"]
     readout: Literal["flatten", "mean"]
+    normalisation: str
 
     @nn.compact
     def __call__(self, x):
@@ -69,7 +88,7 @@ class Conv4(nn.Module):
                 kernel_init=nn.initializers.glorot_normal(),
                 conv_general_dilated=conv_general_dilated,
             )(x)
-            x = nn.relu(BatchStatistics()(x))
+            x = nn.relu(NORMALISATIONS[self.normalisation]()(x))
             if self.downsample == "pool":
                 x = max_pool(x, (2, 2), strides=(2, 2))
         x = x.reshape(len(x), -1) if self.readout == "flatten" else jnp.mean(x, axis=(1, 2))
@@ -118,6 +137,7 @@ def conv4(
     filters: int = 64,
     downsample: Literal["stride", "pool"] = "stride",
     readout: Literal["flatten", "mean"] = "flatten",
+    normalisation: Literal["batch", "layer", "instance", "none"] = "batch",
 ) -> Model:
     """The four-layer convolutional network of few-shot learning.
 
@@ -128,13 +148,16 @@ def conv4(
       downsample: "stride" for MAML's Omniglot network, "pool" for max-pooling by 2 instead.
       readout: of the last layer's positions, 2 x 2 for 28 x 28 images. "flatten" keeps them (Reptile,
         iMAML); "mean" averages them (MAML).
+      normalisation: after each convolution. "batch" takes the statistics of the batch at hand, so
+        that a prediction depends on the queries beside it, and is transductive; "layer" and
+        "instance" take those of each image, over all channels or each alone, and are not.
 
     Returns:
       A model of images `(n, h, w, c)` and logits `(n, way)` by a dense layer that starts at 0, or
       the features `(n, d)` without a head.
 
     Raises:
-      ValueError: for a `downsample` or `readout` that does not exist.
+      ValueError: for a `downsample`, `readout` or `normalisation` that does not exist.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -148,7 +171,8 @@ def conv4(
     """
     choose("conv4", "downsample", downsample, ("stride", "pool"))
     choose("conv4", "readout", readout, ("flatten", "mean"))
-    net = Conv4(way, filters, downsample, readout)
+    choose("conv4", "normalisation", normalisation, NORMALISATIONS)
+    net = Conv4(way, filters, downsample, readout, normalisation)
     return Model(net.init, net.apply)
 
 

@@ -80,7 +80,7 @@ def test_evolution_is_the_gradient_of_the_smoothed_objective(key):
 def test_evolution_takes_no_derivative_and_trains(key):
     def objective(meta_params, tasks, key):
         return jnp.mean(
-            jnp.round(10 * jnp.abs(meta_params["w"] - tasks.support.x))
+            jnp.round(10 * jnp.abs(meta_params["w"][None] - tasks.support.x))
         )  # flat almost everywhere
 
     init, update = mj.outer_step(objective, optax.adam(0.05), mj.evolution(32, 0.3))

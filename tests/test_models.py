@@ -95,3 +95,15 @@ def test_predictions_depend_on_the_batch_only_with_batch_statistics(key):
     scores = mj.evaluate(learner, meta_params, images, mj.cross_entropy, key=key, num_tasks=4)
     assert scores.inductive is not None
     assert not np.allclose(scores.values, scores.inductive.values, rtol=1e-3)
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "layer", "instance", "none"])
+def test_only_batch_statistics_let_queries_see_each_other(normalisation, key):
+    model = mj.conv4(3, filters=4, normalisation=normalisation)
+    images = jax.random.uniform(key, (4, 16, 16, 1))
+    params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(key, images))
+    together = model.apply(params, images)[0]
+    alone = model.apply(params, images[:1])[0]
+    assert bool(jnp.allclose(together, alone, atol=1e-4)) == (normalisation != "batch")
+    brighter = model.apply(params, 3 * images)  # all but "none" take contrast away
+    assert bool(jnp.allclose(brighter[0], together, atol=0.02)) == (normalisation != "none")

@@ -51,7 +51,7 @@ def anil(
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> learner = mj.anil(mj.conv4(None), mj.linear(5), mj.cross_entropy, optax.sgd(0.1), 5)
       >>> images = jnp.ones((5, 28, 28, 1))
-      >>> learner.init(jax.random.key(0), images).head["params"]["Dense_0"]["kernel"].shape
+      >>> learner.init(jax.random.key(0), images).head["params"]["layers_0"]["kernel"].shape
       (256, 5)
 
     Reference: Raghu, Raghu, Bengio and Vinyals, ICLR 2020, section 4.

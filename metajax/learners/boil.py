@@ -36,7 +36,7 @@ def boil(
       >>> head = mj.linear(5, start="lecun")
       >>> learner = mj.boil(mj.conv4(None), head, mj.cross_entropy, optax.sgd(0.1), 1)
       >>> images = jnp.ones((5, 28, 28, 1))
-      >>> learner.init(jax.random.key(0), images).head["params"]["Dense_0"]["kernel"].shape
+      >>> learner.init(jax.random.key(0), images).head["params"]["layers_0"]["kernel"].shape
       (256, 5)
 
     Reference: Oh, Yoo, Kim and Yun, ICLR 2021, section 3. https://arxiv.org/abs/2008.08882

@@ -55,6 +55,8 @@ def matching(embed: Model, *, sharpness: float = 1.0) -> Learner:
 
     def predict(adapted, x):
         alike = sharpness * directions(adapted.params, x) @ adapted.directions.T
+        there = adapted.labels.sum(axis=1) > 0  # not those labelled -1
+        alike = jnp.where(there[None], alike, jnp.finfo(alike.dtype).min)
         # A class's probability is the sum of the attention to its examples; one without gets 1e-12.
         return jnp.log(jax.nn.softmax(alike, axis=-1) @ adapted.labels + 1e-12)
 

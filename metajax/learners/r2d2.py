@@ -33,6 +33,7 @@ def _learner(embed: Model, ridge: float, scale: float, solve) -> Learner:
         del key
         features = embed.apply(meta_params.embed, support.x)
         labels = jax.nn.one_hot(support.y, len(support.y), dtype=features.dtype)
+        features = features * labels.sum(axis=1, keepdims=True)  # without those labelled -1
         return Head(meta_params, solve(features, labels, jnp.exp(meta_params.log_ridge)))
 
     def predict(adapted, x):
@@ -61,7 +62,7 @@ def r2d2(embed: Model, *, ridge: float = 1.0, scale: float = 1.0) -> Learner:
       >>> learner = mj.r2d2(identity)
       >>> support = mj.Examples(x=jnp.eye(2), y=jnp.array([1, 0]))
       >>> adapted = learner.adapt(learner.init(jax.random.key(0), support.x), support, jax.random.key(0))
-      >>> learner.predict(adapted, jnp.eye(2)).tolist()  # 1 / (1 + ridge)
+      >>> learner.predict(adapted, jnp.eye(2)).round(4).tolist()  # 1 / (1 + ridge)
       [[0.0, 0.5], [0.5, 0.0]]
 
     Reference: Bertinetto, Henriques, Torr and Vedaldi, ICLR 2019, section 3.1.

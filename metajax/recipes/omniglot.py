@@ -61,6 +61,8 @@ class Omniglot:
     """Channels of the convolutional network."""
     readout: Literal["flatten", "mean"] = "flatten"
     """Keep the last layer's four positions (Reptile, iMAML) or average them (MAML)."""
+    normalisation: Literal["batch", "layer", "instance", "none"] = "batch"
+    """Statistics of the batch (MAML; transductive), of each image, or none: see `mj.conv4`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in; weights stay float32."""
     meta_batch: int = 32
@@ -107,7 +109,10 @@ def build(settings: Omniglot) -> Experiment:
         )
 
     choose("omniglot", "precision", s.precision, ("float32", "bfloat16"))
-    ready = [conv4(way, filters=s.filters, readout=s.readout) for way in (s.way, None)]
+    ready = [
+        conv4(way, filters=s.filters, readout=s.readout, normalisation=s.normalisation)
+        for way in (s.way, None)
+    ]
     if s.precision == "bfloat16":
         ready = [mixed_precision(model, jnp.bfloat16) for model in ready]
     learner, num_steps = build_learner(

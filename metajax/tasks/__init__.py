@@ -11,3 +11,4 @@ from metajax.tasks.linear_gaussian import linear_gaussian as linear_gaussian
 from metajax.tasks.linear_gaussian import linear_gaussian_optimum as linear_gaussian_optimum
 from metajax.tasks.omniglot import omniglot as omniglot
 from metajax.tasks.sinusoid import sinusoid as sinusoid
+from metajax.tasks.varied import varied as varied

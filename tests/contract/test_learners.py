@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from contract.tables import (
+    CLASSIFICATION,
     ESTIMATORS,
     LEARNERS,
     query_predictions,
@@ -52,6 +53,21 @@ def test_order_of_the_support_set_does_not_matter(row, key):
     permuted = task._replace(support=jax.tree.map(lambda leaf: leaf[order], task.support))
     predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
     chex.assert_trees_all_close(predict(task), predict(permuted), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in LEARNERS.values() if row.sample is CLASSIFICATION],
+    ids=[name for name, row in LEARNERS.items() if row.sample is CLASSIFICATION],
+)
+def test_support_examples_labelled_minus_one_are_not_there(row, key):
+    meta_params, task = some_meta_params(row, key), row.sample(key)
+    other = row.sample(jax.random.fold_in(key, 1)).support
+    nothing = mj.Examples(other.x, jnp.full_like(other.y, -1))
+    padded = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), task.support, nothing)
+    predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key)[:, :3])
+    ours, theirs = predict(task._replace(support=padded)), predict(task)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @every_learner

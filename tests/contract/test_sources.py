@@ -22,6 +22,7 @@ SOURCES = {
     "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
         RAGGED, way=4, shot=2, query_shot=1
     ),
+    "varied": lambda _: mj.tasks.varied(CLASSIFICATION, way=(2, 3), shot=(1, 2)),
     "omniglot": lambda request: mj.tasks.omniglot(
         shot=2, query_shot=2, data=request.getfixturevalue("omniglot_data")
     ),
@@ -195,3 +196,20 @@ def test_glyphs_of_a_class_are_alike_and_classes_are_not(key):
     assert 0.15 < float(scores.mean) < 0.95  # chance is 0.05, and the task is not trivial
     with pytest.raises(ValueError, match="size=4; the first three are 1 or more"):
         mj.tasks.glyphs(size=4)
+
+
+def test_varied_takes_every_way_and_shot_and_nothing_else(key):
+    numbers = np.arange(60).reshape(6, 10)  # the class of a number is number // 10
+    whole = mj.tasks.episodes(numbers, way=4, shot=3, query_shot=2)
+    sample = mj.tasks.varied(whole, way=(2, 4), shot=(1, 3))
+    tasks = jax.jit(jax.vmap(sample))(jax.random.split(key, 200))
+    seen = set()
+    for support, query in zip(np.asarray(tasks.support.y), np.asarray(tasks.query.y), strict=True):
+        there = np.bincount(support[support >= 0])
+        assert len(set(there.tolist())) == 1  # as many of each class
+        assert set(query[query >= 0].tolist()) == set(range(len(there)))
+        assert np.bincount(query[query >= 0]).tolist() == [2] * len(there)
+        seen.add((len(there), int(there[0])))
+    assert seen == {(way, shot) for way in (2, 3, 4) for shot in (1, 2, 3)}
+    with pytest.raises(ValueError, match=r"has 12 examples and way=.* needs 8; give the source's"):
+        mj.tasks.varied(whole, way=(2, 4), shot=(1, 2))
