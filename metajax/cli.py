@@ -334,7 +334,7 @@ def _test(
         num_steps=experiment.test_steps,
     )
     table = Table(
-        title=f"{experiment.metric_name} on {num_tasks:,} new tasks, outer step {step:,}",
+        title=f"metajax: {experiment.metric_name} on {num_tasks:,} new tasks, outer step {step:,}",
         title_justify="left",
         title_style="bold",
     )
@@ -353,9 +353,9 @@ def _test(
             f"{m:.{experiment.digits}f} ± {i:.{experiment.digits}f}"
             for m, i in zip(mean, interval, strict=True)
         ]
-        table.add_row(policy if experiment.inductive else "metajax, mean", *shown)
+        table.add_row(policy if experiment.inductive else "mean", *shown)
         if not experiment.inductive:
-            table.add_row("metajax, median", *(f"{m:.{experiment.digits}f}" for m in medians))
+            table.add_row("median", *(f"{m:.{experiment.digits}f}" for m in medians))
         written[policy] = {
             "mean": mean.tolist(),
             "interval": interval.tolist(),

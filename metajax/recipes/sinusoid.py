@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from metajax.losses import mse
@@ -46,8 +47,8 @@ class Sinusoid:
     """Adam's step size, at the start."""
     cosine: bool = True
     """Let the outer rate fall to 0 along a cosine."""
-    outer_steps: int = 70_000
-    """Outer steps in all."""
+    outer_steps: int = 40_000
+    """Outer steps in all; the paper takes 70,000."""
     seed: int = 0
     """Seed of the run."""
 
@@ -77,12 +78,16 @@ def build(settings: Sinusoid) -> Experiment:
         body=mlp((40,), 40),
         outputs=1,
     )
+    judged = tuple(sorted(set(s.judged_steps)))
+    counts = [s.judged_steps.count(step) for step in judged]
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps) if s.cosine else s.outer_rate
     test = source(s.test_shot, 100)
     return Experiment(
         learner=learner,
         loss=mse,
-        objective=query_loss(learner, mse, num_steps=tuple(s.judged_steps)),
+        objective=query_loss(
+            learner, mse, num_steps=judged, weights=jnp.array(counts) / len(s.judged_steps)
+        ),
         optimizer=optax.adam(rate),
         train=source(s.shot, s.query_shot),
         val=test,
@@ -108,9 +113,9 @@ def build(settings: Sinusoid) -> Experiment:
                 "Finn et al. 2017: trained with 10 shots and 1 step, tested with 5 shots",
             ),
             Published(
-                "pretrained on all tasks",
+                "pretrained",
                 (None, 2.41, 2.23, 2.19),
-                "the same table: no meta-learning",
+                "the same table: one network for all tasks, then adapted",
             ),
         ),
     )
