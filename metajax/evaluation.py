@@ -11,6 +11,7 @@ from jax import core
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from metajax.objectives import predict_alone
 from metajax.types import Learner, Params, Sample, Steps
 
 
@@ -163,11 +164,7 @@ def _values(
             return metric(learner.predict(adapted, query.x), query.y)
 
         def alone(adapted):
-            def prediction(x):
-                batch = jax.tree.map(lambda s, q: jnp.concatenate([s, q[None]]), support.x, x)
-                return jax.tree.map(lambda leaf: leaf[-1], learner.predict(adapted, batch))
-
-            return metric(jax.vmap(prediction)(query.x), query.y)
+            return metric(predict_alone(learner, adapted, support.x, query.x), query.y)
 
         def policies(adapted):
             return (together(adapted), alone(adapted)) if inductive else (together(adapted),)

@@ -1,12 +1,30 @@
 """What meta-learning minimises: `(meta_params, tasks, key) -> scalar`, a mean over tasks."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from metajax.types import Learner, Loss, Objective, Steps
+
+
+def predict_alone(learner: Learner, adapted: Any, support_x: Any, query_x: Any) -> Any:
+    """Predictions of queries, each in a batch with the support set alone: the inductive policy.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> centred = mj.Model(lambda key, x: (), lambda params, x: x - x.mean())  # reads its batch
+      >>> learner = mj.Learner(centred.init, lambda m, support, key: m, centred.apply)
+      >>> predict_alone(learner, (), jnp.zeros(1), jnp.array([2.0, 8.0])).tolist()
+      [1.0, 4.0]
+    """
+
+    def prediction(x):
+        batch = jax.tree.map(lambda s, q: jnp.concatenate([s, q[None]]), support_x, x)
+        return jax.tree.map(lambda leaf: leaf[-1], learner.predict(adapted, batch))
+
+    return jax.vmap(prediction)(query_x)
 
 
 def query_loss(
@@ -15,6 +33,7 @@ def query_loss(
     *,
     num_steps: Steps | None = None,
     weights: jax.Array | None = None,
+    inductive: bool = False,
 ) -> Objective:
     """The loss on the query set after adapting to the support set, averaged over tasks.
 
@@ -26,6 +45,9 @@ def query_loss(
         (Antoniou, Edwards and Storkey, ICLR 2019, section 4. https://arxiv.org/abs/1810.09502).
       weights: of several numbers of steps, of sum 1, in place of equal ones; see
         `multi_step_weights`.
+      inductive: predict each query alone with the support set, as it is judged inductively: a model
+        with batch statistics then learns not to count on the other queries. It costs a prediction
+        of the support set per query.
 
     Raises:
       ValueError: for weights that are not as many as the numbers of steps.
@@ -54,7 +76,11 @@ def query_loss(
         adapted = learner.adapt(meta_params, task.support, key, **options)
 
         def score(adapted):
-            return loss(learner.predict(adapted, task.query.x), task.query.y)
+            if inductive:
+                predictions = predict_alone(learner, adapted, task.support.x, task.query.x)
+            else:
+                predictions = learner.predict(adapted, task.query.x)
+            return loss(predictions, task.query.y)
 
         if not several:
             return score(adapted)

@@ -61,3 +61,18 @@ def test_the_order_of_the_derivative_can_be_annealed(key):
     assert float(before.gradient_norm) == pytest.approx(1.0)  # 2 (3/2 - 1), and exact half of it
     _, after = update(state._replace(meta_params=jnp.zeros(())), TASKS, key)
     assert float(after.gradient_norm) == pytest.approx(0.5)
+
+
+def test_the_inductive_objective_is_the_inductive_evaluation(key):
+    images = np.random.default_rng(0).uniform(size=(6, 4, 8, 8, 1)).astype(np.float32)
+    sample = mj.tasks.episodes(images, way=3, shot=1, query_shot=2)
+    learner = mj.protonet(mj.conv4(None, filters=2))
+    meta_params = learner.init(key, sample(key).support.x)
+    scores = mj.evaluate(learner, meta_params, sample, mj.cross_entropy, key=key, num_tasks=4)
+    assert scores.inductive is not None
+    tasks = jax.vmap(lambda key: sample(jax.random.split(key)[0]))(jax.random.split(key, 4))
+    for inductive, expected in ((False, scores), (True, scores.inductive)):
+        objective = mj.query_loss(learner, mj.cross_entropy, inductive=inductive)
+        value = float(objective(meta_params, tasks, key))
+        assert value == pytest.approx(float(expected.mean), rel=1e-4)
+    assert float(scores.mean) != pytest.approx(float(scores.inductive.mean), rel=1e-3)

@@ -63,6 +63,8 @@ class Omniglot:
     """Keep the last layer's four positions (Reptile, iMAML) or average them (MAML)."""
     normalisation: Literal["batch", "layer", "instance", "none"] = "batch"
     """Statistics of the batch (MAML; transductive), of each image, or none: see `mj.conv4`."""
+    inductive: bool = False
+    """Train on queries that are predicted alone with the support set, as they are judged inductively."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in; weights stay float32."""
     meta_batch: int = 32
@@ -80,7 +82,7 @@ class Omniglot:
     """The folder that holds omniglot/; by default METAJAX_DATA, then the user cache."""
 
 
-_EPISODIC = ("protonet", "matching", "relation", "r2d2", "lrd2", "proto_maml", "nearest_neighbour")
+EPISODIC = ("protonet", "matching", "relation", "r2d2", "lrd2", "proto_maml", "nearest_neighbour")
 """Learners whose outputs are not bound to a number of classes."""
 
 
@@ -88,7 +90,7 @@ def build(settings: Omniglot) -> Experiment:
     """The experiment these settings describe; reads the drawings."""
     s = settings
     choose("omniglot", "learner", s.learner, CLASSIFIERS)
-    if s.learner not in _EPISODIC and s.train_way not in (None, s.way):
+    if s.learner not in EPISODIC and s.train_way not in (None, s.way):
         raise ValueError(
             f"omniglot: train_way={s.train_way} and way={s.way}; the network of {s.learner!r} has one "
             "output for each class, so leave train_way out."
@@ -133,7 +135,7 @@ def build(settings: Omniglot) -> Experiment:
     return Experiment(
         learner=learner,
         loss=cross_entropy,
-        objective=query_loss(learner, cross_entropy),
+        objective=query_loss(learner, cross_entropy, inductive=s.inductive),
         optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
         estimator=parallel(s.meta_batch, s.tasks_per_pass),
         train=source("train", s.query_shot, s.train_way or s.way),
