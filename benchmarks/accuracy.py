@@ -225,7 +225,10 @@ def _omniglot(by_row) -> list[str]:
                 best,
                 f"{result['num_test_tasks']:,}",
                 f"{settings['outer_steps']:,}",
-                f"{result['training_seconds'] / 60:.0f} min",
+                # A run that was stopped and continued by hand has a time that says nothing.
+                "paused"
+                if result.get("training_paused")
+                else f"{result['training_seconds'] / 60:.0f} min",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
