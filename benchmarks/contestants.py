@@ -6,6 +6,7 @@ on either side of it, and `steps(n)`, which takes `n` outer steps with Adam in f
 they are done. A process calls one of them.
 """
 
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
 
@@ -100,7 +101,7 @@ class NaiveJax(Metajax):
         return jax.value_and_grad
 
 
-class _Torch:
+class _Torch(ABC):
     def __init__(self, w: Workload, arrays: Arrays):
         torch = peer("torch")
         F = torch.nn.functional
@@ -114,9 +115,9 @@ class _Torch:
         self.loss = F.cross_entropy if w.is_conv else F.mse_loss
         self.outer = torch.optim.Adam(self.net.parameters(), lr=1e-3)
 
+    @abstractmethod
     def backward(self) -> None:
         """Put the hypergradient into `.grad` of the parameters."""
-        raise NotImplementedError
 
     def hypergradient(self):
         self.net.double()

@@ -220,7 +220,8 @@ def implicit(solver: LinearSolver) -> Adjoint:
             return solve(gradient, params, *args)
 
         def forward(params, *args):
-            return solved(params, *args), (params, solved(params, *args), args)
+            end = solve(gradient, params, *args)
+            return end, (params, end, args)
 
         def backward(kept, cotangent):
             params, end, args = kept

@@ -1,6 +1,8 @@
 """Learn a body that all tasks share and a head that each adapts."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,15 @@ def init_parts(body: Model, head: Model, key: jax.Array, x) -> Parts:
     params = body.init(body_key, x)
     features = jax.eval_shape(body.apply, params, x)
     return Parts(params, head.init(head_key, jnp.zeros(features.shape, features.dtype)))
+
+
+def predict_parts(body: Model, head: Model) -> Callable[[Parts, Any], Any]:
+    """`(parts, x) -> predictions`, the head on the body's features."""
+
+    def predict(parts, x):
+        return head.apply(parts.head, body.apply(parts.body, x))
+
+    return predict
 
 
 def anil(
@@ -61,9 +72,6 @@ def anil(
     descend(inner, own_steps)
     gradient = jax.grad(lambda params, features, y: loss(head.apply(params, features), y))
 
-    def init(key, x):
-        return init_parts(body, head, key, x)
-
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
         features = body.apply(meta_params.body, support.x)
@@ -71,7 +79,4 @@ def anil(
         adapted = adjoint(solve, gradient, meta_params.head, features, support.y)
         return Parts(repeat(meta_params.body, num_steps), adapted)
 
-    def predict(adapted, x):
-        return head.apply(adapted.head, body.apply(adapted.body, x))
-
-    return Learner(init, adapt, predict)
+    return Learner(partial(init_parts, body, head), adapt, predict_parts(body, head))

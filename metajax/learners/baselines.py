@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.inner import descend, repeat
-from metajax.learners.anil import Parts
+from metajax.inner import descend
+from metajax.learners.anil import Parts, anil
 from metajax.learners.matching import matching
+from metajax.models import linear
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
 
@@ -82,23 +83,12 @@ def linear_probe(
       >>> jnp.argmax(learner.predict(adapted, jnp.eye(2)), axis=-1).tolist()
       [1, 0]
     """
-    own_steps = num_steps
-    descend(inner, own_steps)
-
-    def logits(head, features):
-        weights, biases = head
-        return features @ weights + biases
-
-    gradient = jax.grad(lambda head, features, y: loss(logits(head, features), y))
+    own_steps, head = num_steps, linear(columns)
+    probe = anil(embed, head, loss, inner, own_steps)
 
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
-        features = embed.apply(meta_params, support.x)
-        zeros = jnp.zeros((features.shape[-1], columns)), jnp.zeros((1, columns))
-        head = descend(inner, num_steps)(gradient, zeros, features, support.y)
-        return Parts(repeat(meta_params, num_steps), head)
+        features = jax.eval_shape(embed.apply, meta_params, support.x)
+        zeros = head.init(key, jnp.zeros(features.shape, features.dtype))
+        return probe.adapt(Parts(meta_params, zeros), support, key, num_steps)
 
-    def predict(adapted, x):
-        return logits(adapted.head, embed.apply(adapted.body, x))
-
-    return Learner(embed.init, adapt, predict)
+    return Learner(embed.init, adapt, probe.predict)

@@ -1,10 +1,12 @@
 """Learn a head that no task changes and a body that each adapts to it."""
 
+from functools import partial
+
 import jax
 
 from metajax.adjoints import Adjoint, unrolled
 from metajax.inner import descend, repeat
-from metajax.learners.anil import Parts, init_parts
+from metajax.learners.anil import Parts, init_parts, predict_parts
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
 
@@ -44,12 +46,11 @@ def boil(
     own_steps = num_steps
     descend(inner, own_steps)
 
+    predict = predict_parts(body, head)
+
     @jax.grad
     def gradient(params, held, support):
-        return loss(head.apply(held, body.apply(params, support.x)), support.y)
-
-    def init(key, x):
-        return init_parts(body, head, key, x)
+        return loss(predict(Parts(params, held), support.x), support.y)
 
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
@@ -57,7 +58,4 @@ def boil(
         adapted = adjoint(solve, gradient, meta_params.body, meta_params.head, support)
         return Parts(adapted, repeat(meta_params.head, num_steps))
 
-    def predict(adapted, x):
-        return head.apply(adapted.head, body.apply(adapted.body, x))
-
-    return Learner(init, adapt, predict)
+    return Learner(partial(init_parts, body, head), adapt, predict)

@@ -171,7 +171,7 @@ LEARNERS = {
     "nearest_neighbour": _classifies(mj.nearest_neighbour(mj.pixels), None, trains=False),
     "linear_probe": _classifies(
         mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3),
-        lambda m, *_: Parts(m, (jnp.zeros((4, 3)), jnp.zeros((1, 3)))),
+        lambda m, *_: Parts(m, mj.linear(3).init(jax.random.key(0), jnp.zeros((1, 4)))),
     ),
 }
 
