@@ -22,6 +22,7 @@ import record
 import metajax as mj
 from metajax import recipes, training
 from metajax.devices import one_device_per_core
+from metajax.recipes import images, omniglot
 from metajax.recipes.choices import ClassifierName
 from metajax.recipes.omniglot import Omniglot
 from metajax.recipes.sinusoid import Sinusoid
@@ -34,7 +35,7 @@ ROWS = {
     "sinusoid_recipe": Sinusoid(outer_steps=70_000),
     "omniglot_maml_5w1s_paper": Omniglot(outer_steps=14_000, distortion=0.0),
     "omniglot_maml_5w1s": Omniglot(outer_steps=11_500),
-    "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=8, outer_steps=10_000),
+    "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=8, outer_steps=14_000),
     "omniglot_protonet_5w1s": Omniglot(
         learner="protonet", train_way=20, meta_batch=8, outer_steps=6_000, distortion=0.0
     ),
@@ -44,7 +45,7 @@ ROWS = {
 }
 FAMILY = {
     f"family_{name}": Omniglot(learner=name, train_way=20, meta_batch=8)
-    if name in recipes.omniglot.EPISODIC
+    if name in images.EPISODIC
     else Omniglot(learner=name)
     for name in get_args(ClassifierName)
 }
@@ -187,7 +188,7 @@ def _family(by_row) -> list[str]:
             for policy in ("transductive", "inductive")
         ]
         published = "; ".join(
-            f"{p.values[-1]:g} ({p.name})" for p in recipes.omniglot.published(settings)
+            f"{p.values[-1]:g} ({p.name})" for p in images.published(settings, omniglot.PUBLISHED)
         )
         cells = [settings.learner, str(result["seed"]), *scores, published]
         steps = f"{settings.outer_steps:,} | {result['training_seconds'] / 60:.0f} min"
@@ -209,7 +210,7 @@ def _omniglot(by_row) -> list[str]:
         settings = result["settings"]
         known = {field.name for field in dataclasses.fields(Omniglot)}
         settings = {name: value for name, value in settings.items() if name in known}
-        published = recipes.omniglot.published(Omniglot(**settings))
+        published = images.published(Omniglot(**settings), omniglot.PUBLISHED)
         best = "; ".join(f"{p.values[-1]:g} ({p.name})" for p in published)
         for i, column in enumerate(result["columns"]):
             scores = [

@@ -19,6 +19,12 @@ class Metajax:
 
     convolution: Any = None
 
+    @staticmethod
+    def enters(w: Workload) -> bool:
+        """Whether this contestant is run on a workload."""
+        del w
+        return True
+
     def __init__(self, w: Workload, arrays: Arrays):
         from metajax.devices import one_device_per_core
 
@@ -81,19 +87,31 @@ class Metajax:
         self.state = jax.block_until_ready(self.many(self.state, self.tasks, n))
 
 
-class NaiveJax(Metajax):
+class Unrolled(Metajax):
+    """The same with all activations of the inner loop kept, where there is more than one step."""
+
+    @staticmethod
+    def enters(w: Workload) -> bool:
+        return w.num_steps > 1
+
+    def choose_adjoint(self, w: Workload):
+        import metajax as mj
+
+        return mj.unrolled
+
+
+class NaiveJax(Unrolled):
     """Plain JAX: jax.lax convolutions, jax.grad of jax.vmap."""
+
+    @staticmethod
+    def enters(w: Workload) -> bool:
+        return w.num_steps == 1  # on C it was stopped after minutes without a step
 
     def __init__(self, w: Workload, arrays: Arrays):
         from jax import lax
 
         self.convolution = lax.conv_general_dilated
         super().__init__(w, arrays)
-
-    def choose_adjoint(self, w: Workload):
-        import metajax as mj
-
-        return mj.unrolled
 
     def choose_estimator(self, w: Workload):
         import jax
@@ -102,6 +120,12 @@ class NaiveJax(Metajax):
 
 
 class _Torch(ABC):
+    @staticmethod
+    def enters(w: Workload) -> bool:
+        """Whether this contestant is run on a workload."""
+        del w
+        return True
+
     def __init__(self, w: Workload, arrays: Arrays):
         torch = peer("torch")
         F = torch.nn.functional
@@ -200,6 +224,7 @@ class TorchFuncLoop(TorchFunc):
 
 CONTESTANTS = {
     "metajax": Metajax,
+    "metajax, unrolled": Unrolled,
     "torch.func + vmap": TorchFunc,
     "torch.func, loop": TorchFuncLoop,
     "higher": Higher,

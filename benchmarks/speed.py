@@ -30,6 +30,8 @@ from workloads import WORKLOADS, arrays, jax_apply
 TOLERANCE = 1e-4
 ROUNDS = 7
 SECONDS_PER_TURN = 2.0
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+"""For all contestants: an outer step of C touches gigabytes, and Linux hands them out by 4 kB."""
 TOO_SLOW = 60.0
 """Seconds of a step after which a contestant gets one turn alone."""
 
@@ -67,7 +69,7 @@ class Racer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "GLIBC_TUNABLES": HUGE_PAGES},
         )
         self.turns: list[float] = []
         self.per_turn = 1
@@ -89,6 +91,7 @@ class Racer:
 def race(workload: str, names: list[str]) -> dict:
     """Equality of hypergradients, then turns; the result of one workload."""
     racers, rows, expected = [], {}, None
+    names = [name for name in names if CONTESTANTS[name].enters(WORKLOADS[workload])]
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             path = Path(folder) / "hypergradient.npz"
@@ -115,7 +118,7 @@ def race(workload: str, names: list[str]) -> dict:
             compiling.end()
             racer = Racer(name, workload, folder)
             racer.ask("steps", 1)
-            once = racer.ask("steps", 1)["seconds"]
+            once = min(racer.ask("steps", 1)["seconds"] for _ in range(3))
             rows[name] = {"difference": difference, "first_step_s": first}
             racer.per_turn = max(1, round(SECONDS_PER_TURN / once))
             if once > TOO_SLOW:
@@ -124,6 +127,9 @@ def race(workload: str, names: list[str]) -> dict:
     for turn in range(ROUNDS):
         for racer in racers:
             if turn < racer.rounds:
+                racer.ask(
+                    "steps", 1
+                )  # brings back what the system took while others had their turn
                 answer = racer.ask("steps", racer.per_turn)
                 racer.turns.append(answer["seconds"] / racer.per_turn)
                 rows[racer.name]["peak_mb"] = answer["peak_mb"]

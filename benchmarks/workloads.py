@@ -108,8 +108,8 @@ def jax_apply(w: Workload, convolution=None):
         return nn.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
 
     def ours(x, bias):
-        x = jax.nn.relu(mj.ops.normalise(x) + bias)
-        return mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
+        pooled = mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
+        return jax.nn.relu(mj.ops.normalise(pooled, of=x) + bias)
 
     convolve, rest = (
         (mj.conv_general_dilated, ours) if convolution is None else (convolution, naive)

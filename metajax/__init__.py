@@ -11,7 +11,6 @@ from metajax.adjoints import remat as remat
 from metajax.adjoints import truncated as truncated
 from metajax.adjoints import unrolled as unrolled
 from metajax.contexts import Conditioned as Conditioned
-from metajax.contexts import Film as Film
 from metajax.contexts import concatenated as concatenated
 from metajax.contexts import from_collection as from_collection
 from metajax.contexts import lora as lora
@@ -28,9 +27,13 @@ from metajax.inspection import Inspection as Inspection
 from metajax.inspection import inspect as inspect
 from metajax.learners.alfa import alfa as alfa
 from metajax.learners.anil import anil as anil
+from metajax.learners.baselines import finetune as finetune
 from metajax.learners.baselines import from_scratch as from_scratch
 from metajax.learners.baselines import linear_probe as linear_probe
 from metajax.learners.baselines import nearest_neighbour as nearest_neighbour
+from metajax.learners.baselines import pretrained as pretrained
+from metajax.learners.baselines import pretraining as pretraining
+from metajax.learners.beside_support import beside_support as beside_support
 from metajax.learners.boil import boil as boil
 from metajax.learners.cavia import cavia as cavia
 from metajax.learners.ensemble import ensemble as ensemble
@@ -55,6 +58,8 @@ from metajax.losses import error_of_mean as error_of_mean
 from metajax.losses import gaussian_nll as gaussian_nll
 from metajax.losses import mse as mse
 from metajax.losses import reliability as reliability
+from metajax.models import Conv4 as Conv4
+from metajax.models import Film as Film
 from metajax.models import conv4 as conv4
 from metajax.models import linear as linear
 from metajax.models import mixed_precision as mixed_precision

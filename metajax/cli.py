@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from metajax.recipes.cifar_fs import CifarFs
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.omniglot import Omniglot
 from metajax.recipes.sinusoid import Sinusoid
@@ -30,6 +31,7 @@ class Train:
     recipe: (
         Annotated[Sinusoid, tyro.conf.subcommand("sinusoid")]
         | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
+        | Annotated[CifarFs, tyro.conf.subcommand("cifar_fs")]
     )
     run_dir: Path | None = None
     """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
@@ -82,7 +84,7 @@ class Data:
     """Download a data set into the user cache and verify its checksums."""
 
     name: tyro.conf.Positional[str]
-    """Name of the data set: omniglot."""
+    """Name of the data set: omniglot or cifar_fs."""
 
 
 @dataclass(frozen=True)
@@ -204,16 +206,27 @@ def inspect_run(command: Inspect) -> bool:
 
 def data(command: Data) -> bool:
     """`metajax data NAME`."""
-    from metajax.data import omniglot, store
+    from metajax.data import cifar, omniglot, store
     from metajax.names import choose
 
-    choose("data", "name", command.name, ("omniglot",))
+    def characters(folder: Path) -> str:
+        found = omniglot.load(folder)
+        return f"{len(found.names)} characters of {omniglot.DRAWINGS} drawings"
+
+    def photographs(folder: Path) -> str:
+        found = cifar.load(folder)
+        return f"{len(found.names)} classes of {cifar.PER_CLASS} photographs"
+
+    sets = {
+        "omniglot": (omniglot.DOWNLOADS, characters, "Lake et al. 2015, MIT licence"),
+        "cifar_fs": (cifar.DOWNLOADS, photographs, "CIFAR-100, Krizhevsky 2009, no licence stated"),
+    }
+    downloads, read, origin = sets[choose("data", "name", command.name, sets)]
     with console.status(f"downloading {command.name}"):
-        folder = store.fetch(command.name, omniglot.DOWNLOADS)
-        characters = omniglot.load(folder.parent)
+        folder = store.fetch(command.name, downloads)
+        found = read(folder.parent)
     console.print(
-        f"Omniglot is in {folder}: {len(characters.names)} characters of {omniglot.DRAWINGS} "
-        "drawings (Lake et al. 2015, MIT licence).\nNext: metajax train omniglot"
+        f"{command.name} is in {folder}: {found} ({origin}).\nNext: metajax train {command.name}"
     )
     return True
 
@@ -230,6 +243,7 @@ def list_all(command: List) -> bool:
         **{title: _public(package) for title, package in _PACKAGES.items()},
         "Data sets: metajax data NAME": {
             "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT licence)",
+            "cifar_fs": "100 classes, 600 photographs each (CIFAR-100, Krizhevsky 2009, no licence stated)",
         },
     }
     for title, entries in catalogue.items():

@@ -55,19 +55,6 @@ def concatenated(model: Model, size: int) -> Conditioned:
     )
 
 
-class Film(nn.Module):
-    """Channels times `1 + scale`, plus `shift`: both of the collection "context", 0 at the start."""
-
-    @nn.compact
-    def __call__(self, x):
-        """Features `(..., c)`."""
-        channels = (x.shape[-1],)
-        scale = self.variable("context", "scale", jnp.zeros, channels).value
-        shift = self.variable("context", "shift", jnp.zeros, channels).value
-        axes = (1,) * (x.ndim - 1) + (-1,)
-        return x * (1 + scale.reshape(axes)) + shift.reshape(axes)
-
-
 def from_collection(net: nn.Module, name: str = "context") -> Conditioned:
     """A flax linen module one of whose collections is the context, such as one with `Film` layers.
 

@@ -287,18 +287,31 @@ def _patches(images: jax.Array, window: _Window) -> jax.Array:
     return jnp.concatenate(taps, axis=-1)
 
 
-def normalise(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+def normalise(x: jax.Array, epsilon: float = 1e-5, *, of: jax.Array | None = None) -> jax.Array:
     """Each channel, the last axis, to mean 0 and variance 1 over all other axes.
 
+    Normalising keeps the order of numbers, so a maximum can be taken before it as well as after:
+    `normalise(max_pool(x, ...), of=x)` equals `max_pool(normalise(x), ...)`, and passes over `x` for
+    its mean and variance alone.
+
     Args:
-      x: `(..., c)`; means are taken in float32 at least.
+      x: `(..., c)`.
       epsilon: added to the variance.
+      of: `(..., c)`, whose mean and variance are taken, in float32 at least; by default those of `x`.
+
+    Example:
+      >>> import jax.numpy as jnp, metajax as mj
+      >>> mj.ops.normalise(jnp.array([[1.0], [3.0]]), 0.0).tolist()
+      [[-1.0], [1.0]]
+      >>> mj.ops.normalise(jnp.array([[3.0]]), 0.0, of=jnp.array([[1.0], [3.0]])).tolist()
+      [[1.0]]
     """
-    exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    axes = tuple(range(x.ndim - 1))
-    centred = exact - jnp.mean(exact, axis=axes, keepdims=True)
-    variance = jnp.mean(centred**2, axis=axes, keepdims=True)
-    return (centred * lax.rsqrt(variance + epsilon)).astype(x.dtype)
+    exact = jnp.promote_types(x.dtype, jnp.float32)
+    measured = (x if of is None else of).astype(exact)
+    axes = tuple(range(measured.ndim - 1))
+    mean = jnp.mean(measured, axis=axes, keepdims=True)
+    variance = jnp.mean((measured - mean) ** 2, axis=axes, keepdims=True)
+    return ((x.astype(exact) - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
 
 
 def max_pool(

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 import metajax as mj
+from metajax.models import TaskNorm
 
 LINEN = nn.Dense(1)
 MODELS = {
@@ -107,3 +108,38 @@ def test_only_batch_statistics_let_queries_see_each_other(normalisation, key):
     assert bool(jnp.allclose(together, alone, atol=1e-4)) == (normalisation != "batch")
     brighter = model.apply(params, 3 * images)  # all but "none" take contrast away
     assert bool(jnp.allclose(brighter[0], together, atol=0.02)) == (normalisation != "none")
+
+
+@pytest.mark.parametrize("offset, axes", [(30.0, (0, 1, 2)), (-30.0, (1, 2))])
+def test_tasknorm_goes_from_the_support_sets_statistics_to_each_images(offset, axes, key):
+    x = jax.random.normal(key, (5, 4, 4, 3)) * jnp.arange(1.0, 6.0).reshape(5, 1, 1, 1)
+    layer = TaskNorm(support=2)
+    params = layer.init(key, x)
+    params["params"]["offset"] = jnp.float32(offset)
+    of = x[:2] if 0 in axes else x
+    mean, variance = (f(of, axis=axes, keepdims=True) for f in (jnp.mean, jnp.var))
+    expected = (x - mean) / jnp.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(jnp.asarray(layer.apply(params, x)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalisation", ["support", "task"])
+def test_beside_the_support_set_a_query_is_predicted_as_if_alone(normalisation, key):
+    options: Any = {"filters": 4, "normalisation": normalisation, "support": 3}
+    learner = mj.beside_support(
+        mj.maml(mj.conv4(3, **options), mj.cross_entropy, optax.sgd(0.1), 1)
+    )
+    images = jax.random.uniform(key, (7, 16, 16, 1))
+    support = mj.Examples(images[:3], jnp.arange(3))
+    adapted = learner.adapt(learner.init(key, support.x), support, key)
+    together = learner.predict(adapted, images[3:])
+    np.testing.assert_allclose(together[:1], learner.predict(adapted, images[3:4]), atol=1e-5)
+    moved = support._replace(x=support.x[::-1] ** 2)
+    elsewhere = learner.predict(learner.adapt(learner.init(key, moved.x), moved, key), images[3:])
+    assert not np.allclose(together, elsewhere, atol=1e-3)
+
+
+def test_a_normalisation_by_the_support_set_must_know_its_size():
+    with pytest.raises(ValueError, match="normalisation='task' and support=None; give the number"):
+        mj.conv4(5, normalisation="task")
+    with pytest.raises(ValueError, match="normalisation='batch' and support=5; give the number"):
+        mj.conv4(5, support=5)

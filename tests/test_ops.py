@@ -181,3 +181,20 @@ def test_normalise_has_mean_0_and_variance_1_and_the_derivatives_of_the_formula(
     chex.assert_trees_all_close(
         quantities(mj.ops.normalise), quantities(formula), rtol=1e-4, atol=1e-5
     )
+
+
+def test_pooling_first_is_what_pooling_last_is(key):
+    x = jax.random.normal(key, (3, 6, 8, 5))
+    v = jax.random.normal(jax.random.fold_in(key, 1), x.shape)
+    pool = partial(mj.ops.max_pool, window_shape=(2, 2), strides=(2, 2))
+
+    def quantities(form):
+        gradient = jax.grad(lambda x: jnp.sum(jnp.sin(form(x))))
+        return form(x), *jax.jvp(gradient, (x,), (v,))
+
+    chex.assert_trees_all_close(
+        quantities(lambda x: mj.ops.normalise(pool(x), of=x)),
+        quantities(lambda x: pool(mj.ops.normalise(x))),
+        rtol=1e-4,
+        atol=1e-5,
+    )

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from metajax.data import store
+from metajax.names import choose
 
 _ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 _CHARACTERS = {"images_background": 964, "images_evaluation": 659}
@@ -105,6 +106,18 @@ def split_names(
     learning = order[:1200] if split == "vinyals" else order[: _CHARACTERS["images_background"]]
     train = [i for i in learning if i not in set(val)]
     return {"train": train, "val": val, "test": order[len(learning) :]}
+
+
+def split_sizes(split: Literal["random", "vinyals", "lake"]) -> dict[str, int]:
+    """How many characters the train, val and test sets of a split have.
+
+    Example:
+      >>> split_sizes("random")
+      {'train': 1100, 'val': 100, 'test': 423}
+    """
+    counts = {"random": (1100, 100), "vinyals": (1028, 172), "lake": (792, 172)}
+    train, val = counts[choose("omniglot", "split", split, counts)]
+    return {"train": train, "val": val, "test": sum(_CHARACTERS.values()) - train - val}
 
 
 def _decode(part: str, path: Path, resample: Resampling) -> Characters:

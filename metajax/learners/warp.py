@@ -6,7 +6,8 @@ import jax
 
 from metajax.adjoints import Adjoint, unrolled
 from metajax.inner import descend, repeat
-from metajax.types import Learner, Loss, Model, Optimizer, Params, Steps
+from metajax.trees import partition
+from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
 
 def warp(
@@ -47,21 +48,9 @@ def warp(
     own_steps = num_steps
     descend(inner, own_steps)
 
-    def split(params: Params) -> tuple[list, list, Callable[[list, list], Params]]:
-        paths, tree = jax.tree.flatten_with_path(params)
-        holds = [is_warp(jax.tree_util.keystr(path)) for path, _ in paths]
-        steps = [leaf for (_, leaf), held in zip(paths, holds, strict=True) if not held]
-        held = [leaf for (_, leaf), held in zip(paths, holds, strict=True) if held]
-
-        def join(steps, held) -> Params:
-            sources = iter(steps), iter(held)
-            return jax.tree.unflatten(tree, [next(sources[h]) for h in holds])
-
-        return steps, held, join
-
     def init(key, x):
         params = model.init(key, x)
-        steps, held, _ = split(params)
+        steps, held, _ = partition(params, is_warp)
         if not steps or not held:
             names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(params)]
             raise ValueError(
@@ -72,7 +61,7 @@ def warp(
 
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
-        steps, held, join = split(meta_params)
+        steps, held, join = partition(meta_params, is_warp)
 
         @jax.grad
         def gradient(steps, held, support):

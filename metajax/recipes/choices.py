@@ -6,12 +6,13 @@ from typing import Any, Literal, NamedTuple
 import optax
 
 from metajax.adjoints import Adjoint, first_order, mixed_mode, remat, truncated, unrolled
-from metajax.contexts import concatenated
+from metajax.contexts import Conditioned
 from metajax.learners.alfa import alfa
 from metajax.learners.anil import anil
-from metajax.learners.baselines import from_scratch, linear_probe, nearest_neighbour
+from metajax.learners.baselines import finetune, from_scratch, linear_probe, nearest_neighbour
 from metajax.learners.boil import boil
 from metajax.learners.cavia import cavia
+from metajax.learners.ensemble import ensemble
 from metajax.learners.imaml import imaml
 from metajax.learners.maml import maml
 from metajax.learners.mamlpp import mamlpp
@@ -22,6 +23,7 @@ from metajax.learners.proto_maml import proto_maml
 from metajax.learners.protonet import protonet
 from metajax.learners.r2d2 import lrd2, r2d2
 from metajax.learners.relation import relation
+from metajax.learners.warp import warp
 from metajax.losses import cross_entropy, mse
 from metajax.models import linear, mlp, pixels
 from metajax.names import choose
@@ -38,13 +40,18 @@ ADJOINTS: dict[str, Adjoint] = {
 
 ClassifierName = Literal[
     "maml",
+    "fomaml",
+    "reptile",
     "anil",
     "boil",
     "meta_sgd",
     "mamlpp",
     "meta_curvature",
     "alfa",
+    "warp",
+    "cavia",
     "imaml",
+    "ensemble",
     "proto_maml",
     "protonet",
     "matching",
@@ -54,6 +61,7 @@ ClassifierName = Literal[
     "from_scratch",
     "nearest_neighbour",
     "linear_probe",
+    "finetune",
 ]
 RegressorName = Literal[
     "maml", "anil", "meta_sgd", "mamlpp", "meta_curvature", "alfa", "imaml", "cavia", "from_scratch"
@@ -65,12 +73,14 @@ class Ingredients(NamedTuple):
 
     model: inputs to predictions, in one piece.
     body: inputs to features.
+    conditioned: the model that also reads a context.
     outputs: classes, or the width of a prediction.
     options: `adjoint=`, or nothing for the learner's own.
     """
 
     model: Model
     body: Model
+    conditioned: Conditioned
     outputs: int
     num_steps: int
     rate: float
@@ -81,12 +91,14 @@ class Choice(NamedTuple):
     """A learner by name: how it is built, and the inner loop it is used with unless told otherwise.
 
     num_steps, rate: None for a learner without an inner loop.
+    trained_by: the objective: the loss on queries, Reptile's distance, or a classifier's of all classes.
     """
 
     build: Callable[[Ingredients], Learner]
     num_steps: int | None = None
     rate: float | None = None
     takes_adjoint: bool = False
+    trained_by: Literal["query_loss", "reptile", "pretraining"] = "query_loss"
 
 
 def _sgd(i: Ingredients) -> optax.GradientTransformation:
@@ -96,6 +108,15 @@ def _sgd(i: Ingredients) -> optax.GradientTransformation:
 CLASSIFIERS: dict[str, Choice] = {
     "maml": Choice(
         lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, **i.options), 1, 0.4, True
+    ),
+    "fomaml": Choice(
+        lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, adjoint=first_order), 1, 0.4
+    ),
+    "reptile": Choice(
+        lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, adjoint=first_order),
+        5,
+        0.1,
+        trained_by="reptile",
     ),
     "anil": Choice(
         lambda i: anil(
@@ -125,7 +146,17 @@ CLASSIFIERS: dict[str, Choice] = {
         True,
     ),
     "mamlpp": Choice(
-        lambda i: mamlpp(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options), 3, 0.2, True
+        lambda i: mamlpp(
+            i.model,
+            cross_entropy,
+            i.num_steps,
+            rate=i.rate,
+            per_step=lambda path: "BatchStatistics" in path,
+            **i.options,
+        ),
+        3,
+        0.2,
+        True,
     ),
     "meta_curvature": Choice(
         lambda i: meta_curvature(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options),
@@ -136,10 +167,32 @@ CLASSIFIERS: dict[str, Choice] = {
     "alfa": Choice(
         lambda i: alfa(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options), 2, 0.2, True
     ),
+    "warp": Choice(
+        lambda i: warp(
+            i.model,
+            cross_entropy,
+            _sgd(i),
+            i.num_steps,
+            is_warp=lambda path: "Conv_1" in path or "Conv_3" in path,
+            **i.options,
+        ),
+        1,
+        0.4,
+        True,
+    ),
+    "cavia": Choice(
+        lambda i: cavia(i.conditioned, cross_entropy, _sgd(i), i.num_steps, **i.options), 2, 1.0, True
+    ),
     "imaml": Choice(
         lambda i: imaml(i.model, cross_entropy, _sgd(i), i.num_steps, strength=2.0, **i.options),
         16,
         0.1,
+        True,
+    ),
+    "ensemble": Choice(
+        lambda i: ensemble(maml(i.model, cross_entropy, _sgd(i), i.num_steps, **i.options), 3),
+        1,
+        0.4,
         True,
     ),
     "proto_maml": Choice(
@@ -160,6 +213,13 @@ CLASSIFIERS: dict[str, Choice] = {
         ),
         20,
         0.1,
+        trained_by="pretraining",
+    ),
+    "finetune": Choice(
+        lambda i: finetune(i.body, cross_entropy, _sgd(i), i.num_steps, columns=i.outputs),
+        20,
+        0.1,
+        trained_by="pretraining",
     ),
 }  # fmt: skip
 
@@ -184,7 +244,7 @@ REGRESSORS: dict[str, Choice] = {
         lambda i: imaml(i.model, mse, _sgd(i), i.num_steps, strength=1.0, **i.options), 10, 0.02, True
     ),
     "cavia": Choice(
-        lambda i: cavia(concatenated(i.model, 5), mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True
+        lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True
     ),
     "from_scratch": Choice(lambda i: from_scratch(i.model, mse, _sgd(i), i.num_steps), 10, 0.01),
 }  # fmt: skip

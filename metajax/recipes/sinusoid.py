@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax.contexts import concatenated
 from metajax.losses import mse
 from metajax.models import mlp
 from metajax.names import choose
@@ -76,6 +77,7 @@ def build(settings: Sinusoid) -> Experiment:
         rate=s.inner_rate,
         model=mlp(),
         body=mlp((40,), 40),
+        conditioned=concatenated(mlp(), 5),
         outputs=1,
     )
     judged = tuple(sorted(set(s.judged_steps)))

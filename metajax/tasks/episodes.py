@@ -1,12 +1,16 @@
 """Way-shot episodes from any arrays grouped by class, drawn by index from data on the device."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.names import choose
 from metajax.types import Examples, Sample, Task
+
+Labels: TypeAlias = Literal["episode", "class"]
 
 
 def draw(key: jax.Array, population: int | jax.Array, k: int) -> jax.Array:
@@ -46,6 +50,7 @@ def episodes(
     shot: int,
     query_shot: int,
     transform: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    query_labels: Labels = "episode",
     name: str = "episodes",
 ) -> Sample:
     """Tasks of telling `way` classes apart from `shot` examples of each.
@@ -60,6 +65,8 @@ def episodes(
       query_shot: query examples of each class.
       transform: `(key, x) -> x` for the examples `(shot + query_shot, ...)` that an episode drew of
         one class: scaling, or an augmentation that all examples of the class share.
+      query_labels: "episode" for the labels of the support set, "class" for the position of each
+        class among all there are: what a classifier is pretrained on.
       name: stands at the beginning of error messages.
 
     Returns:
@@ -81,6 +88,7 @@ def episodes(
         raise ValueError(
             f"{name}: way={way}, shot={shot} and query_shot={query_shot}; each is 1 or more."
         )
+    choose(name, "query_labels", query_labels, ("episode", "class"))
     counts = np.array([len(examples) for examples in classes])
     if way > len(counts):
         raise ValueError(
@@ -113,7 +121,10 @@ def episodes(
         label = jnp.arange(way)
         return Task(
             support=Examples(_flat(x[:, :shot]), jnp.repeat(label, shot)),
-            query=Examples(_flat(x[:, shot:]), jnp.repeat(label, query_shot)),
+            query=Examples(
+                _flat(x[:, shot:]),
+                jnp.repeat(label if query_labels == "episode" else chosen, query_shot),
+            ),
         )
 
     return jax.tree_util.Partial(sample, rows, jnp.asarray(counts), jnp.asarray(first))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from metajax.data import omniglot as omniglot_data
 from metajax.names import choose
-from metajax.tasks.episodes import episodes
+from metajax.tasks.episodes import Labels, episodes
 from metajax.types import Sample
 
 
@@ -23,6 +23,7 @@ def omniglot(
     rotations: Literal["episode", "class", "none"] = "episode",
     distortion: float = 0.0,
     resample: omniglot_data.Resampling = "lanczos",
+    query_labels: Labels = "episode",
     data: str | Path | None = None,
 ) -> Sample:
     """Way-shot episodes of Omniglot's characters; reads files now, and none when sampling.
@@ -42,6 +43,7 @@ def omniglot(
         this in each entry, and whose shift is up to this part of half a side. An augmentation for
         training that the papers did not have.
       resample: see `metajax.data.omniglot.load`.
+      query_labels: see `episodes`.
       data: the folder that holds `omniglot/`; without it `METAJAX_DATA`, then the user cache.
 
     Returns:
@@ -79,6 +81,7 @@ def omniglot(
         shot=shot,
         query_shot=query_shot,
         transform=transform,
+        query_labels=query_labels,
         name=f"omniglot {subset}",
     )
 

@@ -1,6 +1,7 @@
 """What the contract tests are run on: a new learner, source, adjoint or estimator is one more row."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,8 +12,9 @@ import optax
 
 import metajax as mj
 from metajax.learners.anil import Parts
+from metajax.learners.beside_support import Beside
 from metajax.learners.cavia import InContext
-from metajax.models import BatchStatistics
+from metajax.models import BatchStatistics, SupportStatistics, TaskNorm
 
 
 class Smooth(nn.Module):
@@ -26,17 +28,19 @@ class Smooth(nn.Module):
 
 
 class Normalised(nn.Module):
-    """One convolution of ours and batch statistics, so that predictions depend on the batch."""
+    """One convolution of ours and normalisation, by which predictions may depend on the batch."""
+
+    normalise: Callable[[], nn.Module] = BatchStatistics
 
     @nn.compact
     def __call__(self, x):
         layer = nn.Conv(4, (3, 3), strides=(2, 2), conv_general_dilated=mj.conv_general_dilated)
-        x = nn.tanh(BatchStatistics()(layer(x)))
+        x = nn.tanh(self.normalise()(layer(x)))
         return nn.Dense(3)(x.reshape(len(x), -1))
 
 
-def normalised() -> mj.Model:
-    net = Normalised()
+def normalised(normalise: Callable[[], nn.Module] = BatchStatistics) -> mj.Model:
+    net = Normalised(normalise)
     return mj.Model(net.init, net.apply)
 
 
@@ -86,9 +90,10 @@ class Row(NamedTuple):
     trains: bool = True
 
 
-def _images():
+def _images(learner, start=lambda m, *_: m):
     images = np.random.default_rng(1).uniform(size=(6, 4, 6, 6, 1))
-    return mj.tasks.episodes(images.astype(np.float32), way=3, shot=1, query_shot=2)
+    sample = mj.tasks.episodes(images.astype(np.float32), way=3, shot=1, query_shot=2)
+    return Row(learner, mj.cross_entropy, sample, start)
 
 
 def _regresses(learner, start=lambda m, *_: m, **options):
@@ -117,21 +122,43 @@ def _class_means(m, support, _):
     return Parts(m, (weights.T, biases))
 
 
+def _fresh_head(m, *_):
+    return Parts(m, mj.linear(3).init(jax.random.key(0), jnp.zeros((1, 4))))
+
+
+def _is_shift(path: str) -> bool:
+    return "BatchStatistics" in path
+
+
+def _first_shifts(m, *_):
+    return jax.tree.map_with_path(
+        lambda path, leaf: leaf[0] if _is_shift(jax.tree_util.keystr(path)) else leaf, m.start
+    )
+
+
 LEARNERS = {
     "maml": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2)),
     "fomaml": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2, adjoint=mj.first_order)),
     "maml, adam inside": _classifies(mj.maml(smooth(3), mj.cross_entropy, INNER["adam"], 3)),
-    "maml, batch statistics": Row(
-        mj.maml(normalised(), mj.cross_entropy, SGD, 1),
-        mj.cross_entropy,
-        _images(),
-        lambda m, *_: m,
+    "maml, batch statistics": _images(mj.maml(normalised(), mj.cross_entropy, SGD, 1)),
+    "maml, support statistics": _images(
+        mj.beside_support(
+            mj.maml(normalised(partial(SupportStatistics, 3)), mj.cross_entropy, SGD, 1)
+        ),
+        lambda m, support, _: Beside(m, support.x),
+    ),
+    "maml, TaskNorm": _images(
+        mj.beside_support(mj.maml(normalised(partial(TaskNorm, 3)), mj.cross_entropy, SGD, 1)),
+        lambda m, support, _: Beside(m, support.x),
     ),
     "maml, mixed mode": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2, adjoint=mj.mixed_mode)),
     "anil": _classifies(mj.anil(smooth(4), mj.linear(3), mj.cross_entropy, SGD, 2)),
     "boil": _classifies(mj.boil(smooth(4), HEAD, mj.cross_entropy, SGD, 2)),
     "meta_sgd": _regresses(mj.meta_sgd(smooth(1), mj.mse, 2, rate=0.1), _of_start),
     "mamlpp": _regresses(mj.mamlpp(smooth(1), mj.mse, 2, rate=0.1), _of_start),
+    "mamlpp, shifts of every step": _images(
+        mj.mamlpp(normalised(), mj.cross_entropy, 2, rate=0.1, per_step=_is_shift), _first_shifts
+    ),
     "meta_curvature": _regresses(mj.meta_curvature(smooth(1), mj.mse, 2, rate=0.1), _of_start),
     "alfa": _regresses(mj.alfa(smooth(1), mj.mse, 2, rate=0.1), _of_start),
     "warp": _classifies(
@@ -170,8 +197,10 @@ LEARNERS = {
     ),
     "nearest_neighbour": _classifies(mj.nearest_neighbour(mj.pixels), None, trains=False),
     "linear_probe": _classifies(
-        mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3),
-        lambda m, *_: Parts(m, mj.linear(3).init(jax.random.key(0), jnp.zeros((1, 4)))),
+        mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3), _fresh_head
+    ),
+    "finetune": _classifies(
+        mj.finetune(smooth(4), mj.cross_entropy, SGD, 2, columns=3), _fresh_head
     ),
 }
 

@@ -327,6 +327,23 @@ def test_an_inner_rate_can_be_meta_learned(key, float64):
     assert gradient["w"] == pytest.approx(0.5)
 
 
+def test_every_step_has_arrays_of_its_own(key):
+    # y = wx + b at x = 1, target 3, rate 1/4: with b0 = 1 the step is w = 0 - 1/2 (0 + 1 - 3) = 1, and
+    # b1 = 5 predicts 6. Of (6 - 3)^2 the derivatives are 6 by b1, and 6 * -1/2 by b0.
+    model = mj.Model(
+        init=lambda key, x: {"w": jnp.zeros(()), "b": jnp.ones(())},
+        apply=lambda params, x: params["w"] * x + params["b"],
+    )
+    learner = mj.mamlpp(model, mj.mse, 1, rate=0.25, per_step=lambda path: "b" in path)
+    meta_params = learner.init(key, ONE)
+    meta_params.start["b"] = jnp.array([1.0, 5.0])
+    tasks = mj.Task(mj.Examples(ONE, 3 * ONE), mj.Examples(ONE, 3 * ONE))
+    value, gradient = jax.value_and_grad(mj.query_loss(learner, mj.mse))(meta_params, tasks, key)
+    assert value == pytest.approx(9)
+    assert gradient.start["b"].tolist() == pytest.approx([-3, 6])
+    assert gradient.rates[0].tolist() == pytest.approx([6 * 4])  # w moves by 4 per rate
+
+
 @pytest.mark.parametrize("inner", [optax.adam(1e-2), optax.nadamw(1e-2)], ids=["adam", "nadamw"])
 def test_an_optimiser_with_a_nan_hypergradient_is_refused_before_training(inner, key):
     learner = mj.maml(mj.mlp(), mj.mse, inner, num_steps=1)

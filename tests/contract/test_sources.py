@@ -22,6 +22,9 @@ SOURCES = {
     "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
         RAGGED, way=4, shot=2, query_shot=1
     ),
+    "episodes whose queries are labelled by class": lambda _: mj.tasks.episodes(
+        RAGGED, way=4, shot=2, query_shot=1, query_labels="class"
+    ),
     "varied": lambda _: mj.tasks.varied(CLASSIFICATION, way=(2, 3), shot=(1, 2)),
     "omniglot": lambda request: mj.tasks.omniglot(
         shot=2, query_shot=2, data=request.getfixturevalue("omniglot_data")
@@ -64,6 +67,13 @@ def test_support_and_query_never_share_an_example(sample, seed):
     assert len(support) == len(task.support.x)
     assert len(query) == len(task.query.x)
     assert not support & query
+
+
+def test_queries_can_be_labelled_by_their_class_among_all(key):
+    sample = mj.tasks.episodes(RAGGED, way=4, shot=1, query_shot=2, query_labels="class")
+    task = sample(key)  # the class of a value is value // 100
+    assert task.query.y.tolist() == (task.query.x // 100).tolist()
+    assert task.support.y.tolist() == [0, 1, 2, 3]
 
 
 @settings(max_examples=8, deadline=None)
