@@ -1,7 +1,8 @@
 """Train and test the rows of README's results, keep each as JSON, and write the tables from those.
 
 python benchmarks/accuracy.py sinusoid_paper --seed 1     train (or resume, or only test) one row
-python benchmarks/accuracy.py family_anil                a learner of the family, for eight minutes
+python benchmarks/accuracy.py --budget                    measure what fits into the minutes of a row
+python benchmarks/accuracy.py family_anil                 then a learner of the family, eight minutes
 python benchmarks/accuracy.py --tables                    rewrite the tables in README.md
 
 Runs are kept in runs/accuracy/ROW-SEED and go on where they stopped; results are in
@@ -13,7 +14,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -22,8 +23,9 @@ import record
 import metajax as mj
 from metajax import recipes, training
 from metajax.devices import one_device_per_core
-from metajax.recipes import images, omniglot
-from metajax.recipes.choices import ClassifierName
+from metajax.recipes import cifar_fs, images, omniglot
+from metajax.recipes.choices import ClassifierName, RegressorName
+from metajax.recipes.cifar_fs import CifarFs
 from metajax.recipes.omniglot import Omniglot
 from metajax.recipes.sinusoid import Sinusoid
 
@@ -43,21 +45,48 @@ ROWS = {
         learner="protonet", shot=5, train_way=20, meta_batch=4, outer_steps=3_000, distortion=0.0
     ),
 }
+SINUSOIDS = {
+    f"sinusoid_{name}": Sinusoid(learner=name)
+    for name in get_args(RegressorName)
+    if name not in ("maml", "imaml", "from_scratch")
+} | {
+    "sinusoid_imaml": Sinusoid(learner="imaml", judged_steps=(10,)),
+    "sinusoid_from_scratch": Sinusoid(learner="from_scratch", outer_steps=1),
+}
+"""The family on sine waves, by the recipe of `metajax train sinusoid`."""
+GLYPHS = {
+    "glyphs_maml": Omniglot(source="glyphs", split="lake", outer_steps=6_000),
+    "glyphs_protonet": Omniglot(
+        learner="protonet", source="glyphs", split="lake", train_way=20, meta_batch=8,
+        outer_steps=3_000,
+    ),
+}  # fmt: skip
+"""Trained on invented characters alone, tested on Omniglot's evaluation alphabets."""
 FAMILY = {
     f"family_{name}": Omniglot(learner=name, train_way=20, meta_batch=8)
     if name in images.EPISODIC
     else Omniglot(learner=name)
     for name in get_args(ClassifierName)
 }
-"""Every learner on the same characters, each for MINUTES of training on this machine."""
-MINUTES = 8.0
-TEST_TASKS = {"sinusoid": 10_000, "omniglot": 4_000}
+"""Every learner on the same characters, each for as many minutes."""
+CIFAR = {
+    "cifar_maml": CifarFs(num_steps=5, inner_rate=0.1),
+    "cifar_protonet": CifarFs(learner="protonet", train_way=20),
+    "cifar_r2d2": CifarFs(learner="r2d2", train_way=20),
+    "cifar_finetune": CifarFs(learner="finetune"),
+    "cifar_linear_probe": CifarFs(learner="linear_probe"),
+    "cifar_nearest_neighbour": CifarFs(learner="nearest_neighbour"),
+}
+MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(CIFAR, 30.0)
+"""Of training on two cores with nothing else beside it."""
+ALL = ROWS | SINUSOIDS | GLYPHS | FAMILY | CIFAR
+TEST_TASKS = {"sinusoid": 10_000, "omniglot": 4_000, "cifar_fs": 1_000}
 FEWER_TEST_TASKS = 2_000
 """With several shots, each of whose queries is predicted alone as well."""
 
 
-def outer_steps_in(settings: Omniglot, minutes: float) -> int:
-    """How many outer steps this machine takes in so long, measured on the first few."""
+def seconds_of_a_step(settings: Any) -> float:
+    """How long an outer step takes on this machine, the median of the first few."""
     experiment = recipes.build(settings)
     init, update = mj.outer_step(experiment.objective, experiment.optimizer, experiment.estimator)
     key = jax.random.key(0)
@@ -69,30 +98,47 @@ def outer_steps_in(settings: Omniglot, minutes: float) -> int:
 
     state = init(experiment.learner.init(key, experiment.train(key).support.x))
     if not jax.tree.leaves(state.meta_params):
-        return 1  # a baseline that learns nothing over tasks
+        return float("inf")  # a baseline that learns nothing over tasks
     state, seconds = jax.block_until_ready(step(state, key)), []
     for _ in range(10):
         started = time.perf_counter()
         state = jax.block_until_ready(step(state, key))
         seconds.append(time.perf_counter() - started)
-    return max(1, round(60 * minutes / float(np.median(seconds))))
+    return float(np.median(seconds))
 
 
-def run(row: str, seed: int) -> None:
-    settings = dataclasses.replace((ROWS | FAMILY)[row], seed=seed)
+BUDGET = "budget_cpu" if jax.default_backend() == "cpu" else "budget_gpu"
+
+
+def budget(data: str | None) -> None:
+    """Measure, alone on the machine, the outer steps that fit into the minutes of every row."""
+    path = record.RESULTS / f"{BUDGET}.json"
+    steps = json.loads(path.read_text())["outer_steps"] if path.exists() else {}
+    for row, minutes in MINUTES.items():
+        if row not in steps:
+            settings = dataclasses.replace(ALL[row], data=data)
+            steps[row] = max(1, round(60 * minutes / seconds_of_a_step(settings)))
+            print(row, steps[row], flush=True)
+            record.write(BUDGET, {"minutes": MINUTES, "outer_steps": steps, **record.context()})
+
+
+def run(row: str, seed: int, data: str | None, beside: bool) -> None:
+    settings = dataclasses.replace(ALL[row], seed=seed)
     recipe = recipes.name_of(settings)
     folder = Path("runs/accuracy") / f"{row}-{seed}"
-    if row in FAMILY:
-        if folder.exists():
-            steps = training.read_settings(folder)["settings"]["outer_steps"]
-        else:
-            steps = outer_steps_in(settings, MINUTES)
+    if row in MINUTES:
+        path = record.RESULTS / f"{BUDGET}.json"
+        if not path.exists():
+            raise SystemExit(f"{row} trains for {MINUTES[row]:g} minutes: run --budget first.")
+        steps = json.loads(path.read_text())["outer_steps"][row]
         settings = dataclasses.replace(settings, outer_steps=steps)
+    if hasattr(settings, "data"):
+        settings = dataclasses.replace(settings, data=data)
     experiment, state = recipes.train(settings, folder, resume=folder.exists())
     if int(state.step) < settings.outer_steps:
         return
     num_tasks = TEST_TASKS[recipe]
-    if recipe == "omniglot" and settings.shot > 1:
+    if getattr(settings, "shot", 1) > 1 and recipe == "omniglot":
         num_tasks = FEWER_TEST_TASKS
     scores = mj.evaluate(
         experiment.learner,
@@ -129,6 +175,7 @@ def run(row: str, seed: int) -> None:
         "transductive": numbers(scores),
         "inductive": numbers(scores.inductive) if scores.inductive else None,
         "training_seconds": training.read_metrics(folder)[-1]["training_seconds"],
+        "training_beside_other_work": beside,
         **record.context(),
     }
     record.write(f"{row}-{seed}", result)
@@ -138,9 +185,23 @@ def run(row: str, seed: int) -> None:
 def tables() -> str:
     """The results as Markdown, from the JSON files alone: a line for each trained model."""
     found = [json.loads(path.read_text()) for path in sorted(record.RESULTS.glob("*-*.json"))]
-    by_row = {row: [r for r in found if r.get("row") == row] for row in [*ROWS, *FAMILY]}
-    family = [*_family(by_row), ""] if any(by_row[row] for row in FAMILY) else []
-    return "\n".join([*_sinusoid(by_row), "", *family, *_omniglot(by_row)])
+    by_row = {row: [r for r in found if r.get("row") == row] for row in ALL}
+    parts = [_sinusoid(by_row)]
+    for title, rows in _CLASSIFICATION.items():
+        results = [result for row in rows for result in by_row[row]]
+        if results:
+            parts.append(_accuracies(title, results))
+    return "\n".join("\n".join([*part, ""]) for part in parts).rstrip()
+
+
+def _time(result) -> str:
+    """A run that was stopped, or had to share the machine, has a time that says nothing."""
+    seconds = result["training_seconds"]
+    if result["row"] in MINUTES:
+        return f"{MINUTES[result['row']]:.0f} min"
+    if result.get("training_paused") or result.get("training_beside_other_work"):
+        return "shared"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
 def _sinusoid(by_row) -> list[str]:
@@ -154,9 +215,10 @@ def _sinusoid(by_row) -> list[str]:
         "| Finn et al. 2017, table 2 | | 0.67 | 0.38 | 0.35 | | | | |",
     ]
     names = {
-        "sinusoid_paper": "metajax, the paper's settings",
-        "sinusoid_default": "metajax, `metajax train sinusoid`",
-        "sinusoid_recipe": "metajax, the same for 70,000 outer steps",
+        "sinusoid_paper": "maml, the paper's settings",
+        "sinusoid_default": "maml, `metajax train sinusoid`",
+        "sinusoid_recipe": "maml, the same for 70,000 outer steps",
+        **{row: settings.learner for row, settings in SINUSOIDS.items()},
     }
     for row, name in names.items():
         for result in by_row[row]:
@@ -166,70 +228,62 @@ def _sinusoid(by_row) -> list[str]:
                 for m, i in zip(score["mean"][1:], score["interval_95"][1:], strict=True)
             ]
             medians = ["" if m is None else f"{m:.2f}" for m in score["median"][1:]]
-            cells = [name, str(result["seed"]), *means, *medians]
-            lines.append(f"| {' | '.join(cells)} | {result['training_seconds']:.0f} s |")
+            cells = [name, str(result["seed"]), *means, *medians, _time(result)]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _family(by_row) -> list[str]:
-    lines = [
-        f"Omniglot 5-way 1-shot, every learner with the same {MINUTES:.0f} minutes of training on the "
-        "same machine: accuracy in %, mean ± 95 % interval over test tasks, at the inner steps of "
-        "training. Its own settings are in the files; none was tuned on these tasks.",
-        "",
-        "| | seed | transductive | inductive | published | outer steps | training |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    results = [result for row in FAMILY for result in by_row[row]]
-    for result in sorted(results, key=lambda r: -r["transductive"]["mean"][0]):
-        settings = Omniglot(**result["settings"])
-        scores = [
-            f"{result[policy]['mean'][0]:.2f} ± {result[policy]['interval_95'][0]:.2f}"
-            for policy in ("transductive", "inductive")
-        ]
-        published = "; ".join(
-            f"{p.values[-1]:g} ({p.name})" for p in images.published(settings, omniglot.PUBLISHED)
-        )
-        cells = [settings.learner, str(result["seed"]), *scores, published]
-        steps = f"{settings.outer_steps:,} | {result['training_seconds'] / 60:.0f} min"
-        lines.append(f"| {' | '.join(cells)} | {steps} |")
-    return lines
+_CLASSIFICATION = {
+    "Omniglot, random split (1100/100/423 characters), rotations as in MAML, last checkpoint: "
+    "accuracy in %, mean ± 95 % interval over test tasks. A line is one trained model; some were "
+    "trained on drawings distorted by small affine maps, which the papers did not have.": [
+        row for row in ROWS if "omniglot" in row
+    ],
+    "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
+    "its settings are in the files, and none was tuned on these tasks.": FAMILY,
+    "Trained on invented characters alone (`glyphs`), tested on Omniglot's evaluation alphabets, the "
+    "lake split.": GLYPHS,
+    "CIFAR-FS, from a lossy copy of CIFAR-100 (JPEG of quality 85), 15 queries of each class, as many "
+    "outer steps as fit into 30 minutes on two cores.": CIFAR,
+}
 
 
-def _omniglot(by_row) -> list[str]:
+def _accuracies(title: str, results: list[dict]) -> list[str]:
     lines = [
-        "Omniglot, random split (1100/100/423 characters), rotations as in MAML, last checkpoint: "
-        "accuracy in %, mean ± 95 % interval over test tasks. A line is one trained model; some were "
-        "trained on drawings distorted by small affine maps, which the papers did not have.",
+        title,
         "",
         "| | seed | distorted | inner steps at test | transductive | inductive | published | test tasks "
         "| outer steps | training |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for result in (r for row, results in by_row.items() if "omniglot" in row for r in results):
+    if results[0]["row"] in MINUTES:
+        results = sorted(results, key=lambda r: -r["transductive"]["mean"][0])
+    for result in results:
         settings = result["settings"]
-        known = {field.name for field in dataclasses.fields(Omniglot)}
-        settings = {name: value for name, value in settings.items() if name in known}
-        published = images.published(Omniglot(**settings), omniglot.PUBLISHED)
-        best = "; ".join(f"{p.values[-1]:g} ({p.name})" for p in published)
+        kind, rows = (
+            (CifarFs, cifar_fs.PUBLISHED)
+            if result["recipe"] == "cifar_fs"
+            else (Omniglot, omniglot.PUBLISHED)
+        )
+        known = {field.name for field in dataclasses.fields(kind)}
+        of = kind(**{name: value for name, value in settings.items() if name in known})
+        best = "; ".join(f"{p.values[-1]:g} ({p.name})" for p in images.published(of, rows))
+        distortion = settings.get("distortion", 0.0)
         for i, column in enumerate(result["columns"]):
             scores = [
                 f"{result[policy]['mean'][i]:.2f} ± {result[policy]['interval_95'][i]:.2f}"
                 for policy in ("transductive", "inductive")
             ]
             cells = [
-                f"{settings['learner']} {settings['way']}-way {settings['shot']}-shot",
+                f"{of.learner} {of.way}-way {of.shot}-shot",
                 str(result["seed"]),
-                f"{100 * settings['distortion']:.0f} %" if settings["distortion"] else "no",
+                f"{100 * distortion:.0f} %" if distortion else "no",
                 column.removeprefix("step ") if "step" in column else "none",
                 *scores,
                 best,
                 f"{result['num_test_tasks']:,}",
-                f"{settings['outer_steps']:,}",
-                # A run that was stopped and continued by hand has a time that says nothing.
-                "paused"
-                if result.get("training_paused")
-                else f"{result['training_seconds'] / 60:.0f} min",
+                f"{of.outer_steps:,}",
+                _time(result),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -237,12 +291,22 @@ def _omniglot(by_row) -> list[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("row", nargs="?", choices=[*ROWS, *FAMILY])
+    parser.add_argument("row", nargs="?", choices=ALL)
+    parser.add_argument("--data", help="the folder that holds the data sets' folders")
+    parser.add_argument("--budget", action="store_true", help="on a machine that does nothing else")
+    parser.add_argument(
+        "--beside-other-work",
+        action="store_true",
+        help="say that the time of training is not its own",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", action="store_true", help="rewrite the tables in README.md")
     arguments = parser.parse_args()
+    if arguments.budget:
+        one_device_per_core()
+        budget(arguments.data)
     if arguments.row:
         one_device_per_core()
-        run(arguments.row, arguments.seed)
+        run(arguments.row, arguments.seed, arguments.data, arguments.beside_other_work)
     if arguments.tables:
         record.put_into_readme("accuracy.py", tables())

@@ -73,6 +73,11 @@ PUBLISHED = {
             {(5, 1): 98.7, (5, 5): 99.9, (20, 1): 95.8, (20, 5): 98.9},
             "Finn et al. 2017: transductive, random split, 60,000 outer steps, readout mean",
         ),
+        (
+            "FOMAML, support statistics",
+            {(5, 1): 91.8, (5, 5): 98.1, (20, 1): 89.6, (20, 5): 96.4},
+            "Bronskill et al. 2020, table 1: inductive, random split",
+        ),
     ),
     "fomaml": (
         (
