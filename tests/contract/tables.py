@@ -77,6 +77,7 @@ class Row(NamedTuple):
 
     start: what zero steps give, of `(meta_params, support, key)`; None without an inner loop.
     trains: whether there is anything to meta-learn.
+    estimator: what trains it, where there is no derivative.
     """
 
     learner: mj.Learner
@@ -84,6 +85,7 @@ class Row(NamedTuple):
     sample: Callable[[jax.Array], mj.Task]
     start: Callable[[Any, mj.Examples, jax.Array], Any] | None
     trains: bool = True
+    estimator: mj.types.Estimator = jax.value_and_grad
 
 
 def _images():
@@ -116,6 +118,14 @@ def _class_means(m, support, _):
     biases = jnp.full((1, 6), -1e9).at[0, :3].set(-jnp.sum(jnp.stack(means) ** 2, axis=1))
     return Parts(m, (weights.T, biases))
 
+
+def _kernel_mean(log_width, support_x, support_y, x):
+    apart = (x - support_x.T) ** 2 / np.exp(2 * log_width)
+    weights = np.exp(-apart) + 1e-6
+    return weights @ support_y / weights.sum(axis=1, keepdims=True)
+
+
+EVOLUTION = mj.evolution(4, 0.1)
 
 LEARNERS = {
     "maml": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2)),
@@ -172,6 +182,12 @@ LEARNERS = {
     "linear_probe": _classifies(
         mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3),
         lambda m, *_: Parts(m, mj.linear(3).init(jax.random.key(0), jnp.zeros((1, 4)))),
+    ),
+    "knn": _classifies(mj.knn(smooth(4), 2, rank=1), None, estimator=EVOLUTION),
+    "knn, votes by distance": _classifies(mj.knn(smooth(4), 3, vote="distance"), None),
+    "decision_tree": _classifies(mj.decision_tree(2), None, estimator=EVOLUTION),
+    "black_box": _regresses(
+        mj.black_box(_kernel_mean, lambda key, x: jnp.zeros(()), 1), None, estimator=EVOLUTION
     ),
 }
 
