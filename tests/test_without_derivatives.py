@@ -106,10 +106,15 @@ def test_a_tree_asks_by_hand(key):
     np.testing.assert_allclose(tree.threshold, [2.5, 0.5, 7.0])
     first = probabilities(learner, taste, support, [[6.0, 3.0]])[0]
     np.testing.assert_allclose(first[:3], [1 / 5, 3 / 5, 1 / 5], rtol=1e-5)
-    # A question one quarter of the way, and a taste for the second feature, which parts nothing.
-    odd = taste._replace(cut=jnp.log(1 / 3), log_importance=jnp.array([0.0, 50.0]))
-    learned = learner.adapt(odd, support, key)
-    assert learned.threshold[0] == pytest.approx(1.25)
+    # A question one quarter of the way.
+    early = learner.adapt(taste._replace(cut=jnp.log(1 / 3)), support, key)
+    assert early.threshold[0] == pytest.approx(1.25)
+    # The first feature gains 3 + 1 - 5/2, the second 2 + 1 - 5/2, a third of it.
+    x = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 1.0], [3.0, 1.0]])
+    support, stump = mj.Examples(x, jnp.array([0, 0, 0, 1])), mj.decision_tree(1)
+    for importance, feature in ((1.0, 0), (2.9, 0), (3.1, 1)):
+        likes = taste._replace(log_importance=jnp.log(jnp.array([1.0, importance])))
+        assert stump.adapt(likes, support, key).feature.tolist() == [feature]
 
 
 def test_a_stump_is_the_best_there_is(key):

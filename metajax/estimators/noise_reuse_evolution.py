@@ -55,8 +55,8 @@ def noise_reuse_evolution(
       >>> round(float(second), 1)  # as the derivative
       2.0
 
-    Reference: Li, Harrison, Sohl-Dickstein, Smith and Metz, NeurIPS 2023, section 3.
-    https://arxiv.org/abs/2304.12180
+    Reference: Li, Harrison, Sohl-Dickstein, Smith and Metz, NeurIPS 2023. https://arxiv.org/abs/2304.12180
+    Also ES-Single: Vicol, Kolter and Swersky, ICML 2023. https://arxiv.org/abs/2304.11153
     """
     check_pairs("noise_reuse_evolution", num_pairs, sigma)
 

@@ -55,7 +55,7 @@ def persistent_evolution(
       >>> round(float(second), 1)  # as the derivative
       2.0
 
-    Reference: Vicol, Metz and Sohl-Dickstein, ICML 2021, section 4, algorithm 2.
+    Reference: Vicol, Metz and Sohl-Dickstein, ICML 2021, algorithm 2.
     https://arxiv.org/abs/2112.13835
     """
     check_pairs("persistent_evolution", num_pairs, sigma)

@@ -42,7 +42,7 @@ def truncated_evolution(
       >>> round(float(second), 1)  # where the derivative is 2
       1.0
 
-    Reference: Vicol, Metz and Sohl-Dickstein, ICML 2021, section 3. https://arxiv.org/abs/2112.13835
+    Reference: Vicol, Metz and Sohl-Dickstein, ICML 2021. https://arxiv.org/abs/2112.13835
     """
     check_pairs("truncated_evolution", num_pairs, sigma)
 
