@@ -103,7 +103,9 @@ def plain(k: int):
 
 
 def best_plain(shot: int) -> tuple[int, dict]:
-    scores = {k: float(score(*plain(k), "val", shot).mean) for k in (1, 2, 3, 5, 7) if k <= 5 * shot}
+    scores = {
+        k: float(score(*plain(k), "val", shot).mean) for k in (1, 2, 3, 5, 7) if k <= 5 * shot
+    }
     return max(scores, key=lambda k: scores[k]), scores
 
 

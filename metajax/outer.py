@@ -80,8 +80,9 @@ def first_estimate(objective: Objective | Annealed, estimator: Estimator) -> Any
 
     Example:
       >>> import jax
-      >>> first_estimate(lambda meta_params, tasks, key: meta_params**2, jax.value_and_grad)(1.0, (), ())
-      (1.0, Array(2., dtype=float32, weak_type=True))
+      >>> square = lambda meta_params, tasks, key: meta_params**2
+      >>> [float(part) for part in first_estimate(square, jax.value_and_grad)(3.0, (), ())]
+      [9.0, 6.0]
     """
     if isinstance(objective, Annealed):
         objective = objective.at(jnp.zeros((), jnp.int32))

@@ -57,8 +57,12 @@ def evolution(num_pairs: int, sigma: float) -> Estimator:
             def of_pair(pair_key):
                 noise_key, objective_key = jax.random.split(pair_key)
                 noise = gaussian(noise_key, meta_params, sigma)
-                above = objective(optax.tree.add(meta_params, noise), tasks, objective_key)
-                below = objective(optax.tree.sub(meta_params, noise), tasks, objective_key)
+
+                def moved(sign):
+                    there = optax.tree.add_scale(meta_params, sign, noise)
+                    return objective(there, tasks, objective_key)
+
+                above, below = jax.vmap(moved)(jnp.array([1.0, -1.0]))
                 slope = (above - below) / (2 * sigma**2)
                 return (above + below) / 2, optax.tree.scale(slope, noise)
 

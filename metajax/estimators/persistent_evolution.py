@@ -48,10 +48,10 @@ def persistent_evolution(
       >>> walk = mj.Unroll(  # theta is added in each step, and each state is a loss: 1 and 2 of it
       ...     lambda theta, task, key: jnp.zeros(()),
       ...     lambda theta, state, task, key: (state + theta, state + theta), horizon=2)
-      >>> init, estimate = mj.persistent_evolution(1, 30_000, 0.1, staggered=False)(walk)
-      >>> theta, task, key = jnp.array(3.0), jnp.zeros(1), jax.random.key(0)
-      >>> _, _, state = estimate(theta, init(theta, task, key), task, key)
-      >>> _, second, state = estimate(theta, state, task, key)
+      >>> init, estimate = map(jax.jit, mj.persistent_evolution(1, 30_000, 0.1, staggered=False)(walk))
+      >>> theta, task, keys = jnp.array(3.0), jnp.zeros(1), jax.random.split(jax.random.key(0))
+      >>> _, _, state = estimate(theta, init(theta, task, keys[0]), task, keys[0])
+      >>> _, second, state = estimate(theta, state, task, keys[1])  # a key of its own
       >>> round(float(second), 1)  # as the derivative
       2.0
 

@@ -35,7 +35,7 @@ def truncated_evolution(
       >>> walk = mj.Unroll(  # theta is added in each step, and each state is a loss: 1 and 2 of it
       ...     lambda theta, task, key: jnp.zeros(()),
       ...     lambda theta, state, task, key: (state + theta, state + theta), horizon=2)
-      >>> init, estimate = mj.truncated_evolution(1, 10_000, 0.1, staggered=False)(walk)
+      >>> init, estimate = map(jax.jit, mj.truncated_evolution(1, 10_000, 0.1, staggered=False)(walk))
       >>> theta, task, key = jnp.array(3.0), jnp.zeros(1), jax.random.key(0)
       >>> _, _, state = estimate(theta, init(theta, task, key), task, key)
       >>> _, second, state = estimate(theta, state, task, key)

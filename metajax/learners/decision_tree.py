@@ -61,7 +61,8 @@ def decision_tree(depth: int = 1, embed: Model = pixels) -> Learner:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> learner = mj.decision_tree()
       >>> support = mj.Examples(x=jnp.array([[0.0], [1.0], [3.0], [9.0]]), y=jnp.array([0, 0, 1, 1]))
-      >>> tree = learner.adapt(learner.init(jax.random.key(0), support.x), support, jax.random.key(0))
+      >>> key, grow = jax.random.key(0), jax.jit(learner.adapt)
+      >>> tree = grow(learner.init(key, support.x), support, key)
       >>> tree.threshold.tolist(), jnp.exp(learner.predict(tree, jnp.array([[2.5]])))[0, :2].tolist()
       ([2.0], [0.25, 0.75])
 

@@ -81,14 +81,18 @@ def knn(
     """
     choose("knn", "vote", vote, ("count", "distance"))
     if k < 1 or rank < 0:
-        raise ValueError(f"knn: k={k} and rank={rank}; give 1 neighbour or more, and no less than 0.")
+        raise ValueError(
+            f"knn: k={k} and rank={rank}; give 1 neighbour or more, and no less than 0."
+        )
 
     def init(key, x):
         embed_key, key = jax.random.split(key)
         params = embed.init(embed_key, x)
         d = jax.eval_shape(embed.apply, params, x).shape[-1]
         directions = 0.1 * jax.random.normal(key, (rank, d)) / d**0.5
-        return Nearness(params, jnp.zeros(d), directions, jnp.log(1.0 * k), jnp.zeros(()))
+        return Nearness(
+            params, jnp.zeros(d), directions, jnp.log(jnp.array(k, float)), jnp.zeros(())
+        )
 
     def places(nearness, x):
         features = embed.apply(nearness.embed, x)

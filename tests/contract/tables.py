@@ -183,9 +183,8 @@ LEARNERS = {
         mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3),
         lambda m, *_: Parts(m, mj.linear(3).init(jax.random.key(0), jnp.zeros((1, 4)))),
     ),
-    "knn": _classifies(mj.knn(smooth(4), 2, rank=1), None, estimator=EVOLUTION),
-    "knn, votes by distance": _classifies(mj.knn(smooth(4), 3, vote="distance"), None),
-    "decision_tree": _classifies(mj.decision_tree(2), None, estimator=EVOLUTION),
+    "knn": _classifies(mj.knn(mj.pixels, 2, rank=1), None, estimator=EVOLUTION),
+    "decision_tree": _classifies(mj.decision_tree(), None, estimator=EVOLUTION),
     "black_box": _regresses(
         mj.black_box(_kernel_mean, lambda key, x: jnp.zeros(()), 1), None, estimator=EVOLUTION
     ),
