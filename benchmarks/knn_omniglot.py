@@ -12,6 +12,7 @@ of votes by distance, for the others have no derivative.
 import argparse
 import dataclasses
 import time
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,10 @@ def error_rate(predictions, labels):
     return 1 - mj.accuracy(predictions, labels)
 
 
-def source(subset: str, shot: int):
+Subset = Literal["train", "val", "test"]
+
+
+def source(subset: Subset, shot: int):
     return mj.tasks.omniglot(subset, way=5, shot=shot, query_shot=5)
 
 
@@ -85,7 +89,7 @@ def learn(shot: int, settings: Settings):
     return learner, state.meta_params, time.perf_counter() - started
 
 
-def score(learner, meta_params, subset: str, shot: int):
+def score(learner, meta_params, subset: Subset, shot: int):
     """Accuracy in %, each query predicted alone; one key for all, so that tasks are the same."""
     return mj.evaluate(
         learner,
@@ -152,6 +156,6 @@ def choose() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--choose", action="store_true")
     choose() if parser.parse_args().choose else measure()

@@ -32,6 +32,11 @@ def estimator(name: str, length: int, *, pairs: int = 1, sigma: float = SIGMA, s
     return getattr(mj, name)(*options, staggered=staggered)
 
 
+def alike(meta_batch: int) -> mj.Task:
+    """Tasks that say nothing, for systems that are always the same."""
+    return mj.Task(*2 * [mj.Examples(jnp.zeros(meta_batch), ())])
+
+
 def decaying() -> mj.Unroll:
     """A state that becomes 0.9 of itself plus theta, and half its squared distance to 1 as loss.
 
@@ -69,7 +74,7 @@ def bias_and_deviation(name: str, length: int) -> dict:
     Such a step makes as many inner steps as the horizon has, whatever the length. Its particles are
     independent; here they are the parts of an episode, which have the same means and variances.
     """
-    unroll, theta, task = decaying(), jnp.array(0.05), jnp.zeros(1)
+    unroll, theta, task = decaying(), jnp.array(0.05), alike(1)
     init, estimate = estimator(name, length, staggered=False)(unroll)
     truncations = HORIZON // length
 
@@ -96,10 +101,10 @@ def bias_and_deviation(name: str, length: int) -> dict:
 
 def balance(name: str, length: int) -> dict:
     """The objective while Adam follows an estimator on influence balancing, by outer steps."""
-    unroll, task, start = influence_balancing(), jnp.zeros(8), jnp.array(0.5)
+    unroll, task, start = influence_balancing(), alike(8), jnp.array(0.5)
     chosen = estimator(name, length, staggered=True) if name else jax.value_and_grad
     init, update = mj.outer_step(unroll, optax.adam(3e-3), chosen)
-    value = jax.vmap(lambda theta: unroll(theta, task[:1], jax.random.key(0)))
+    value = jax.vmap(lambda theta: unroll(theta, alike(1), jax.random.key(0)))
 
     @jax.jit
     @jax.vmap
@@ -208,7 +213,7 @@ def noisy_quadratic(horizon: int) -> mj.Unroll:
         noise = jax.random.normal(key, params.shape)
         gradient = curvature * params + jnp.sqrt(curvature) * noise
         updates, opt_state = build(weights).update(gradient, opt_state, params)
-        params = optax.apply_updates(params, updates)
+        params = jnp.asarray(optax.apply_updates(params, updates))
         return (params, opt_state), jnp.mean(curvature * params**2) / 2
 
     return mj.Unroll(init, advance, horizon)
@@ -297,7 +302,7 @@ def draw_race(result: dict) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--race", action="store_true")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each estimator and seed")
     parser.add_argument("--seeds", type=int, default=3)

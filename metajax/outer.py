@@ -52,12 +52,14 @@ def outer_step(
 
     def init(meta_params, tasks=None, key=None):
         first = first_estimate(objective, estimator)
-        if isinstance(first, Stateful) and (tasks is None or key is None):
-            raise ValueError(
-                "outer_step: this estimator keeps a state between outer steps, and begins it on "
-                "tasks; call init(meta_params, tasks, key) with a first batch of them."
-            )
-        estimator_state = stateful(first).init(meta_params, tasks, key)
+        estimator_state = ()
+        if isinstance(first, Stateful):
+            if tasks is None or key is None:
+                raise ValueError(
+                    "outer_step: this estimator keeps a state between outer steps, and begins it on "
+                    "tasks; call init(meta_params, tasks, key) with a first batch of them."
+                )
+            estimator_state = first.init(meta_params, tasks, key)
         step = jnp.zeros((), jnp.int32)
         return TrainState(step, meta_params, optimizer.init(meta_params), estimator_state)
 

@@ -1,5 +1,7 @@
 """Learners that sort, round and call Python: what they compute, and that evolution learns it."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,10 +160,11 @@ def test_a_black_box_agrees_with_the_same_in_jax_and_has_no_derivative(key):
         return jnp.zeros(())
 
     boxed = mj.black_box(ridge(np), start, outputs=1)
+    predict: Any = ridge(jnp)
     transparent = mj.Learner(
         start,
         lambda meta_params, support, key: (meta_params, *support),
-        lambda adapted, x: ridge(jnp)(*adapted, x),
+        lambda adapted, x: predict(*adapted, x),
     )
     sample = mj.tasks.linear_gaussian(3, 5, 4)
     tasks = jax.vmap(sample)(jax.random.split(key, 3))

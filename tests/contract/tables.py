@@ -13,6 +13,7 @@ import metajax as mj
 from metajax.learners.anil import Parts
 from metajax.learners.cavia import InContext
 from metajax.models import BatchStatistics
+from metajax.types import Estimator
 
 
 class Smooth(nn.Module):
@@ -85,7 +86,7 @@ class Row(NamedTuple):
     sample: Callable[[jax.Array], mj.Task]
     start: Callable[[Any, mj.Examples, jax.Array], Any] | None
     trains: bool = True
-    estimator: mj.types.Estimator = jax.value_and_grad
+    estimator: Estimator = jax.value_and_grad
 
 
 def _images():
