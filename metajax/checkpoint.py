@@ -38,13 +38,16 @@ def latest(folder: Path) -> int | None:
     return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=None)
 
 
-def restore(folder: Path, like: Any, step: int | None = None) -> Any:
+def restore(
+    folder: Path, like: Any, step: int | None = None, *, leave_out: str | None = None
+) -> Any:
     """Read a checkpoint into the tree of `like`, whose leaves give names, shapes and dtypes.
 
     Args:
       folder: where `save` wrote.
       like: a tree of arrays or of `jax.ShapeDtypeStruct`.
       step: which one; the newest if None.
+      leave_out: the name of a part that may be on disk and is not in `like`.
 
     Raises:
       FileNotFoundError: when there is none.
@@ -65,8 +68,13 @@ def restore(folder: Path, like: Any, step: int | None = None) -> Any:
         if tree is None:
             raise ValueError(f"{folder / str(step)} is not a checkpoint that metajax wrote.")
         found = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in tree.tree.items()}
-        _compare(folder / str(step), found, wanted)
-        leaves = manager.restore(step, args=args.StandardRestore(wanted))
+        spare = {
+            name: jax.ShapeDtypeStruct(shape, dtype)
+            for name, (shape, dtype) in found.items()
+            if leave_out and name.startswith(leave_out) and name not in wanted
+        }
+        _compare(folder / str(step), found, wanted | spare)
+        leaves = manager.restore(step, args=args.StandardRestore(wanted | spare))
     structure = jax.tree.structure(like)
     return jax.tree.unflatten(structure, [jnp.asarray(leaves[name]) for name in wanted])
 

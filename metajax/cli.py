@@ -262,6 +262,7 @@ _PACKAGES = {
     "Learners": "metajax.learners",
     "Adjoints and their solvers": "metajax.adjoints",
     "Objectives": "metajax.objectives",
+    "Objectives that show their inner steps": "metajax.unroll",
     "Estimators": "metajax.estimators",
     "Sources": "metajax.tasks",
     "Models that read a context": "metajax.contexts",

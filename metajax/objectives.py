@@ -119,7 +119,8 @@ def reptile(learner: Learner) -> Objective:
     """
 
     def distance(meta_params, task, key):
-        adapted = jax.lax.stop_gradient(learner.adapt(meta_params, task.support, key))
+        # Held where it enters: a learner without derivatives is never asked for any.
+        adapted = learner.adapt(jax.lax.stop_gradient(meta_params), task.support, key)
         if jax.tree.map(jnp.shape, adapted) != jax.tree.map(jnp.shape, meta_params):
             raise ValueError(
                 f"reptile: adapting returns {jax.tree.map(jnp.shape, adapted)} and the "

@@ -19,8 +19,18 @@ import numpy as np
 
 from metajax import checkpoint
 from metajax.ops import grouped_convolutions
-from metajax.outer import outer_step
-from metajax.types import Estimator, Learner, Objective, Optimizer, Params, Sample, Task, TrainState
+from metajax.outer import first_estimate, outer_step
+from metajax.types import (
+    Estimator,
+    Learner,
+    Objective,
+    Optimizer,
+    Params,
+    Sample,
+    Stateful,
+    Task,
+    TrainState,
+)
 
 SECONDS_PER_CALL = 0.5
 """How long a compiled call runs before the bar moves and Ctrl-C is heard."""
@@ -74,7 +84,7 @@ def fit(
       key: of the whole run.
       outer_steps: where to stop, counted from the beginning of the run.
       meta_batch: tasks in an outer step.
-      estimator: of the objective's gradient.
+      estimator: of the objective's gradient; what it keeps between outer steps is saved with them.
       validate: meta-parameters to a scalar on validation tasks; computed at every report.
       report_every: outer steps from one report to the next, by default a fiftieth of all. A report
         is a line of `metrics.jsonl`, a validation and a checkpoint.
@@ -115,8 +125,12 @@ def fit(
     _check_key(key)
     check_tasks(learner, sample, check_key, meta_batch)
 
-    support = sample(check_key).support
-    state = init(learner.init(init_key, support.x))
+    support, first = sample(check_key).support, ()
+    if isinstance(first_estimate(objective, estimator), Stateful):
+        draw = jax.jit(lambda sample, keys: jax.vmap(sample)(keys))
+        task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
+        first = draw(sample, jax.random.split(task_key, meta_batch)), state_key
+    state = init(learner.init(init_key, support.x), *first)
     # Copied, because the loop gives its buffers away and an optimiser may hold one twice.
     loop = jax.tree.map(jnp.copy, _Loop(state, jnp.zeros(every), jnp.zeros(every)))
     facts = {"key": jax.random.key_data(key).tolist(), "meta_batch": meta_batch, "every": every}
@@ -213,7 +227,11 @@ def restore_meta_params(
         state = TrainState(step, meta_params, optimizer.init(meta_params))
         return _Loop(state, jnp.zeros(every), jnp.zeros(every))
 
-    loop = checkpoint.restore(folder / "checkpoints", jax.eval_shape(like, jax.random.key(0)))
+    loop = checkpoint.restore(
+        folder / "checkpoints",
+        jax.eval_shape(like, jax.random.key(0)),
+        leave_out="state/estimator_state",
+    )
     return int(loop.state.step), loop.state.meta_params
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import optax
 
 Params: TypeAlias = Any
@@ -60,12 +61,57 @@ class Learner(NamedTuple):
     predict: Callable[[Any, Any], Any]
 
 
+class LearnedOptimizer(NamedTuple):
+    """An optimiser that is a function of its own weights.
+
+    init: `key -> weights`.
+    build: `weights -> optax transformation`.
+    """
+
+    init: Callable[[jax.Array], Params]
+    build: Callable[[Params], Optimizer]
+
+
+class Unroll(NamedTuple):
+    """An objective that shows its inner steps: a dynamical system that meta-parameters drive.
+
+    Called as every objective is, it gives the mean loss over the horizon and the tasks. Estimators
+    of truncations go inside of it. A long one is differentiated in less memory after
+    `unroll._replace(advance=jax.checkpoint(unroll.advance))`.
+
+    init: `(meta_params, task, key) -> state`, an opaque pytree of arrays.
+    advance: `(meta_params, state, task, key) -> (state, loss)`, one inner step and its loss.
+    horizon: inner steps from the start of a task to its end.
+    """
+
+    init: Callable[[Params, Task, jax.Array], Any]
+    advance: Callable[[Params, Any, Task, jax.Array], tuple[Any, jax.Array]]
+    horizon: int
+
+    def __call__(self, meta_params: Params, tasks: Task, key: jax.Array) -> jax.Array:
+        """The mean loss over the horizon and over the leading axis of `tasks`."""
+
+        def of_task(task, key):
+            init_key, step_key = jax.random.split(key)
+
+            def step(state, key):
+                return self.advance(meta_params, state, task, key)
+
+            keys = jax.random.split(step_key, self.horizon)
+            _, losses = jax.lax.scan(step, self.init(meta_params, task, init_key), keys)
+            return jnp.mean(losses)
+
+        keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+        return jnp.mean(jax.vmap(of_task)(tasks, keys))
+
+
 class TrainState(NamedTuple):
     """All that outer step `step` reads, together with the key of the run."""
 
     step: jax.Array
     meta_params: Params
     opt_state: optax.OptState
+    estimator_state: Any = ()
 
 
 class Metrics(NamedTuple):
@@ -81,7 +127,19 @@ Sample: TypeAlias = Callable[[jax.Array], Task]
 Objective: TypeAlias = Callable[[Params, Task, jax.Array], jax.Array]
 """`(meta_params, tasks, key) -> scalar`, a mean over the leading axis of `tasks`."""
 
-Estimator: TypeAlias = Callable[
-    [Objective], Callable[[Params, Task, jax.Array], tuple[jax.Array, Params]]
-]
-"""An objective to a function that returns its value and its gradient."""
+
+class Stateful(NamedTuple):
+    """An estimate whose outer steps go on from each other.
+
+    init: `(meta_params, tasks, key) -> estimator_state`, a pytree of arrays whose first axis is that
+      of `tasks`, so that it can be split with them.
+    estimate: `(meta_params, estimator_state, tasks, key) -> (value, gradient, estimator_state)`.
+    """
+
+    init: Callable[[Params, Task, jax.Array], Any]
+    estimate: Callable[[Params, Any, Task, jax.Array], tuple[jax.Array, Params, Any]]
+
+
+Estimator: TypeAlias = Callable[[Objective], Any]
+"""An objective to a function that returns its value and its gradient,
+`(meta_params, tasks, key) -> (value, gradient)`, or to a `Stateful`."""

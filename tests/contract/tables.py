@@ -15,6 +15,7 @@ from metajax.learners.anil import Parts
 from metajax.learners.beside_support import Beside
 from metajax.learners.cavia import InContext
 from metajax.models import BatchStatistics, SupportStatistics, TaskNorm
+from metajax.types import Estimator
 
 
 class Smooth(nn.Module):
@@ -81,6 +82,7 @@ class Row(NamedTuple):
 
     start: what zero steps give, of `(meta_params, support, key)`; None without an inner loop.
     trains: whether there is anything to meta-learn.
+    estimator: what trains it, where there is no derivative.
     """
 
     learner: mj.Learner
@@ -88,6 +90,7 @@ class Row(NamedTuple):
     sample: Callable[[jax.Array], mj.Task]
     start: Callable[[Any, mj.Examples, jax.Array], Any] | None
     trains: bool = True
+    estimator: Estimator = jax.value_and_grad
 
 
 def _images(learner, start=lambda m, *_: m):
@@ -135,6 +138,14 @@ def _first_shifts(m, *_):
         lambda path, leaf: leaf[0] if _is_shift(jax.tree_util.keystr(path)) else leaf, m.start
     )
 
+
+def _kernel_mean(log_width, support_x, support_y, x):
+    apart = (x - support_x.T) ** 2 / np.exp(2 * log_width)
+    weights = np.exp(-apart) + 1e-6
+    return weights @ support_y / weights.sum(axis=1, keepdims=True)
+
+
+EVOLUTION = mj.evolution(4, 0.1)
 
 LEARNERS = {
     "maml": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2)),
@@ -201,6 +212,11 @@ LEARNERS = {
     ),
     "finetune": _classifies(
         mj.finetune(smooth(4), mj.cross_entropy, SGD, 2, columns=3), _fresh_head
+    ),
+    "knn": _classifies(mj.knn(mj.pixels, 2, rank=1), None, estimator=EVOLUTION),
+    "decision_tree": _classifies(mj.decision_tree(), None, estimator=EVOLUTION),
+    "black_box": _regresses(
+        mj.black_box(_kernel_mean, lambda key, x: jnp.zeros(()), 1), None, estimator=EVOLUTION
     ),
 }
 

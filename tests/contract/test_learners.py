@@ -107,7 +107,7 @@ def test_adapting_uses_the_support_set(row, key):
 @every_learner
 def test_training_improves_the_objective(row, key):
     objective = mj.query_loss(row.learner, row.loss)
-    init, update = mj.outer_step(objective, optax.adam(1e-2))
+    init, update = mj.outer_step(objective, optax.adam(1e-2), row.estimator)
     tasks = tasks_of(row, key, 4)
     state = init(row.learner.init(key, row.sample(key).support.x))
     losses = []
@@ -131,7 +131,7 @@ def test_a_second_call_compiles_nothing(row, key):
     def objective(*args) -> jax.Array:
         return jnp.asarray(traced_once(*args))
 
-    init, update = mj.outer_step(objective, optax.adam(1e-3))
+    init, update = mj.outer_step(objective, optax.adam(1e-3), row.estimator)
     state = init(row.learner.init(key, row.sample(key).support.x))
     for i in range(3):
         state, _ = update(state, tasks_of(row, jax.random.fold_in(key, i), 4), key)

@@ -1,0 +1,64 @@
+"""Estimate on a few tasks at a time, so that memory stays bounded."""
+
+import jax
+import jax.numpy as jnp
+
+from metajax.estimators.stateful import in_the_form_of, stateful
+from metajax.types import Estimator, Objective, Stateful
+
+
+def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> Estimator:
+    """Estimate on `tasks_per_pass` tasks at a time and average, so that memory stays bounded.
+
+    On a CPU it is also faster for convolutional networks: a few tasks fit in the cache.
+
+    Args:
+      tasks_per_pass: divides the meta-batch.
+      estimator: what to call on each part. The objective must be a mean over tasks.
+
+    Raises:
+      ValueError: when traced with a meta-batch that `tasks_per_pass` does not divide.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> mean = lambda w, tasks, key: jnp.mean(w * tasks)
+      >>> value, gradient = mj.chunked(2)(mean)(3.0, jnp.arange(6.0), jax.random.key(0))
+      >>> float(value), float(gradient)
+      (7.5, 2.5)
+    """
+    if tasks_per_pass < 1:
+        raise ValueError(f"chunked: tasks_per_pass={tasks_per_pass}; it takes 1 task or more.")
+
+    def chunked_estimator(objective: Objective):
+        estimate = estimator(objective)
+        keeps = stateful(estimate)
+
+        def average(meta_params, estimator_state, tasks, key):
+            meta_batch = jax.tree.leaves(tasks)[0].shape[0]
+            passes, rest = divmod(meta_batch, tasks_per_pass)
+            if rest:
+                raise ValueError(
+                    f"chunked: meta_batch={meta_batch} does not split into passes of "
+                    f"tasks_per_pass={tasks_per_pass}; use one of "
+                    f"{[n for n in range(1, meta_batch + 1) if meta_batch % n == 0]}."
+                )
+
+            def add(total, part):
+                *estimated, state = keeps.estimate(meta_params, *part)
+                return jax.tree.map(jnp.add, total, tuple(estimated)), state
+
+            parts = jax.tree.map(
+                lambda leaf: leaf.reshape(passes, -1, *leaf.shape[1:]), (estimator_state, tasks)
+            )
+            inputs = (*parts, jax.random.split(key, passes))
+            first = jax.tree.map(lambda leaf: leaf[0], inputs)
+            shapes = jax.eval_shape(keeps.estimate, meta_params, *first)[:2]
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            total, states = jax.lax.scan(add, zeros, inputs)
+            value, gradient = jax.tree.map(lambda leaf: leaf / passes, total)
+            joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), states)
+            return value, gradient, joined
+
+        return in_the_form_of(estimate, Stateful(keeps.init, average))
+
+    return chunked_estimator
