@@ -47,6 +47,7 @@ def build(settings: CifarFs) -> Experiment:
         classes=CLASSES.get(s.split),
         query_shot=5,
         test_query_shot=15,
+        test_tasks=600,
         downsample="pool",
         thing="kinds of things",
         published=PUBLISHED if s.split == "cifar-fs" else {},

@@ -91,6 +91,7 @@ class Photos(NamedTuple):
       labels are those of `mj.tasks.episodes`.
     classes: how many there are for training; None where they are invented.
     query_shot, test_query_shot: unless the settings say otherwise.
+    test_tasks: in the table after training.
     thing: what a class is, for people, such as "characters".
     published: rows of the literature by learner, each with values by `(way, shot)`.
     """
@@ -100,6 +101,7 @@ class Photos(NamedTuple):
     classes: int | None
     query_shot: int
     test_query_shot: int
+    test_tasks: int
     downsample: Literal["stride", "pool"]
     thing: str
     published: dict[str, tuple[tuple[str, dict[tuple[int, int], float], str], ...]]
@@ -191,7 +193,7 @@ def experiment(s: Images, photos: Photos) -> Experiment:
         columns=tuple(f"step {n}" for n in test_steps) if test_steps else ("accuracy",),
         test_steps=test_steps,
         validation_steps=num_steps,
-        test_tasks=2_000,
+        test_tasks=photos.test_tasks,
         digits=2,
         inductive=True,
         learned=f"to tell {s.way} {photos.thing} it has never seen apart, from {s.shot} of each.",

@@ -59,6 +59,7 @@ def build(settings: Omniglot) -> Experiment:
             classes=characters if s.source == "omniglot" else None,
             query_shot=s.shot,  # as in MAML
             test_query_shot=s.shot,
+            test_tasks=2_000,
             downsample="stride",
             thing="characters",
             published=PUBLISHED if s.test_source == "omniglot" else {},
