@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metajax.recipes.experiment import Experiment
+from metajax.recipes.icl import Icl
 from metajax.recipes.omniglot import Omniglot
 from metajax.recipes.sinusoid import Sinusoid
 
@@ -29,6 +30,7 @@ class Train:
 
     recipe: (
         Annotated[Sinusoid, tyro.conf.subcommand("sinusoid")]
+        | Annotated[Icl, tyro.conf.subcommand("icl")]
         | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
     )
     run_dir: Path | None = None
@@ -361,6 +363,11 @@ def _test(
             "interval": interval.tolist(),
             "median": medians.tolist(),
         }
+    if experiment.best is not None:
+        score = experiment.best(jax.random.key(seed), num_tasks)
+        mean, interval = experiment.scale * score.mean, experiment.scale * score.interval
+        table.add_row("best possible", f"{mean:.{experiment.digits}f} ± {interval:.{experiment.digits}f}")
+        written["best possible"] = {"mean": [float(mean)], "interval": [float(interval)]}
     for row in experiment.published:
         shown = ["" if value is None else f"{value:g}" for value in row.values]
         table.add_row(f"[dim]{row.name}[/]", *shown)

@@ -8,7 +8,7 @@ import jax
 
 from metajax.evaluation import evaluate
 from metajax.names import choose
-from metajax.recipes import omniglot, sinusoid
+from metajax.recipes import icl, omniglot, sinusoid
 from metajax.recipes.experiment import Experiment
 from metajax.training import fit
 from metajax.types import TrainState
@@ -25,6 +25,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "sinusoid": Recipe(sinusoid.Sinusoid, sinusoid.build),
+    "icl": Recipe(icl.Icl, icl.build),
     "omniglot": Recipe(omniglot.Omniglot, omniglot.build),
 }
 
