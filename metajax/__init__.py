@@ -55,8 +55,8 @@ from metajax.learners.protonet import protonet as protonet
 from metajax.learners.r2d2 import lrd2 as lrd2
 from metajax.learners.r2d2 import r2d2 as r2d2
 from metajax.learners.recurrent import recurrent as recurrent
-from metajax.learners.relation import relation as relation
 from metajax.learners.relabelled import relabelled as relabelled
+from metajax.learners.relation import relation as relation
 from metajax.learners.snail import snail as snail
 from metajax.learners.transformer import transformer as transformer
 from metajax.learners.warp import warp as warp

@@ -334,6 +334,7 @@ def _test(
         key=jax.random.key(seed),
         num_tasks=num_tasks,
         num_steps=experiment.test_steps,
+        inductive=experiment.inductive,
     )
     table = Table(
         title=f"metajax: {experiment.metric_name} on {num_tasks:,} new tasks, outer step {step:,}",
@@ -366,7 +367,9 @@ def _test(
     if experiment.best is not None:
         score = experiment.best(jax.random.key(seed), num_tasks)
         mean, interval = experiment.scale * score.mean, experiment.scale * score.interval
-        table.add_row("best possible", f"{mean:.{experiment.digits}f} ± {interval:.{experiment.digits}f}")
+        table.add_row(
+            "best possible", f"{mean:.{experiment.digits}f} ± {interval:.{experiment.digits}f}"
+        )
         written["best possible"] = {"mean": [float(mean)], "interval": [float(interval)]}
     for row in experiment.published:
         shown = ["" if value is None else f"{value:g}" for value in row.values]

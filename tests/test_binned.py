@@ -55,5 +55,7 @@ def test_edges_share_targets_evenly_and_what_does_not_fit_is_refused(key):
     with pytest.raises(ValueError, match="bins=3 and 4 targets leave some bin empty"):
         mj.bin_edges(jnp.ones(4), 3)
     for loss in (mj.binned_nll(edges), mj.binned_coverage(edges)):
-        with pytest.raises(ValueError, match=r"predictions are \(2, 9\), targets \(2, 1\) and there"):
+        with pytest.raises(
+            ValueError, match=r"predictions are \(2, 9\), targets \(2, 1\) and there"
+        ):
             loss(jnp.zeros((2, 9)), jnp.zeros((2, 1)))

@@ -48,7 +48,9 @@ def test_attention_over_one_example_returns_its_value(key):
     found = attend(queries, memory, jnp.array([[True]]))
     np.testing.assert_allclose(found, values, rtol=1e-6)
     hidden = Memory(jnp.concatenate([keys, 9 * keys]), jnp.concatenate([values, 9 * values]))
-    np.testing.assert_allclose(attend(queries, hidden, jnp.array([[True, False]])), values, rtol=1e-6)
+    np.testing.assert_allclose(
+        attend(queries, hidden, jnp.array([[True, False]])), values, rtol=1e-6
+    )
     # Its own key is the same: each half. Its own alone: itself.
     own = Memory(keys, -values)
     np.testing.assert_allclose(attend(queries, memory, jnp.array([[True]]), own), 0, atol=1e-6)
@@ -60,7 +62,9 @@ def test_attention_over_one_example_returns_its_value(key):
 def test_attention_by_hand():
     # Two keys log(3) * sqrt(4) apart along the query: weights 3/4 and 1/4 of values 4 and 0.
     query = jnp.zeros((1, 1, 4)).at[..., 0].set(1)
-    memory = Memory(jnp.zeros((2, 1, 4)).at[0, 0, 0].set(2 * np.log(3)), jnp.array([[[4.0]], [[0]]]))
+    memory = Memory(
+        jnp.zeros((2, 1, 4)).at[0, 0, 0].set(2 * np.log(3)), jnp.array([[[4.0]], [[0]]])
+    )
     found = attend(query, memory, jnp.array([[True, True]]))
     assert float(found[0, 0, 0]) == pytest.approx(3)
 
@@ -92,7 +96,9 @@ def test_cached_support_is_as_good_as_reading_the_query_after_it(net, key):
     features, told = jax.random.normal(x_key, (6, 3)), jax.random.normal(told_key, (5, 4))
     there = jnp.array([True, False, True, True, False])
     params = net.init(net_key, features[:5], told)
-    params = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params
+    )
     context = net.apply(params, features[:5], told, there, method="encode")
     cached = net.apply(params, context, features[5:], method="read")
 
@@ -117,7 +123,9 @@ def test_lstm_begins_by_forgetting_little():
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), state, jnp.ones((1, 2))))
     new = cell.apply(params, state, jnp.ones((1, 2)))
     kept = 1 / (1 + np.exp(-2))
-    np.testing.assert_allclose(new, State(jnp.full((1, 1), np.tanh(kept) / 2), jnp.full((1, 1), kept)))
+    np.testing.assert_allclose(
+        new, State(jnp.full((1, 1), np.tanh(kept) / 2), jnp.full((1, 1), kept))
+    )
 
 
 def test_memory_is_written_where_it_was_used_least(key):

@@ -102,7 +102,9 @@ def in_context(embed: Model, outputs: int, reader: Reader) -> Learner:
     https://arxiv.org/abs/1707.03141
     """
     if outputs < 1:
-        raise ValueError(f"in_context: outputs={outputs}; give the number of classes, or 1 or more.")
+        raise ValueError(
+            f"in_context: outputs={outputs}; give the number of classes, or 1 or more."
+        )
 
     def init(key, x):
         body_key, head_key = jax.random.split(key)

@@ -57,7 +57,9 @@ class MemoryAugmented(nn.Module):
     def control(self, notes: Notes, tokens) -> tuple[State, jax.Array]:
         """The controller's next state, and keys `(n, reads, word)`, from tokens `(n, width)`."""
         n = len(tokens)
-        found = jnp.broadcast_to((notes.weights @ notes.memory).reshape(1, -1), (n, self._read_width))
+        found = jnp.broadcast_to(
+            (notes.weights @ notes.memory).reshape(1, -1), (n, self._read_width)
+        )
         inputs = jnp.concatenate([tokens, found], axis=-1)
         controller = self.cell(for_each(notes.controller, n), inputs)
         keys = nn.tanh(self.key(controller.shown)).reshape(n, self.reads, self.word)

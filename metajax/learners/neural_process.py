@@ -82,8 +82,6 @@ def neural_process(encode: Model, decode: Model, *, outputs: int = 1) -> Learner
 
     def predict(adapted, x):
         mean = jnp.broadcast_to(adapted.mean[None], (len(x), len(adapted.mean)))
-        return distribution(
-            decode.apply(adapted.params.head, jnp.concatenate([mean, x], axis=-1))
-        )
+        return distribution(decode.apply(adapted.params.head, jnp.concatenate([mean, x], axis=-1)))
 
     return Learner(init, adapt, predict)

@@ -107,7 +107,7 @@ def build(settings: Icl) -> Experiment:
         raise ValueError(
             f"icl: layers={s.layers} and learner={s.learner!r} has none; leave layers out."
         )
-    prior = _prior(s)
+    prior = prior_of(s)
     train, test = prior.source(s.shot, s.query_shot), prior.source(s.shot, 100)
     kind = _kind(s, train)
 
@@ -141,12 +141,16 @@ def build(settings: Icl) -> Experiment:
         inductive=False,
         learned=f"to fit a new function by reading {s.shot} of its points, without a step.",
         next_flags="--num-tasks 20000",
-        picture=None if s.source == "linear_gaussian" else lambda m: _picture(kind, m, prior, s.shot),
+        picture=None
+        if s.source == "linear_gaussian"
+        else lambda m: _picture(kind, m, prior, s.shot),
         best=None if prior.optimum is None else best,
     )
 
 
-def _prior(s: Icl) -> Prior:
+def prior_of(settings: Icl) -> Prior:
+    """Where the tasks come from, and the best learner of them."""
+    s = settings
     choose("icl", "source", s.source, ("linear_gaussian", "gaussian_process", "sinusoid"))
     if s.source == "sinusoid":
         return Prior(sinusoid, None, mse)
@@ -183,16 +187,23 @@ def _kind(s: Icl, sample: Sample) -> Kind:
     }
     gaussians: dict[str, Callable[[], Learner]] = {
         "neural_process": lambda: neural_process(_net(s, s.width), _net(s, 2)),
-        "attentive_process": lambda: attentive_process(_net(s, s.width), _net(s, s.width), _net(s, 2)),
+        "attentive_process": lambda: attentive_process(
+            _net(s, s.width), _net(s, s.width), _net(s, 2)
+        ),
     }
     choose("icl", "learner", s.learner, (*points, *gaussians, "prior_fitted"))
     if s.learner in points:
         return Kind(points[s.learner](), mse, lambda predictions: predictions)
     if s.learner in gaussians:
         return Kind(gaussians[s.learner](), gaussian_nll, lambda predictions: predictions[:, 0])
-    drawn = jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(0), 2_000))
-    edges = bin_edges(drawn.query.y, BINS)
+    edges = edges_of(sample, BINS)
     return Kind(prior_fitted(embed, BINS, **options), binned_nll(edges), binned_mean(edges))
+
+
+def edges_of(sample: Sample, bins: int) -> jax.Array:
+    """Bins that hold equal shares of what the queries of a source have for targets."""
+    drawn = jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(0), 2_000))
+    return bin_edges(drawn.query.y, bins)
 
 
 def _picture(kind: Kind, meta_params: Any, prior: Prior, shot: int) -> Any:
