@@ -13,11 +13,11 @@ from metajax.recipes.icl import Icl
 
 def test_train_beside_the_best_possible_error(tmp_path, capsys):
     folder = tmp_path / "run"
+    flags = (
+        "train icl --source gaussian_process --width 8 --layers 1 --outer-steps 3 --meta-batch 2"
+    )
     with pytest.raises(SystemExit) as caught:
-        cli.main(
-            ["train", "icl", "--source", "gaussian_process", "--width", "8", "--layers", "1"]
-            + ["--outer-steps", "3", "--meta-batch", "2", "--run-dir", str(folder)]
-        )
+        cli.main([*flags.split(), "--run-dir", str(folder)])
     assert caught.value.code == 0
     assert "best possible" in capsys.readouterr().out
     assert (folder / "plots" / "adaptation.png").stat().st_size > 1000
