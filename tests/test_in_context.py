@@ -15,9 +15,10 @@ from metajax.learners.recurrent import Lstm, State
 from metajax.learners.snail import Snail
 from metajax.learners.transformer import Transformer
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 IN_CONTEXT = [
     "transformer",
-    "transformer, causal",
     "prior_fitted",
     "snail",
     "recurrent",

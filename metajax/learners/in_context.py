@@ -111,7 +111,9 @@ def in_context(embed: Model, outputs: int, reader: Reader) -> Learner:
         body = embed.init(body_key, x)
         features = jax.eval_shape(embed.apply, body, x)
         told = jnp.zeros((features.shape[0], outputs + 1), features.dtype)
-        return Parts(body, reader.init(head_key, jnp.zeros(features.shape, features.dtype), told))
+        # One program: as hundreds of small ones it would take seconds to begin.
+        rows = jnp.zeros(features.shape, features.dtype)
+        return Parts(body, jax.jit(reader.init)(head_key, rows, told))
 
     def adapt(meta_params, support, key):
         del key

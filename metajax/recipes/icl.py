@@ -136,7 +136,7 @@ def build(settings: Icl) -> Experiment:
         columns=("error",),
         test_steps=None,
         validation_steps=None,
-        test_tasks=5_000,
+        test_tasks=2_000,
         digits=4,
         inductive=False,
         learned=f"to fit a new function by reading {s.shot} of its points, without a step.",

@@ -170,10 +170,7 @@ LEARNERS = {
     "attentive_process": Row(
         mj.attentive_process(NET, NET, smooth(2), heads=2), mj.gaussian_nll, REGRESSION, None
     ),
-    "transformer": _classifies(mj.transformer(NET, 3, layers=1, **TINY), None),
-    "transformer, causal": _classifies(
-        mj.transformer(NET, 3, layers=2, causal=True, **TINY), None, ordered=True
-    ),
+    "transformer": _classifies(mj.transformer(mj.pixels, 3, layers=1, **TINY), None),
     "prior_fitted": Row(
         mj.prior_fitted(mj.pixels, 5, layers=1, **TINY),
         mj.binned_nll(jnp.linspace(-5, 5, 6)),
@@ -181,13 +178,14 @@ LEARNERS = {
         None,
     ),
     "snail": _classifies(
-        mj.snail(NET, 3, 7, width=4, filters=2, attention=((2, 2), (2, 2))), None, ordered=True
+        mj.snail(mj.pixels, 3, 2, width=4, filters=2, attention=((2, 2), (2, 2))),
+        None,
+        ordered=True,
     ),
-    "recurrent": _classifies(mj.recurrent(NET, 3, width=4), None, ordered=True),
+    "recurrent": _classifies(mj.recurrent(mj.pixels, 3, width=4), None, ordered=True),
     "memory_augmented": _classifies(
-        mj.memory_augmented(NET, 3, width=4, slots=8, word=3, reads=2), None, ordered=True
+        mj.memory_augmented(mj.pixels, 3, width=4, slots=8, word=3, reads=2), None, ordered=True
     ),
-    "relabelled": _classifies(mj.relabelled(mj.protonet(NET), 3), None),
     "from_scratch": _regresses(
         mj.from_scratch(smooth(1), mj.mse, SGD, 2),
         lambda m, support, key: smooth(1).init(key, support.x),

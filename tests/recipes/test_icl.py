@@ -10,6 +10,8 @@ from metajax import cli
 from metajax.recipes import build
 from metajax.recipes.icl import Icl
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def test_train_beside_the_best_possible_error(tmp_path, capsys):
     folder = tmp_path / "run"
@@ -22,7 +24,7 @@ def test_train_beside_the_best_possible_error(tmp_path, capsys):
     assert "best possible" in capsys.readouterr().out
     assert (folder / "plots" / "adaptation.png").stat().st_size > 1000
     found = json.loads((folder / "evaluation.json").read_text())
-    # Ten points of noise 0.1 on six lengths leave little of a variance of 1, and three steps all.
+    # Ten points of noise 0.1 on six lengths leave little of a variance of 1, and one step all.
     assert found["best possible"]["mean"][0] < 0.2 < found["metajax"]["mean"][0]
 
 
@@ -51,7 +53,7 @@ def test_every_learner_and_source_is_built_and_has_a_gradient():
         ({"source": "gaussian_process", "dimension": 2}, "dimension=2 and source='gaussian_pro"),
         ({"learner": "snail", "layers": 2}, "layers=2 and learner='snail' has none"),
         ({"learner": "transfomer"}, "did you mean 'transformer'"),
-        ({"source": "linear"}, "did you mean 'linear_gaussian'"),
+        ({"source": "linear_gausian"}, "did you mean 'linear_gaussian'"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(options: dict[str, Any], message):
