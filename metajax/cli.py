@@ -18,6 +18,7 @@ from rich.table import Table
 
 from metajax.recipes.cifar_fs import CifarFs
 from metajax.recipes.experiment import Experiment
+from metajax.recipes.icl import Icl
 from metajax.recipes.omniglot import Omniglot
 from metajax.recipes.sinusoid import Sinusoid
 
@@ -30,6 +31,7 @@ class Train:
 
     recipe: (
         Annotated[Sinusoid, tyro.conf.subcommand("sinusoid")]
+        | Annotated[Icl, tyro.conf.subcommand("icl")]
         | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
         | Annotated[CifarFs, tyro.conf.subcommand("cifar_fs")]
     )
@@ -347,6 +349,7 @@ def _test(
         key=jax.random.key(seed),
         num_tasks=num_tasks,
         num_steps=experiment.test_steps,
+        inductive=experiment.inductive,
     )
     table = Table(
         title=f"metajax: {experiment.metric_name} on {num_tasks:,} new tasks, outer step {step:,}",
@@ -376,6 +379,13 @@ def _test(
             "interval": interval.tolist(),
             "median": medians.tolist(),
         }
+    if experiment.best is not None:
+        score = experiment.best(jax.random.key(seed), num_tasks)
+        mean, interval = experiment.scale * score.mean, experiment.scale * score.interval
+        table.add_row(
+            "best possible", f"{mean:.{experiment.digits}f} ± {interval:.{experiment.digits}f}"
+        )
+        written["best possible"] = {"mean": [float(mean)], "interval": [float(interval)]}
     for row in experiment.published:
         shown = ["" if value is None else f"{value:g}" for value in row.values]
         table.add_row(f"[dim]{row.name}[/]", *shown)

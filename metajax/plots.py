@@ -38,23 +38,26 @@ def adaptation(
     meta_params: Params,
     tasks: Task,
     *,
-    num_steps: Sequence[int],
+    num_steps: Sequence[int] | None,
     x_range: tuple[float, float],
     truth: Any = None,
 ) -> Figure:
     """What adapting does to one-dimensional regression: a panel per task, a curve per step count.
 
     Args:
-      learner: a learner with an inner loop.
+      learner: whose predictions are values `(n, 1)`.
       meta_params: what it starts from.
       tasks: a batch of tasks with `x` and `y` of shape `(tasks, n, 1)`.
-      num_steps: the inner steps to draw, such as `(0, 1, 10)`.
+      num_steps: the inner steps to draw, such as `(0, 1, 10)`; None for a learner without an inner loop.
       x_range: the interval to draw.
       truth: optional `(tasks, 200)` values of the target function on `linspace(*x_range, 200)`.
     """
     grid = jnp.linspace(*x_range, 200)[:, None]
 
     def curves(support):
+        if num_steps is None:
+            adapted = learner.adapt(meta_params, support, jax.random.key(0))
+            return learner.predict(adapted, grid)[None, :, 0]
         adapted = learner.adapt(meta_params, support, jax.random.key(0), num_steps=num_steps)
         return jax.vmap(learner.predict, in_axes=(0, None))(adapted, grid)[..., 0]
 
@@ -74,14 +77,13 @@ def adaptation(
                 alpha=0.5,
                 label="target",
             )
-        for j, steps in enumerate(num_steps):
-            label = "before adapting" if steps == 0 else f"after {steps} step{'s' * (steps > 1)}"
+        for j, steps in enumerate((None,) if num_steps is None else num_steps):
             axes.plot(
                 grid[:, 0],
                 predicted[i, j],
                 color=_COLOURS[j % len(_COLOURS)],
                 linestyle=":" if steps == 0 else "-",
-                label=label,
+                label=_after(steps),
             )
         axes.scatter(
             tasks.support.x[i], tasks.support.y[i], color=_INK, zorder=3, label="support set"
@@ -112,6 +114,12 @@ def episode(images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, tit
                 color=_COLOURS[2] if right else "#c4161c",
             )
     return figure
+
+
+def _after(steps: int | None) -> str:
+    if steps is None:
+        return "prediction"
+    return f"after {steps} step{'s' * (steps > 1)}" if steps else "before adapting"
 
 
 def _clean(axes) -> None:

@@ -1,6 +1,6 @@
 """Learn to map a support set to a predictive distribution, at once."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,26 @@ class Summary(NamedTuple):
 
     params: Parts
     mean: jax.Array
+
+
+def distribution(out: jax.Array) -> jax.Array:
+    """What a decoder returns `(n, 2 * c)` as means and deviations of at least 0.01, `(n, 2, c)`.
+
+    Example:
+      >>> distribution(jnp.array([[3.0, -99.0]])).round(4).tolist()
+      [[[3.0], [0.01]]]
+    """
+    means, raw = jnp.split(out, 2, axis=-1)
+    return jnp.stack([means, 0.01 + 0.99 * jax.nn.softplus(raw)], axis=1)
+
+
+def needs(name: str, outputs: int, found: Any) -> None:
+    """See that a decoder returns a mean and a deviation for each output."""
+    if found.shape[-1] != 2 * outputs:
+        raise ValueError(
+            f"{name}: decode returns {found.shape[-1]} numbers and outputs={outputs} needs "
+            f"{2 * outputs}, a mean and a deviation for each; change one of them."
+        )
 
 
 def neural_process(encode: Model, decode: Model, *, outputs: int = 1) -> Learner:
@@ -52,12 +72,7 @@ def neural_process(encode: Model, decode: Model, *, outputs: int = 1) -> Learner
         width = jax.eval_shape(encode.apply, body, pairs).shape[-1]
         inputs = jnp.zeros((1, width + x.shape[-1]), x.dtype)
         head = decode.init(decode_key, inputs)
-        found = jax.eval_shape(decode.apply, head, inputs).shape[-1]
-        if found != 2 * outputs:
-            raise ValueError(
-                f"neural_process: decode returns {found} numbers and outputs={outputs} needs "
-                f"{2 * outputs}, a mean and a deviation for each; change one of them."
-            )
+        needs("neural_process", outputs, jax.eval_shape(decode.apply, head, inputs))
         return Parts(body, head)
 
     def adapt(meta_params, support, key):
@@ -67,8 +82,6 @@ def neural_process(encode: Model, decode: Model, *, outputs: int = 1) -> Learner
 
     def predict(adapted, x):
         mean = jnp.broadcast_to(adapted.mean[None], (len(x), len(adapted.mean)))
-        out = decode.apply(adapted.params.head, jnp.concatenate([mean, x], axis=-1))
-        means, raw = jnp.split(out, 2, axis=-1)
-        return jnp.stack([means, 0.01 + 0.99 * jax.nn.softplus(raw)], axis=1)
+        return distribution(decode.apply(adapted.params.head, jnp.concatenate([mean, x], axis=-1)))
 
     return Learner(init, adapt, predict)

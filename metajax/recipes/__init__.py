@@ -8,7 +8,7 @@ import jax
 
 from metajax.evaluation import evaluate
 from metajax.names import choose
-from metajax.recipes import cifar_fs, omniglot, sinusoid
+from metajax.recipes import cifar_fs, icl, omniglot, sinusoid
 from metajax.recipes.experiment import Experiment
 from metajax.training import fit
 from metajax.types import TrainState
@@ -25,6 +25,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "sinusoid": Recipe(sinusoid.Sinusoid, sinusoid.build),
+    "icl": Recipe(icl.Icl, icl.build),
     "omniglot": Recipe(omniglot.Omniglot, omniglot.build),
     "cifar_fs": Recipe(cifar_fs.CifarFs, cifar_fs.build),
 }

@@ -17,12 +17,16 @@ from metajax.learners.imaml import imaml
 from metajax.learners.maml import maml
 from metajax.learners.mamlpp import mamlpp
 from metajax.learners.matching import matching
+from metajax.learners.memory_augmented import memory_augmented
 from metajax.learners.meta_curvature import meta_curvature
 from metajax.learners.meta_sgd import meta_sgd
 from metajax.learners.proto_maml import proto_maml
 from metajax.learners.protonet import protonet
 from metajax.learners.r2d2 import lrd2, r2d2
+from metajax.learners.recurrent import recurrent
 from metajax.learners.relation import relation
+from metajax.learners.snail import snail
+from metajax.learners.transformer import transformer
 from metajax.learners.warp import warp
 from metajax.losses import cross_entropy, mse
 from metajax.models import linear, mlp, pixels
@@ -62,10 +66,18 @@ ClassifierName = Literal[
     "nearest_neighbour",
     "linear_probe",
     "finetune",
+    "transformer",
+    "snail",
+    "recurrent",
+    "memory_augmented",
 ]
 RegressorName = Literal[
     "maml", "anil", "meta_sgd", "mamlpp", "meta_curvature", "alfa", "imaml", "cavia", "from_scratch"
 ]
+
+
+REACH = 32
+"""Examples the convolutions of `snail` reach back; its attention sees all there are."""
 
 
 class Ingredients(NamedTuple):
@@ -221,6 +233,10 @@ CLASSIFIERS: dict[str, Choice] = {
         0.1,
         trained_by="pretraining",
     ),
+    "transformer": Choice(lambda i: transformer(i.body, i.outputs)),
+    "snail": Choice(lambda i: snail(i.body, i.outputs, REACH)),
+    "recurrent": Choice(lambda i: recurrent(i.body, i.outputs)),
+    "memory_augmented": Choice(lambda i: memory_augmented(i.body, i.outputs)),
 }  # fmt: skip
 
 REGRESSORS: dict[str, Choice] = {

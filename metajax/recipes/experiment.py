@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from metajax.evaluation import Evaluation
 from metajax.types import Estimator, Learner, Loss, Objective, Optimizer, Params, Sample
 
 
@@ -30,7 +31,9 @@ class Experiment:
     inductive: whether predictions depend on the other queries, so that both policies are shown.
     learned: one sentence on what came out.
     next_flags: for the evaluation that is suggested next.
-    picture: meta-parameters to a matplotlib figure of what adapting does.
+    picture: meta-parameters to a matplotlib figure of what adapting does, or None.
+    best: `(key, num_tasks)` to the scores of the best possible learner on the test tasks of this key,
+      where it is known; a row under ours.
     """
 
     learner: Learner
@@ -51,6 +54,7 @@ class Experiment:
     inductive: bool
     learned: str
     next_flags: str
-    picture: Callable[[Params], Any]
+    picture: Callable[[Params], Any] | None
     estimator: Estimator = jax.value_and_grad
     published: tuple[Published, ...] = ()
+    best: Callable[[jax.Array, int], Evaluation] | None = None

@@ -127,6 +127,20 @@ PUBLISHED = {
             "Vinyals et al. 2016: their split, with full context embeddings",
         ),
     ),
+    "snail": (
+        (
+            "SNAIL, table 1",
+            {(5, 1): 99.07, (5, 5): 99.78, (20, 1): 97.64, (20, 5): 99.36},
+            "Mishra et al. 2018: trained on the classes of Vinyals et al., rotations as classes",
+        ),
+    ),
+    "memory_augmented": (
+        (
+            "MANN, as MAML's table 1 has it",
+            {(5, 1): 82.8, (5, 5): 94.9},
+            "Santoro et al. 2016: no convolutions, and a label one step late",
+        ),
+    ),
     "anil": (
         (
             "ANIL, table 2",

@@ -7,6 +7,8 @@ from metajax.tasks.functions import harmonics as harmonics
 from metajax.tasks.functions import lines as lines
 from metajax.tasks.functions import mixture as mixture
 from metajax.tasks.functions import polynomials as polynomials
+from metajax.tasks.gaussian_process import gaussian_process as gaussian_process
+from metajax.tasks.gaussian_process import gaussian_process_optimum as gaussian_process_optimum
 from metajax.tasks.glyphs import glyphs as glyphs
 from metajax.tasks.linear_gaussian import linear_gaussian as linear_gaussian
 from metajax.tasks.linear_gaussian import linear_gaussian_optimum as linear_gaussian_optimum

@@ -83,6 +83,7 @@ class Row(NamedTuple):
     start: what zero steps give, of `(meta_params, support, key)`; None without an inner loop.
     trains: whether there is anything to meta-learn.
     estimator: what trains it, where there is no derivative.
+    ordered: whether the support set is a sequence, whose order matters.
     """
 
     learner: mj.Learner
@@ -91,6 +92,7 @@ class Row(NamedTuple):
     start: Callable[[Any, mj.Examples, jax.Array], Any] | None
     trains: bool = True
     estimator: Estimator = jax.value_and_grad
+    ordered: bool = False
 
 
 def _images(learner, start=lambda m, *_: m):
@@ -116,6 +118,8 @@ CONTEXT = mj.concatenated(smooth(1), 3)
 ADAPTERS = mj.lora(smooth(3), 2)
 SCALED = mj.from_collection(nn.Sequential([nn.Dense(5), mj.Film(), nn.tanh, nn.Dense(3)]))
 HEAD = mj.linear(3, start="lecun")
+TINY = {"width": 4, "heads": 2}
+NET = smooth(4)
 
 
 def _class_means(m, support, _):
@@ -200,6 +204,25 @@ LEARNERS = {
     ),
     "neural_process": Row(
         mj.neural_process(smooth(6), smooth(2)), mj.gaussian_nll, REGRESSION, None
+    ),
+    "attentive_process": Row(
+        mj.attentive_process(NET, NET, smooth(2), heads=2), mj.gaussian_nll, REGRESSION, None
+    ),
+    "transformer": _classifies(mj.transformer(mj.pixels, 3, layers=1, **TINY), None),
+    "prior_fitted": Row(
+        mj.prior_fitted(mj.pixels, 5, layers=1, **TINY),
+        mj.binned_nll(jnp.linspace(-5, 5, 6)),
+        REGRESSION,
+        None,
+    ),
+    "snail": _classifies(
+        mj.snail(mj.pixels, 3, 2, width=4, filters=2, attention=((2, 2), (2, 2))),
+        None,
+        ordered=True,
+    ),
+    "recurrent": _classifies(mj.recurrent(mj.pixels, 3, width=4), None, ordered=True),
+    "memory_augmented": _classifies(
+        mj.memory_augmented(mj.pixels, 3, width=4, slots=8, word=3, reads=2), None, ordered=True
     ),
     "from_scratch": _regresses(
         mj.from_scratch(smooth(1), mj.mse, SGD, 2),

@@ -17,6 +17,7 @@ SOURCES = {
     "sinusoid": lambda _: REGRESSION,
     "functions": lambda _: mj.tasks.functions(mj.tasks.mixture(FAMILIES), noise=0.1),
     "linear_gaussian": lambda _: mj.tasks.linear_gaussian(dimension=3),
+    "gaussian_process": lambda _: mj.tasks.gaussian_process(shot=4),
     "glyphs": lambda _: mj.tasks.glyphs(way=3, shot=2, query_shot=1, size=12),
     "episodes": lambda _: CLASSIFICATION,
     "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
@@ -191,6 +192,40 @@ def test_no_learner_beats_the_optimum_of_linear_gaussian_tasks(key):
     for other in (0.2, 1.5):  # the same learner, wrong about the noise
         regret = mj.compare(score(other), best)
         assert float(regret.mean) > float(regret.interval) > 0
+
+
+def test_posterior_of_a_gaussian_process_is_the_textbook_formula(key, float64):
+    # Rasmussen and Williams, equations 2.22 to 2.24, with inverses.
+    x, y, new = (jax.random.normal(k, (5, 1)) for k in jax.random.split(key, 3))
+    learner = mj.tasks.gaussian_process_optimum(length=0.7, amplitude=1.5, noise=0.3)
+    found = learner.predict(learner.adapt((), mj.Examples(x, y), key), new)
+
+    def k(a, b):
+        return 1.5**2 * jnp.exp(-((a - b.T) ** 2) / (2 * 0.7**2))
+
+    own = 1e-4 * 1.5**2
+    inverse = jnp.linalg.inv(k(x, x) + (own + 0.3**2) * jnp.eye(5))
+    mean = k(new, x) @ inverse @ y
+    variance = 1.5**2 + own - jnp.diag(k(new, x) @ inverse @ k(x, new))
+    np.testing.assert_allclose(found[:, 0], mean, rtol=1e-9)
+    np.testing.assert_allclose(found[:, 1, 0], jnp.sqrt(variance), rtol=1e-9)
+
+
+def test_no_learner_beats_the_optimum_of_gaussian_processes(key):
+    sample = mj.tasks.gaussian_process(shot=6, noise=0.2)
+
+    def score(metric, **options):
+        learner = mj.tasks.gaussian_process_optimum(**options)
+        return mj.evaluate(learner, (), sample, metric, key=key, num_tasks=1000, inductive=False)
+
+    for metric in (mj.error_of_mean, mj.gaussian_nll):
+        best = score(metric, noise=0.2)
+        for other in ({"noise": 0.6}, {"noise": 0.2, "length": 0.6}):
+            regret = mj.compare(score(metric, **other), best)
+            assert float(regret.mean) > float(regret.interval) > 0
+    assert float(score(mj.coverage, noise=0.2).mean) == pytest.approx(0.95, abs=0.01)
+    with pytest.raises(ValueError, match=r"length=0.0, amplitude=1.0 and noise=0.1; the first"):
+        mj.tasks.gaussian_process(length=0.0)
 
 
 def test_glyphs_of_a_class_are_alike_and_classes_are_not(key):

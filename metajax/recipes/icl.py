@@ -1,0 +1,218 @@
+"""Learners that adapt by a forward pass, on regression tasks whose best possible error is known."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import optax
+
+from metajax.binned import bin_edges, binned_mean, binned_nll
+from metajax.estimators import sharded
+from metajax.evaluation import evaluate
+from metajax.learners.attentive_process import attentive_process
+from metajax.learners.memory_augmented import memory_augmented
+from metajax.learners.neural_process import neural_process
+from metajax.learners.prior_fitted import prior_fitted
+from metajax.learners.recurrent import recurrent
+from metajax.learners.snail import snail
+from metajax.learners.transformer import transformer
+from metajax.losses import error_of_mean, gaussian_nll, mse
+from metajax.models import mlp, pixels
+from metajax.names import choose
+from metajax.objectives import query_loss
+from metajax.recipes.experiment import Experiment
+from metajax.tasks.gaussian_process import gaussian_process, gaussian_process_optimum
+from metajax.tasks.linear_gaussian import linear_gaussian, linear_gaussian_optimum
+from metajax.tasks.sinusoid import sinusoid
+from metajax.types import Learner, Loss, Model, Sample
+
+
+@dataclass(frozen=True)
+class Icl:
+    """Learn to learn in context: fit a function by reading its points, without a single step.
+
+    Needs no data. On all sources but the sine waves the best possible error is known.
+    """
+
+    learner: Literal[
+        "transformer",
+        "causal_transformer",
+        "prior_fitted",
+        "snail",
+        "recurrent",
+        "memory_augmented",
+        "neural_process",
+        "attentive_process",
+    ] = "transformer"
+    """What is meta-learned; `metajax list` has a line on each."""
+    source: Literal["linear_gaussian", "gaussian_process", "sinusoid"] = "linear_gaussian"
+    """Linear functions with Gaussian weights, draws from a Gaussian process, or sine waves."""
+    shot: int = 10
+    """Support points of a task."""
+    query_shot: int = 30
+    """Query points of a training task."""
+    dimension: int | None = None
+    """Of the inputs of linear functions; by default 4."""
+    noise: float | None = None
+    """Deviation of the noise on support targets; by default 0.5 on linear functions and 0.1 on draws
+    from a Gaussian process."""
+    width: int = 64
+    """Of tokens, states and hidden layers."""
+    layers: int | None = None
+    """Blocks of a Transformer; by default 3."""
+    meta_batch: int = 64
+    """Tasks in an outer step."""
+    outer_rate: float = 1e-3
+    """Adam's greatest step size: reached after a twentieth of training, then falling to 0."""
+    outer_steps: int = 2_000
+    """Outer steps in all."""
+    seed: int = 0
+    """Seed of the run."""
+
+
+TRANSFORMERS = ("transformer", "causal_transformer", "prior_fitted")
+BINS = 100
+
+
+class Kind(NamedTuple):
+    """A learner, what it is trained on, and where its predictions have their mean `(n, 1)`."""
+
+    learner: Learner
+    loss: Loss
+    mean: Callable[[Any], jax.Array]
+
+
+class Prior(NamedTuple):
+    """A source of `(shot, query_shot)`, and its best possible learner and that one's error, if known."""
+
+    source: Callable[[int, int], Sample]
+    optimum: Learner | None
+    error: Loss
+
+
+def build(settings: Icl) -> Experiment:
+    """The experiment these settings describe."""
+    s = settings
+    for setting, value, fits in (
+        ("dimension", s.dimension, s.source == "linear_gaussian"),
+        ("noise", s.noise, s.source != "sinusoid"),
+    ):
+        if value is not None and not fits:
+            raise ValueError(
+                f"icl: {setting}={value} and source={s.source!r} has none; leave {setting} out."
+            )
+    if s.layers is not None and s.learner not in TRANSFORMERS:
+        raise ValueError(
+            f"icl: layers={s.layers} and learner={s.learner!r} has none; leave layers out."
+        )
+    prior = prior_of(s)
+    train, test = prior.source(s.shot, s.query_shot), prior.source(s.shot, 100)
+    kind = _kind(s, train)
+
+    def best(key, num_tasks):
+        assert prior.optimum is not None
+        return evaluate(
+            prior.optimum, (), test, prior.error, key=key, num_tasks=num_tasks, inductive=False
+        )
+
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, s.outer_rate, s.outer_steps // 20 + 1, s.outer_steps + 1
+    )
+    devices = jax.local_devices()[: math.gcd(s.meta_batch, jax.local_device_count())]
+    return Experiment(
+        learner=kind.learner,
+        loss=kind.loss,
+        objective=query_loss(kind.learner, kind.loss),
+        optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
+        estimator=sharded(devices) if len(devices) > 1 else jax.value_and_grad,
+        train=train,
+        val=test,
+        test=test,
+        metric=lambda predictions, targets: mse(kind.mean(predictions), targets),
+        metric_name="mean squared error",
+        scale=1.0,
+        columns=("error",),
+        test_steps=None,
+        validation_steps=None,
+        test_tasks=2_000,
+        digits=4,
+        inductive=False,
+        learned=f"to fit a new function by reading {s.shot} of its points, without a step.",
+        next_flags="--num-tasks 20000",
+        picture=None
+        if s.source == "linear_gaussian"
+        else lambda m: _picture(kind, m, prior, s.shot),
+        best=None if prior.optimum is None else best,
+    )
+
+
+def prior_of(settings: Icl) -> Prior:
+    """Where the tasks come from, and the best learner of them."""
+    s = settings
+    choose("icl", "source", s.source, ("linear_gaussian", "gaussian_process", "sinusoid"))
+    if s.source == "sinusoid":
+        return Prior(sinusoid, None, mse)
+    if s.source == "gaussian_process":
+        noise = 0.1 if s.noise is None else s.noise
+        return Prior(
+            lambda shot, query_shot: gaussian_process(shot, query_shot, noise=noise),
+            gaussian_process_optimum(noise=noise),
+            error_of_mean,
+        )
+    noise = 0.5 if s.noise is None else s.noise
+    dimension = 4 if s.dimension is None else s.dimension
+    return Prior(
+        lambda shot, query_shot: linear_gaussian(dimension, shot, query_shot, noise=noise),
+        linear_gaussian_optimum(noise),
+        mse,
+    )
+
+
+def _net(s: Icl, outputs: int) -> Model:
+    return mlp((s.width, s.width), outputs, start="lecun")
+
+
+def _kind(s: Icl, sample: Sample) -> Kind:
+    # Linear functions are linear in the inputs themselves; others in something of them.
+    embed = pixels if s.source == "linear_gaussian" else mlp((s.width,), s.width, start="lecun")
+    options = {"width": s.width, "layers": 3 if s.layers is None else s.layers}
+    points: dict[str, Callable[[], Learner]] = {
+        "transformer": lambda: transformer(embed, 1, **options),
+        "causal_transformer": lambda: transformer(embed, 1, causal=True, **options),
+        "snail": lambda: snail(embed, 1, s.shot + 1, width=s.width),
+        "recurrent": lambda: recurrent(embed, 1, width=s.width),
+        "memory_augmented": lambda: memory_augmented(embed, 1, width=s.width),
+    }
+    gaussians: dict[str, Callable[[], Learner]] = {
+        "neural_process": lambda: neural_process(_net(s, s.width), _net(s, 2)),
+        "attentive_process": lambda: attentive_process(
+            _net(s, s.width), _net(s, s.width), _net(s, 2)
+        ),
+    }
+    choose("icl", "learner", s.learner, (*points, *gaussians, "prior_fitted"))
+    if s.learner in points:
+        return Kind(points[s.learner](), mse, lambda predictions: predictions)
+    if s.learner in gaussians:
+        return Kind(gaussians[s.learner](), gaussian_nll, lambda predictions: predictions[:, 0])
+    edges = edges_of(sample, BINS)
+    return Kind(prior_fitted(embed, BINS, **options), binned_nll(edges), binned_mean(edges))
+
+
+def edges_of(sample: Sample, bins: int) -> jax.Array:
+    """Bins that hold equal shares of what the queries of a source have for targets."""
+    drawn = jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(0), 2_000))
+    return bin_edges(drawn.query.y, bins)
+
+
+def _picture(kind: Kind, meta_params: Any, prior: Prior, shot: int) -> Any:
+    from metajax import plots  # matplotlib is loaded by those who draw
+
+    learner = kind.learner
+    of_mean = Learner(
+        learner.init, learner.adapt, lambda adapted, x: kind.mean(learner.predict(adapted, x))
+    )
+    tasks = jax.vmap(prior.source(shot, 200))(jax.random.split(jax.random.key(4), 3))
+    low, high = float(tasks.query.x.min()), float(tasks.query.x.max())
+    return plots.adaptation(of_mean, meta_params, tasks, num_steps=None, x_range=(low, high))
