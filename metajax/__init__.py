@@ -1,6 +1,8 @@
 """metajax: learn how to learn, from pure functions in JAX."""
 
 from metajax import ops as ops
+from metajax import optimizers as optimizers
+from metajax import problems as problems
 from metajax import tasks as tasks
 from metajax.adjoints import conjugate_gradient as conjugate_gradient
 from metajax.adjoints import first_order as first_order
@@ -23,6 +25,8 @@ from metajax.evaluation import Evaluation as Evaluation
 from metajax.evaluation import Score as Score
 from metajax.evaluation import compare as compare
 from metajax.evaluation import evaluate as evaluate
+from metajax.export import export as export
+from metajax.export import load as load
 from metajax.inner import descend as descend
 from metajax.inspection import Inspection as Inspection
 from metajax.inspection import inspect as inspect
@@ -35,6 +39,9 @@ from metajax.learners.boil import boil as boil
 from metajax.learners.cavia import cavia as cavia
 from metajax.learners.ensemble import ensemble as ensemble
 from metajax.learners.imaml import imaml as imaml
+from metajax.learners.learned import Learned as Learned
+from metajax.learners.learned import learned as learned
+from metajax.learners.learned_loss import learned_loss as learned_loss
 from metajax.learners.maml import maml as maml
 from metajax.learners.mamlpp import mamlpp as mamlpp
 from metajax.learners.matching import matching as matching
@@ -70,6 +77,7 @@ from metajax.outer import outer_step as outer_step
 from metajax.training import NonFiniteError as NonFiniteError
 from metajax.training import fit as fit
 from metajax.types import Examples as Examples
+from metajax.types import LearnedOptimizer as LearnedOptimizer
 from metajax.types import Learner as Learner
 from metajax.types import Metrics as Metrics
 from metajax.types import Model as Model

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.omniglot import Omniglot
+from metajax.recipes.optimizer import Optimizer
 from metajax.recipes.sinusoid import Sinusoid
 
 console = Console(highlight=False, soft_wrap=True)
@@ -30,6 +31,7 @@ class Train:
     recipe: (
         Annotated[Sinusoid, tyro.conf.subcommand("sinusoid")]
         | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
+        | Annotated[Optimizer, tyro.conf.subcommand("optimizer")]
     )
     run_dir: Path | None = None
     """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
@@ -82,7 +84,7 @@ class Data:
     """Download a data set into the user cache and verify its checksums."""
 
     name: tyro.conf.Positional[str]
-    """Name of the data set: omniglot."""
+    """Name of the data set: omniglot or mnist."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,17 @@ def data(command: Data) -> bool:
     from metajax.data import omniglot, store
     from metajax.names import choose
 
-    choose("data", "name", command.name, ("omniglot",))
+    choose("data", "name", command.name, ("omniglot", "mnist"))
+    if command.name == "mnist":
+        from metajax.data import mnist
+
+        with console.status("downloading mnist"):
+            folder = store.fetch("mnist", mnist.DOWNLOADS)
+        console.print(
+            f"MNIST's {len(mnist.load(data=folder.parent).labels):,} test digits are in {folder} "
+            "(LeCun, Cortes and Burges).\nNext: metajax train optimizer --source mnist"
+        )
+        return True
     with console.status(f"downloading {command.name}"):
         folder = store.fetch(command.name, omniglot.DOWNLOADS)
         characters = omniglot.load(folder.parent)
@@ -230,6 +242,7 @@ def list_all(command: List) -> bool:
         **{title: _public(package) for title, package in _PACKAGES.items()},
         "Data sets: metajax data NAME": {
             "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT licence)",
+            "mnist": "10,000 handwritten digits, MNIST's test set (LeCun, Cortes and Burges)",
         },
     }
     for title, entries in catalogue.items():
@@ -250,6 +263,8 @@ _PACKAGES = {
     "Objectives": "metajax.objectives",
     "Estimators": "metajax.estimators",
     "Sources": "metajax.tasks",
+    "Learned optimisers": "metajax.optimizers",
+    "Problems for optimisers": "metajax.problems",
     "Models that read a context": "metajax.contexts",
 }
 
@@ -259,7 +274,8 @@ def _public(package: str) -> dict[str, str]:
     import metajax
 
     lines = {}
-    for prefix, module in (("mj.", metajax), ("mj.tasks.", metajax.tasks)):
+    parts = {f"mj.{part}.": getattr(metajax, part) for part in ("tasks", "optimizers", "problems")}
+    for prefix, module in {"mj.": metajax, **parts}.items():
         for name, thing in sorted(vars(module).items()):
             of = getattr(thing, "__module__", "")
             if inspect.isfunction(thing) and (of == package or of.startswith(f"{package}.")):
@@ -301,10 +317,11 @@ def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: b
     _test(experiment, int(state.step), state.meta_params, folder, None, seed=1)
     if experiment.picture is not None:
         experiment.picture(state.meta_params).savefig(pictures / "adaptation.png", dpi=150)
+    kept = "" if experiment.keep is None else f"{experiment.keep(state.meta_params, folder)}\n"
     console.print(
         f"\nLearned: {experiment.learned}\n"
         f"It is in {folder}: checkpoints, metrics.jsonl, and pictures in {pictures}.\n"
-        f"All of it took {time.perf_counter() - begun:.0f} s.\n"
+        f"{kept}All of it took {time.perf_counter() - begun:.0f} s.\n"
         f"Next: metajax evaluate {folder} {experiment.next_flags}".rstrip()
     )
     return True
@@ -361,12 +378,18 @@ def _test(
             "interval": interval.tolist(),
             "median": medians.tolist(),
         }
-    for row in experiment.published:
+    beside = list(experiment.published)
+    if experiment.rivals is not None:
+        with console.status("tuning what it is compared with"):
+            beside += experiment.rivals(
+                jax.random.key(seed), num_tasks, experiment.test_steps or ()
+            )
+    for row in beside:
         shown = ["" if value is None else f"{value:g}" for value in row.values]
         table.add_row(f"[dim]{row.name}[/]", *shown)
     console.print(table)
     console.print("±: half of a 95% interval over tasks, 1.96 standard errors.")
-    for row in experiment.published:
+    for row in beside:
         console.print(f"[dim]{row.name}: {row.protocol}.[/]")
     if experiment.inductive:
         console.print(

@@ -8,7 +8,7 @@ import jax
 
 from metajax.evaluation import evaluate
 from metajax.names import choose
-from metajax.recipes import omniglot, sinusoid
+from metajax.recipes import omniglot, optimizer, sinusoid
 from metajax.recipes.experiment import Experiment
 from metajax.training import fit
 from metajax.types import TrainState
@@ -26,6 +26,7 @@ class Recipe(NamedTuple):
 RECIPES = {
     "sinusoid": Recipe(sinusoid.Sinusoid, sinusoid.build),
     "omniglot": Recipe(omniglot.Omniglot, omniglot.build),
+    "optimizer": Recipe(optimizer.Optimizer, optimizer.build),
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,6 +32,8 @@ class Experiment:
     learned: one sentence on what came out.
     next_flags: for the evaluation that is suggested next.
     picture: meta-parameters to a matplotlib figure of what adapting does.
+    rivals: `(key, num_tasks, num_steps)` to rows measured on the same tasks as the learner.
+    keep: writes what else a run leaves into its folder, and says in a sentence what for.
     """
 
     learner: Learner
@@ -54,3 +57,5 @@ class Experiment:
     picture: Callable[[Params], Any]
     estimator: Estimator = jax.value_and_grad
     published: tuple[Published, ...] = ()
+    rivals: Callable[[jax.Array, int, tuple[int, ...]], tuple[Published, ...]] | None = None
+    keep: Callable[[Params, Path], str] | None = None

@@ -168,6 +168,21 @@ LEARNERS = {
         lambda m, support, key: smooth(1).init(key, support.x),
         trains=False,
     ),
+    "learned, from scratch": _regresses(
+        mj.learned(
+            lambda inner: mj.from_scratch(smooth(1), mj.mse, inner, 2),
+            mj.optimizers.lstm(hidden=2, layers=1),
+        ),
+        lambda m, support, key: smooth(1).init(key, support.x),
+    ),
+    "learned, maml": _classifies(
+        mj.learned(
+            lambda inner: mj.maml(smooth(3), mj.cross_entropy, inner, 2),
+            mj.optimizers.mlp(hidden=2, layers=1),
+        ),
+        lambda m, *_: m.learner,
+    ),
+    "learned_loss": _classifies(mj.learned_loss(smooth(3), smooth(1), SGD, 2), _of_start),
     "nearest_neighbour": _classifies(mj.nearest_neighbour(mj.pixels), None, trains=False),
     "linear_probe": _classifies(
         mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3),

@@ -1,0 +1,99 @@
+"""Families of problems for optimisers: what is known of them without training."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import metajax as mj
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+CLUSTERS = mj.tasks.clusters(way=3, shot=2, query_shot=2, dimension=4)
+PROBLEMS = {
+    "quadratics": mj.problems.quadratics(3),
+    "logistic": mj.problems.logistic(CLUSTERS, 3),
+    "mlps": mj.problems.mlps(CLUSTERS, 3, width=4, depth=2, activation="tanh"),
+    "convs": mj.problems.convs(mj.tasks.glyphs(way=3, size=8), 3, filters=2),
+}
+PROBLEMS["together"] = mj.problems.together([PROBLEMS["quadratics"], PROBLEMS["mlps"]])
+
+
+def test_quadratics_are_what_they_say(key):
+    problem = mj.problems.quadratics(6, condition=50.0)
+    tasks = jax.vmap(problem.sample)(jax.random.split(key, 300))
+    chex.assert_trees_all_equal(tasks.support, tasks.query)
+
+    def loss(w, task):
+        return problem.loss(problem.model.apply(w, task.support.x), task.support.y)
+
+    hessians = jax.vmap(jax.hessian(loss), in_axes=(None, 0))(jnp.zeros((6, 1)), tasks)
+    eigenvalues = np.linalg.eigvalsh(hessians.reshape(300, 6, 6)) / 2
+    assert eigenvalues.min() * 1.0001 >= 1 / 50
+    assert eigenvalues.max() <= 1.0001
+    # Log-uniform: the mean logarithm is half of log(1/50), with 1800 draws of deviation 3.9 / sqrt(12).
+    assert np.log(eigenvalues).mean() == pytest.approx(-np.log(50) / 2, abs=5 * 1.13 / 1800**0.5)
+    optima = jax.vmap(jnp.linalg.solve)(tasks.support.x, tasks.support.y)
+    assert jax.vmap(loss)(optima, tasks).max() < 1e-9
+    assert float(jnp.mean(optima**2)) == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
+def test_training_lowers_the_loss_it_descends(problem, key):
+    learner = mj.from_scratch(problem.model, problem.loss, optax.sgd(0.1), 20)
+    task = problem.sample(key)
+
+    def losses(task, key):
+        adapted = learner.adapt((), task.support, key, num_steps=(0, 20))
+        predictions = jax.vmap(learner.predict, in_axes=(0, None))(adapted, task.support.x)
+        return jax.vmap(problem.loss, in_axes=(0, None))(predictions, task.support.y)
+
+    before, after = jax.jit(losses)(task, key)
+    assert after < before
+    mapped = jax.jit(jax.vmap(losses))(*jax.tree.map(lambda leaf: leaf[None], (task, key)))
+    np.testing.assert_allclose(mapped[0], [before, after], rtol=1e-4)
+
+
+def test_an_untrained_logistic_regression_knows_nothing(key):
+    problem = PROBLEMS["logistic"]
+    x, y = problem.sample(key).support
+    loss = problem.loss(problem.model.apply(problem.model.init(key, x), x), y)
+    np.testing.assert_allclose(loss, np.log(3), rtol=1e-6)
+
+
+def test_problems_together_are_each_alone(key):
+    # SGD steps every coordinate by itself, so nothing passes from one to the other.
+    parts = PROBLEMS["quadratics"], PROBLEMS["mlps"]
+    both = PROBLEMS["together"]
+    task, start_key = both.sample(key), jax.random.key(1)
+    sgd = optax.sgd(0.1)
+    ends = mj.from_scratch(both.model, both.loss, sgd, 3).adapt((), task.support, start_key)
+    keys = jax.random.split(start_key, 2)
+    for i, part in enumerate(parts):
+        alone = mj.from_scratch(part.model, part.loss, sgd, 3)
+        support = mj.Examples(task.support.x[i], task.support.y[i])
+        chex.assert_trees_all_close(ends[i], alone.adapt((), support, keys[i]), atol=1e-6)
+
+
+def test_clusters_have_the_spread_they_say(key):
+    # Within a cluster squared distances are 2 d spread^2 / (1 + spread^2), over all 2 d.
+    sample = mj.tasks.clusters(way=2, shot=40, query_shot=1, dimension=8, parts=1, spread=0.5)
+    task = jax.jit(jax.vmap(sample))(jax.random.split(key, 400))
+    x = np.asarray(task.support.x).reshape(400, 2, 40, 8)
+    assert x.mean() == pytest.approx(0.0, abs=0.05)
+    assert x.var() == pytest.approx(1.0, abs=0.06)
+    assert x.var(axis=2, ddof=1).mean() == pytest.approx(0.25 / 1.25, rel=0.02)
+
+
+def test_what_makes_no_sense_is_refused():
+    problems = mj.problems
+    for make, message in {
+        lambda: problems.quadratics(0): "dimension=0 and condition=100.0; each is 1 or more",
+        lambda: problems.mlps(CLUSTERS, 3, width=0): "way=3, width=0, depth=1; each is 1 or more",
+        lambda: problems.convs(CLUSTERS, 3, activation="relo"): "did you mean 'relu'",
+        lambda: problems.together([]): "there are no problems; give one or more",
+        lambda: mj.tasks.clusters(spread=-1.0): "the spread is not negative",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            make()
