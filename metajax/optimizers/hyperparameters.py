@@ -152,12 +152,11 @@ def _of_optax(
     where: str, make: Callable[..., Optimizer] | str
 ) -> tuple[Callable[..., Optimizer], str | None]:
     """The function, and its name if it is one of optax's."""
-    name = make if isinstance(make, str) else getattr(make, "__name__", "")
-    found = getattr(optax, name, None)
     if isinstance(make, str):
+        found = getattr(optax, make, None)
         if found is None:
             raise ValueError(
                 f'{where}: make={make!r} is not in optax; give such as "adam", or a function.'
             )
-        return found, name
-    return make, name if found is make else None
+        return found, make
+    return make, next((name for name, thing in vars(optax).items() if thing is make), None)

@@ -1,13 +1,16 @@
 """A small network that reads what Adam and Adafactor remember of a coordinate and writes its update."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from metajax.optimizers.parts import affine, dense, in_precision_of, silent
-from metajax.types import LearnedOptimizer
+from metajax.types import LearnedOptimizer, Params
 
 MOMENTA = (0.5, 0.9, 0.99)
 SQUARES = (0.9, 0.999)
@@ -20,24 +23,18 @@ _EPSILON = 1e-10
 
 
 class Averages(NamedTuple):
-    """Exponential averages of an array's gradients, and of their squares.
+    """Exponential averages of gradients, and of their squares, after `count` steps.
 
-    momenta: `(3, *shape)`, one for each decay.
-    squares: `(2, *shape)`.
-    rows, columns: of the squares' means over the last axis, and over the one before it.
+    momenta: of all `n` coordinates in a row, `(3, n)`, one for each decay.
+    squares: `(2, n)`.
+    rows, columns: of each array, the squares' means over the last axis, and over the one before it.
     """
 
+    count: jax.Array
     momenta: jax.Array
     squares: jax.Array
-    rows: jax.Array
-    columns: jax.Array
-
-
-class Remembered(NamedTuple):
-    """Steps taken, and the averages of each array."""
-
-    count: jax.Array
-    arrays: list[Averages]
+    rows: list[jax.Array]
+    columns: list[jax.Array]
 
 
 def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOptimizer:
@@ -86,50 +83,44 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
         return {"hidden": between, "output": silent(hidden, 2)}
 
     def build(weights):
-        def step(gradient, param, averages, count):
-            adam, x = features(gradient, param, averages, count)
-            for layer in weights["hidden"]:
-                x = jax.nn.relu(affine(layer, x))
-            direction, magnitude = affine(weights["output"], x).T
-            return -rate * jnp.exp(magnitude) * (adam + direction)
-
-        def start(params):
-            return Remembered(
-                jnp.zeros((), jnp.int32), [nothing_yet(leaf) for leaf in jax.tree.leaves(params)]
-            )
-
         def update(gradients, state, params=None):
             if params is None:
                 raise ValueError(
                     "mlp: the update reads parameters and there are none; call "
                     "update(gradients, state, params)."
                 )
-            leaves, tree = jax.tree.flatten(gradients)
-            count = state.count + 1
-            arrays = [remember(*one) for one in zip(state.arrays, leaves, strict=True)]
-            updates = [
-                step(g, p, averages, count).reshape(g.shape)
-                for g, p, averages in zip(leaves, jax.tree.leaves(params), arrays, strict=True)
-            ]
-            return jax.tree.unflatten(tree, updates), Remembered(count, arrays)
+            state = remember(state, gradients)
+            adam, x = features(gradients, params, state)
+            for layer in weights["hidden"]:
+                x = jax.nn.relu(affine(layer, x))
+            direction, magnitude = affine(weights["output"], x).T
+            _, unravel = ravel_pytree(gradients)
+            return unravel(-rate * jnp.exp(magnitude) * (adam + direction)), state
 
-        return in_precision_of(weights, optax.GradientTransformation(start, update))
+        return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
 
     settings = {"hidden": hidden, "layers": layers, "rate": rate}
     return LearnedOptimizer(init, build, ("mlp", settings))
 
 
-def nothing_yet(param: jax.Array) -> Averages:
-    """Averages of no gradient."""
+def nothing_yet(params: Params) -> Averages:
+    """Averages of no gradients."""
+    flat, _ = ravel_pytree(params)
 
     def zeros(number):
-        return jnp.zeros((number, *param.shape), param.dtype)
+        return jnp.zeros((number, flat.size), flat.dtype)
 
-    matrix = _matrix(jnp.zeros_like(param))
-    return Averages(zeros(len(MOMENTA)), zeros(len(SQUARES)), matrix[..., 0], matrix[..., 0, :])
+    matrices = [jnp.zeros_like(matrix) for matrix in _matrices(params)]
+    return Averages(
+        jnp.zeros((), jnp.int32),
+        zeros(len(MOMENTA)),
+        zeros(len(SQUARES)),
+        [matrix[..., 0] for matrix in matrices],
+        [matrix[..., 0, :] for matrix in matrices],
+    )
 
 
-def remember(averages: Averages, gradient: jax.Array) -> Averages:
+def remember(averages: Averages, gradients: Params) -> Averages:
     """The averages with one more gradient in them.
 
     Example:
@@ -137,56 +128,59 @@ def remember(averages: Averages, gradient: jax.Array) -> Averages:
       >>> after.momenta[:, 0].round(2).tolist()
       [0.5, 0.1, 0.01]
     """
+    flat, _ = ravel_pytree(gradients)
 
     def average(decays, old, new):
-        decays = jnp.asarray(decays, new.dtype).reshape(-1, *[1] * new.ndim)
+        decays = _column(decays, new.dtype)
         return decays * old + (1 - decays) * new[None]
 
-    matrix = _matrix(gradient**2)
+    def factor(axis, old):
+        new = [jnp.mean(matrix**2, axis=axis) for matrix in _matrices(gradients)]
+        return [FACTORED * o + (1 - FACTORED) * n for o, n in zip(old, new, strict=True)]
+
     return Averages(
-        average(MOMENTA, averages.momenta, gradient),
-        average(SQUARES, averages.squares, gradient**2),
-        FACTORED * averages.rows + (1 - FACTORED) * jnp.mean(matrix, axis=-1),
-        FACTORED * averages.columns + (1 - FACTORED) * jnp.mean(matrix, axis=-2),
+        averages.count + 1,
+        average(MOMENTA, averages.momenta, flat),
+        average(SQUARES, averages.squares, flat**2),
+        factor(-1, averages.rows),
+        factor(-2, averages.columns),
     )
 
 
-def features(
-    gradient: jax.Array, param: jax.Array, averages: Averages, count: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Adam's direction `(size,)`, and what the network reads of each coordinate, `(size, INPUTS)`."""
-    momenta = _unbiased(MOMENTA, averages.momenta, count)
-    inverse = jax.lax.rsqrt(_unbiased(SQUARES, averages.squares, count) + _EPSILON)
-    mean = jnp.mean(averages.rows, axis=-1)[..., None, None]
-    factored = averages.rows[..., :, None] * averages.columns[..., None, :] / (mean + _EPSILON)
-    factored = factored.reshape(gradient.shape) / (1 - FACTORED**count)
-    factor = jax.lax.rsqrt(factored + _EPSILON)
+def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax.Array, jax.Array]:
+    """Adam's direction `(n,)`, and what the network reads of each coordinate, `(n, INPUTS)`."""
+    gradient, param = ravel_pytree(gradients)[0], ravel_pytree(params)[0]
+    count = averages.count
+    momenta = averages.momenta / (1 - _column(MOMENTA, gradient.dtype) ** count)
+    squares = averages.squares / (1 - _column(SQUARES, gradient.dtype) ** count)
+    factored = [
+        rows[..., :, None]
+        * columns[..., None, :]
+        / (jnp.mean(rows, -1)[..., None, None] + _EPSILON)
+        for rows, columns in zip(averages.rows, averages.columns, strict=True)
+    ]
+    factored = jnp.concatenate([matrix.ravel() for matrix in factored]) / (1 - FACTORED**count)
+    inverse, factor = (jax.lax.rsqrt(x + _EPSILON) for x in (squares, factored))
 
+    # What has the size of a gradient, or of a parameter, is taken relative to that of its array.
+    sized = jnp.stack([gradient, param, *momenta, *inverse, factor])
+    ends = np.cumsum([matrix.size for matrix in _matrices(params)])
+    relative = [
+        part * jax.lax.rsqrt(jnp.mean(part**2, axis=1, keepdims=True) + _EPSILON)
+        for part in jnp.split(sized, ends[:-1], axis=1)
+    ]
     adaptive = momenta * inverse[-1:]
-    alike = [
-        gradient,
-        param,
-        *momenta,
-        *inverse,
-        factor,
-    ]  # of any size: taken relative to the array's
-    read = [*map(_relative, alike), *adaptive, *(gradient * inverse)]
-    read += [gradient * factor, momenta[1] * factor]
-    times = jnp.tanh(count / jnp.asarray(TIMES, gradient.dtype) - 1).reshape(-1, 1)
-    columns = jnp.stack([column.ravel() for column in read])
-    rows = jnp.concatenate([columns, jnp.broadcast_to(times, (len(TIMES), gradient.size))])
-    return adaptive[1].ravel(), rows.T
+    others = [*adaptive, *(gradient[None] * inverse), gradient * factor, momenta[1] * factor]
+    times = jnp.tanh(count / _column(TIMES, gradient.dtype) - 1)
+    times = jnp.broadcast_to(times, (len(TIMES), gradient.size))
+    read = [jnp.concatenate(relative, axis=1), jnp.stack(others), times]
+    return adaptive[1], jnp.concatenate(read).T
 
 
-def _matrix(array: jax.Array) -> jax.Array:
-    """An array with a last axis and one before it, which Adafactor's means are taken over."""
-    return array if array.ndim > 1 else array.reshape(-1, 1)
+def _matrices(tree: Params) -> list[jax.Array]:
+    """Arrays with a last axis and one before it, which Adafactor's means are taken over."""
+    return [leaf if leaf.ndim > 1 else leaf.reshape(-1, 1) for leaf in jax.tree.leaves(tree)]
 
 
-def _unbiased(decays: tuple[float, ...], averages: jax.Array, count: jax.Array) -> jax.Array:
-    decays = jnp.asarray(decays, averages.dtype).reshape(-1, *[1] * (averages.ndim - 1))
-    return averages / (1 - decays**count)
-
-
-def _relative(x: jax.Array) -> jax.Array:
-    return x * jax.lax.rsqrt(jnp.mean(x**2) + _EPSILON)
+def _column(numbers: Sequence[float], dtype: Any) -> jax.Array:
+    return jnp.asarray(numbers, dtype).reshape(-1, 1)
