@@ -66,7 +66,7 @@ def learned(make: Callable[[Optimizer], Learner], optimizer: LearnedOptimizer) -
                     "divide by sqrt(0). Give it eps_root > 0, as in mj.optimizers.hyperparameters("
                     'optax.adam, positive={"learning_rate": 1e-3}, eps_root=1e-8).'
                 )
-        inner = make(optimizer.build(some_weights))
+            inner = make(optimizer.build(some_weights))
         return Learned(inner.init(learner_key, x), optimizer.init(optimizer_key))
 
     def adapt(meta_params, support, key, **options):

@@ -24,7 +24,7 @@ def dense(key: jax.Array, inputs: int, outputs: int) -> Dense:
 
 def silent(inputs: int, outputs: int, bias: float = 0.0) -> Dense:
     """A layer that gives `bias`, whatever it reads, until it is trained."""
-    return Dense(jnp.zeros((inputs, outputs)), jnp.full((1, outputs), bias))
+    return Dense(jnp.zeros((inputs, outputs), float), jnp.full((1, outputs), bias, float))
 
 
 def affine(layer: Dense, x: jax.Array) -> jax.Array:

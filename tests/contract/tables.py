@@ -178,7 +178,9 @@ LEARNERS = {
     "learned, maml": _classifies(
         mj.learned(
             lambda inner: mj.maml(smooth(3), mj.cross_entropy, inner, 2),
-            mj.optimizers.mlp(hidden=2, layers=1),
+            mj.optimizers.hyperparameters(
+                optax.sgd, positive={"learning_rate": 0.1}, fraction={"momentum": 0.5}
+            ),
         ),
         lambda m, *_: m.learner,
     ),

@@ -18,7 +18,7 @@ SOURCES = {
     "functions": lambda _: mj.tasks.functions(mj.tasks.mixture(FAMILIES), noise=0.1),
     "linear_gaussian": lambda _: mj.tasks.linear_gaussian(dimension=3),
     "glyphs": lambda _: mj.tasks.glyphs(way=3, shot=2, query_shot=1, size=12),
-    "clusters": lambda _: mj.tasks.clusters(way=3, shot=2, query_shot=1, dimension=2),
+    "clusters": lambda _: mj.tasks.clusters(way=3, shot=2, query_shot=1),
     "episodes": lambda _: CLASSIFICATION,
     "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
         RAGGED, way=4, shot=2, query_shot=1
