@@ -278,7 +278,9 @@ def _public(package: str) -> dict[str, str]:
     for prefix, module in {"mj.": metajax, **parts}.items():
         for name, thing in sorted(vars(module).items()):
             of = getattr(thing, "__module__", "")
-            if inspect.isfunction(thing) and (of == package or of.startswith(f"{package}.")):
+            if name.startswith("_") or not inspect.isfunction(thing):
+                continue
+            if of == package or of.startswith(f"{package}."):
                 reference = re.search(
                     r"Reference: (.*?)(?:, sections? .*?)?\.\s", thing.__doc__ or ""
                 )

@@ -89,11 +89,11 @@ def logistic(sample: Sample, way: int) -> Problem:
       way: classes.
 
     Example:
-      >>> import jax, metajax as mj
+      >>> import jax, jax.numpy as jnp, metajax as mj
       >>> problem = mj.problems.logistic(mj.tasks.clusters(way=2), 2)
-      >>> x = problem.sample(jax.random.key(0)).support.x
-      >>> jax.tree.leaves(problem.model.init(jax.random.key(0), x))[1].shape
-      (16, 2)
+      >>> params = problem.model.init(jax.random.key(0), jnp.zeros((1, 16)))
+      >>> problem.model.apply(params, jnp.ones((1, 16))).tolist()
+      [[0.0, 0.0]]
     """
     net = linear(way)
     return Problem(
@@ -122,9 +122,9 @@ def mlps(
       ValueError: for fewer than one of anything, or an activation that does not exist.
 
     Example:
-      >>> import jax, metajax as mj
+      >>> import jax, jax.numpy as jnp, metajax as mj
       >>> problem = mj.problems.mlps(mj.tasks.clusters(), 5, width=8, depth=2, activation="relu")
-      >>> x = problem.sample(jax.random.key(0)).support.x
+      >>> x = jnp.zeros((50, 16))
       >>> problem.model.apply(problem.model.init(jax.random.key(0), x), x).shape
       (50, 5)
 
@@ -157,9 +157,9 @@ def convs(
       ValueError: for fewer than one of anything, or an activation that does not exist.
 
     Example:
-      >>> import jax, metajax as mj
+      >>> import jax, jax.numpy as jnp, metajax as mj
       >>> problem = mj.problems.convs(mj.tasks.glyphs(way=3, size=12), 3)
-      >>> x = problem.sample(jax.random.key(0)).support.x
+      >>> x = jnp.zeros((3, 12, 12, 1))
       >>> problem.model.apply(problem.model.init(jax.random.key(0), x), x).shape
       (3, 3)
     """

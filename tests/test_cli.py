@@ -41,17 +41,20 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     assert json.loads((folder / "evaluation.json").read_text()) == before
 
 
-def test_an_optimiser_is_trained_compared_and_kept(tmp_path, capsys):
+def test_an_optimiser_is_trained_compared_and_kept(tmp_path, capsys, monkeypatch):
     import metajax as mj
+    from metajax.optimizers.tuning import BASELINES
 
+    assert tuple(BASELINES) == ("SGD", "momentum", "Adam", "NAdamW")
+    for name in ("momentum", "Adam", "NAdamW"):  # each takes as long as the first
+        monkeypatch.delitem(BASELINES, name)
     folder = tmp_path / "run"
     run(
         "train", "optimizer", "--problem", "quadratics", "--learner", "schedule", "--num-steps", 2,
         "--outer-steps", 3, "--run-dir", folder,
     )  # fmt: skip
     said = capsys.readouterr().out
-    for name in ("SGD", "momentum", "Adam", "NAdamW"):
-        assert re.search(rf"{name}, rate [\d.e-]+: from a fresh start, the best of 31 rates", said)
+    assert re.search(r"SGD, rate [\d.e-]+: from a fresh start, the best of 31 rates", said)
     assert (folder / "plots" / "adaptation.png").read_bytes().startswith(b"\x89PNG")
     rule = mj.load(folder / "optimizer.npz")
     updates, _ = rule.update(jax.numpy.ones(1), rule.init(jax.numpy.ones(1)))
@@ -74,8 +77,7 @@ def test_every_optimiser_and_problem_that_can_be_named_is_built():
         tasks = jax.eval_shape(jax.vmap(experiment.train), jax.random.split(key, 2))
         x = jax.eval_shape(experiment.train, key).support.x
         meta_params = jax.eval_shape(experiment.learner.init, key, x)
-        gradient = jax.eval_shape(jax.grad(experiment.objective), meta_params, tasks, key)
-        assert jax.tree.structure(gradient) == jax.tree.structure(meta_params)
+        assert jax.eval_shape(experiment.objective, meta_params, tasks, key).shape == ()
     with pytest.raises(ValueError, match="judged_from=50 and num_steps=40; give 1 <= judged_from"):
         build(Optimizer(judged_from=50))
 

@@ -62,7 +62,7 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
       >>> rule = optimizer.build(optimizer.init(jax.random.key(0)))
       >>> params = jnp.ones(2)
       >>> updates, _ = rule.update(jnp.array([3.0, -0.1]), rule.init(params), params)
-      >>> updates.round(4).tolist()  # as Adam's first step
+      >>> [round(float(update), 4) for update in updates]  # as Adam's first step
       [-0.01, 0.01]
 
     Reference: Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein, CoLLAs 2022, section 3,
@@ -125,7 +125,7 @@ def remember(averages: Averages, gradients: Params) -> Averages:
 
     Example:
       >>> after = remember(nothing_yet(jnp.zeros(1)), jnp.ones(1))
-      >>> after.momenta[:, 0].round(2).tolist()
+      >>> [round(float(m), 2) for m in after.momenta[:, 0]]
       [0.5, 0.1, 0.01]
     """
     flat, _ = ravel_pytree(gradients)

@@ -45,8 +45,8 @@ def lstm_step(gates: Dense, x: jax.Array, memory: Memory) -> Memory:
     Example:
       >>> closed = silent(2, 4)  # gates of 1/2 and a candidate of 0: half of the cell is kept
       >>> one = jnp.ones((1, 1))
-      >>> float(lstm_step(closed, one, Memory(one, one)).cell)
-      0.5
+      >>> lstm_step(closed, one, Memory(one, one)).cell.tolist()
+      [[0.5]]
     """
     read = affine(gates, jnp.concatenate([x, memory.output], axis=1))
     enter, keep, leave, candidate = jnp.split(read, 4, axis=1)
