@@ -198,8 +198,8 @@ def run(name: str, seed: int, num_tasks: int, judge_only: bool) -> None:
     )
     mj.export(folder / "optimizer.npz", optimizer_of(row), meta_params.optimizer)
     path = record.RESULTS / f"optimizers_{name}-{seed}.json"
-    result = json.loads(path.read_text()) if path.exists() else {"families": {}}
-    result |= {
+    judged = json.loads(path.read_text())["families"] if path.exists() else {}
+    result = {
         "row": name,
         "seed": seed,
         "settings": dataclasses.asdict(row),
@@ -208,12 +208,13 @@ def run(name: str, seed: int, num_tasks: int, judge_only: bool) -> None:
         "interval": "1.96 standard deviations over tasks / sqrt(tasks), of one trained optimiser",
         "training_seconds": training.read_metrics(folder)[-1]["training_seconds"],
         **record.context(),
+        "families": judged,
     }
     for family, problems in families(row.family, row.num_steps).items():
-        if family not in result["families"]:
-            result["families"][family] = judge(row, meta_params, problems, num_tasks)
+        if family not in judged:
+            judged[family] = judge(row, meta_params, problems, num_tasks)
             record.write(path.stem, result)
-            print(_line(family, result["families"][family]), flush=True)
+            print(_line(family, judged[family]), flush=True)
 
 
 def _line(family: str, judged: dict) -> str:

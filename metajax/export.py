@@ -68,10 +68,10 @@ def export(path: str | Path, optimizer: LearnedOptimizer, weights: Params) -> No
             "give plain numbers, strings and lists."
         ) from error
     # NumPy's format knows its own types; bfloat16 goes as the integers it is made of.
-    arrays = {f"weights/{n}": _plain(leaf) for n, leaf in leaves.items()}
+    arrays: dict[str, Any] = {f"weights/{n}": _plain(leaf) for n, leaf in leaves.items()}
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
         try:
-            np.savez(file, header=np.array(text), **arrays)
+            np.savez(file, **arrays, header=np.array(text))
         except BaseException:
             Path(file.name).unlink()
             raise
@@ -129,29 +129,22 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         header = json.loads(str(arrays.pop("header")))
         if header["format"] != _FORMAT:
             raise ValueError(f"its format is {header['format']!r}")
-        if header["version"] > _VERSION:
-            raise NotImplementedError
-        described = {
-            name: (tuple(shape), dtype) for name, (shape, dtype) in header["weights"].items()
-        }
-        leaves = {
-            name: arrays[f"weights/{name}"].view(jnp.dtype(dtype))
-            for name, (_, dtype) in described.items()
-        }
-        for name, (shape, _) in described.items():
-            if leaves[name].shape != shape:
+        version = int(header["version"])
+        leaves = {}
+        for name, (shape, dtype) in header["weights"].items() if version <= _VERSION else ():
+            leaves[name] = arrays[f"weights/{name}"].view(jnp.dtype(dtype))
+            if leaves[name].shape != tuple(shape):
                 raise ValueError(f"{name} is {leaves[name].shape} and its header says {shape}")
-        return {"optimizer": header["optimizer"], "settings": header["settings"]}, leaves
-    except NotImplementedError as error:
-        raise ValueError(
-            f"{path} is of version {header['version']} and this metajax reads up to {_VERSION}; "
-            "upgrade metajax."
-        ) from error
     except (zipfile.BadZipFile, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is {path.stat().st_size:,} bytes and not a whole file that mj.export wrote "
             f"({type(error).__name__}: {error}); export it again."
         ) from error
+    if version > _VERSION:
+        raise ValueError(
+            f"{path} is of version {version} and this metajax reads up to {_VERSION}; upgrade metajax."
+        )
+    return header, leaves
 
 
 def _made_again(path: Path, name: str | None, settings: dict[str, Any]) -> LearnedOptimizer:

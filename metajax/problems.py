@@ -213,7 +213,8 @@ def together(problems: Sequence[Problem]) -> Problem:
         return tuple(m.apply(p, one) for m, p, one in zip(models, params, x, strict=True))
 
     def loss(predictions, targets):
-        return sum(f(p, y) for f, p, y in zip(losses, predictions, targets, strict=True))
+        each = [f(p, y) for f, p, y in zip(losses, predictions, targets, strict=True)]
+        return jnp.sum(jnp.stack(each))
 
     return Problem(sample, Model(init, apply), loss)
 

@@ -1,5 +1,7 @@
 """Families of problems for optimisers: what is known of them without training."""
 
+from typing import Any, cast
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -96,11 +98,11 @@ def test_clusters_have_the_spread_they_say(key):
 
 
 def test_what_makes_no_sense_is_refused():
-    problems = mj.problems
+    problems, misspelt = mj.problems, cast(Any, "relo")
     for make, message in {
         lambda: problems.quadratics(0): "dimension=0 and condition=100.0; each is 1 or more",
         lambda: problems.mlps(CLUSTERS, 3, width=0): "way=3, width=0, depth=1; each is 1 or more",
-        lambda: problems.convs(CLUSTERS, 3, activation="relo"): "did you mean 'relu'",
+        lambda: problems.convs(CLUSTERS, 3, activation=misspelt): "did you mean 'relu'",
         lambda: problems.together([]): "there are no problems; give one or more",
         lambda: mj.tasks.clusters(spread=-1.0): "the spread is not negative",
     }.items():

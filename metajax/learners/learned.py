@@ -82,7 +82,7 @@ def _differentiable_at_zero(optimizer: LearnedOptimizer, weights: Params) -> boo
     def probe(weights):
         rule, zero = optimizer.build(weights), jnp.zeros(1)
         updates, _ = rule.update(zero, rule.init(zero), zero)
-        return jnp.sum(updates)
+        return optax.tree.sum(updates)
 
     derivatives = jax.tree.leaves(jax.jit(jax.grad(probe))(weights))
     return all(bool(np.isfinite(leaf).all()) for leaf in derivatives)

@@ -62,9 +62,9 @@ def lstm(hidden: int = 20, layers: int = 2, *, scale: float = 0.1) -> LearnedOpt
             zeros = jnp.zeros((flat.size, hidden), flat.dtype)
             return [Memory(zeros, zeros)] * layers
 
-        def update(gradients, state, params=None):
+        def update(updates, state, params=None):
             del params
-            flat, unravel = ravel_pytree(gradients)
+            flat, unravel = ravel_pytree(updates)  # gradients, until they are updates
             x, memories = log_and_sign(flat), []
             for cell, memory in zip(weights["cells"], state, strict=True):
                 memories.append(lstm_step(cell, x, memory))

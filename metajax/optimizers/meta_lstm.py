@@ -79,13 +79,13 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
             zeros, gate = jnp.zeros((flat.size, hidden), flat.dtype), jnp.zeros_like(flat)[:, None]
             return Gates(Memory(zeros, zeros), gate, gate)
 
-        def update(gradients, state, params=None):
+        def update(updates, state, params=None):
             if params is None:
                 raise ValueError(
                     "meta_lstm: the update reads parameters and there are none; call "
                     "update(gradients, state, params)."
                 )
-            flat, unravel = ravel_pytree(gradients)
+            flat, unravel = ravel_pytree(updates)  # gradients, until they are updates
             values = ravel_pytree(params)[0][:, None]
             memory = lstm_step(weights["reader"], log_and_sign(flat), state.memory)
 
@@ -94,8 +94,8 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
                 return jax.nn.sigmoid(affine(weights[name], read))
 
             forget, enter = gate("forget", state.forget), gate("enter", state.enter)
-            updates = (forget - 1) * values - enter * flat[:, None]
-            return unravel(updates[:, 0]), Gates(memory, forget, enter)
+            change = (forget - 1) * values - enter * flat[:, None]
+            return unravel(change[:, 0]), Gates(memory, forget, enter)
 
         return in_precision_of(weights, optax.GradientTransformation(start, update))
 

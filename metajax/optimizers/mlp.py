@@ -23,14 +23,14 @@ _EPSILON = 1e-10
 
 
 class Averages(NamedTuple):
-    """Exponential averages of gradients, and of their squares, after `count` steps.
+    """Exponential averages of gradients, and of their squares, after `steps` steps.
 
     momenta: of all `n` coordinates in a row, `(3, n)`, one for each decay.
     squares: `(2, n)`.
     rows, columns: of each array, the squares' means over the last axis, and over the one before it.
     """
 
-    count: jax.Array
+    steps: jax.Array
     momenta: jax.Array
     squares: jax.Array
     rows: list[jax.Array]
@@ -83,18 +83,18 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
         return {"hidden": between, "output": silent(hidden, 2)}
 
     def build(weights):
-        def update(gradients, state, params=None):
+        def update(updates, state, params=None):
             if params is None:
                 raise ValueError(
                     "mlp: the update reads parameters and there are none; call "
                     "update(gradients, state, params)."
                 )
-            state = remember(state, gradients)
-            adam, x = features(gradients, params, state)
+            state = remember(state, updates)  # gradients, until they are updates
+            adam, x = features(updates, params, state)
             for layer in weights["hidden"]:
                 x = jax.nn.relu(affine(layer, x))
             direction, magnitude = affine(weights["output"], x).T
-            _, unravel = ravel_pytree(gradients)
+            _, unravel = ravel_pytree(updates)
             return unravel(-rate * jnp.exp(magnitude) * (adam + direction)), state
 
         return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
@@ -139,7 +139,7 @@ def remember(averages: Averages, gradients: Params) -> Averages:
         return [FACTORED * o + (1 - FACTORED) * n for o, n in zip(old, new, strict=True)]
 
     return Averages(
-        averages.count + 1,
+        averages.steps + 1,
         average(MOMENTA, averages.momenta, flat),
         average(SQUARES, averages.squares, flat**2),
         factor(-1, averages.rows),
@@ -150,7 +150,7 @@ def remember(averages: Averages, gradients: Params) -> Averages:
 def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax.Array, jax.Array]:
     """Adam's direction `(n,)`, and what the network reads of each coordinate, `(n, INPUTS)`."""
     gradient, param = ravel_pytree(gradients)[0], ravel_pytree(params)[0]
-    count = averages.count
+    count = averages.steps
     momenta = averages.momenta / (1 - _column(MOMENTA, gradient.dtype) ** count)
     squares = averages.squares / (1 - _column(SQUARES, gradient.dtype) ** count)
     factored = [

@@ -96,9 +96,9 @@ def in_precision_of(weights: Params, rule: Optimizer) -> Optimizer:
     def init(params: Params) -> optax.OptState:
         return rule.init(wide(params))
 
-    def update(gradients, state, params=None):
+    def update(updates, state, params=None):
         step = jax.checkpoint(rule.update, prevent_cse=False)
-        updates, state = step(wide(gradients), state, wide(params))  # None is a tree of no leaves
-        return jax.tree.map(lambda u, g: u.astype(g.dtype), updates, gradients), state
+        wider, state = step(wide(updates), state, wide(params))  # None is a tree of no leaves
+        return jax.tree.map(lambda w, u: w.astype(u.dtype), wider, updates), state
 
     return optax.GradientTransformation(init, update)

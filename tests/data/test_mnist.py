@@ -49,7 +49,7 @@ def test_subsets_are_disjoint_and_images_shrink_by_means(folder, monkeypatch):
     small, large = images("val", size=7)[0], images("val")[0][..., 0]
     means = [[large[:, i : i + 4, j : j + 4].mean(axis=(1, 2)) for j in (0, 24)] for i in (0, 24)]
     corners = small[:, ::6, ::6, 0]
-    np.testing.assert_array_equal(corners, np.rint(np.moveaxis(means, -1, 0)))
+    np.testing.assert_array_equal(corners, np.rint(np.moveaxis(np.array(means), -1, 0)))
 
 
 def test_damaged_files_are_refused(folder):
