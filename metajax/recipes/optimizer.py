@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from metajax import optimizers
+from metajax.estimators import sharded
 from metajax.evaluation import Evaluation, evaluate
 from metajax.export import export
 from metajax.learners.baselines import Nothing, from_scratch
@@ -197,6 +198,7 @@ def build(settings: Optimizer) -> Experiment:
             optax.clip_by_global_norm(1.0),
             optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
         ),
+        estimator=jax.value_and_grad if s.meta_batch % jax.local_device_count() else sharded(),
         train=problems["train"].sample,
         val=problems["val"].sample,
         test=problems["test"].sample,
