@@ -17,7 +17,7 @@ SQUARES = (0.9, 0.999)
 FACTORED = 0.99
 TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 """Steps around which the network can tell early from late."""
-INPUTS = 2 + 2 * len(MOMENTA) + 2 * len(SQUARES) + 3 + len(TIMES)
+INPUTS = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5 + len(TIMES)
 _EPSILON = 1e-10
 """Under every root: a gradient below 1e-5 counts as small, and one of 0 has a derivative."""
 
@@ -162,15 +162,23 @@ def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax
     factored = jnp.concatenate([matrix.ravel() for matrix in factored]) / (1 - FACTORED**count)
     inverse, factor = (jax.lax.rsqrt(x + _EPSILON) for x in (squares, factored))
 
-    # What has the size of a gradient, or of a parameter, is taken relative to that of its array.
+    # What has the size of a gradient, or of a parameter, is taken relative to that of its array; how
+    # large that is follows as a logarithm, so that steps can shrink with the gradient, as SGD's do.
     sized = jnp.stack([gradient, param, *momenta, *inverse, factor])
     ends = np.cumsum([matrix.size for matrix in _matrices(params)])
-    relative = [
-        part * jax.lax.rsqrt(jnp.mean(part**2, axis=1, keepdims=True) + _EPSILON)
-        for part in jnp.split(sized, ends[:-1], axis=1)
-    ]
+    relative = []
+    for part in jnp.split(sized, ends[:-1], axis=1):
+        size = jnp.mean(part**2, axis=1, keepdims=True) + _EPSILON
+        logs = jnp.broadcast_to(_log(size[:2]), (2, part.shape[1]))
+        relative.append(jnp.concatenate([part * jax.lax.rsqrt(size), logs]))
     adaptive = momenta * inverse[-1:]
-    others = [*adaptive, *(gradient[None] * inverse), gradient * factor, momenta[1] * factor]
+    others = [
+        *_log(squares + _EPSILON),
+        *adaptive,
+        *(gradient[None] * inverse),
+        gradient * factor,
+        momenta[1] * factor,
+    ]
     times = jnp.tanh(count / _column(TIMES, gradient.dtype) - 1)
     times = jnp.broadcast_to(times, (len(TIMES), gradient.size))
     read = [jnp.concatenate(relative, axis=1), jnp.stack(others), times]
@@ -180,6 +188,11 @@ def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax
 def _matrices(tree: Params) -> list[jax.Array]:
     """Arrays with a last axis and one before it, which Adafactor's means are taken over."""
     return [leaf if leaf.ndim > 1 else leaf.reshape(-1, 1) for leaf in jax.tree.leaves(tree)]
+
+
+def _log(squares: jax.Array) -> jax.Array:
+    """The logarithm of a root, over 10: about -1 to 1 for anything that training meets."""
+    return jnp.log(squares) / 20
 
 
 def _column(numbers: Sequence[float], dtype: Any) -> jax.Array:

@@ -134,6 +134,8 @@ def test_the_features_of_the_mlp_by_hand():
     rows, columns = squares.mean(axis=1, keepdims=True), squares.mean(axis=0, keepdims=True)
     factor = 1 / np.sqrt(rows * columns / squares.mean())
     expected = [relative(x) for x in (h, param, *momenta, *inverse, factor)]
+    expected += [np.full((2, 2), np.log(np.mean(x**2)) / 20) for x in (h, param)]
+    expected += [-np.log(one) / 10 for one in inverse]
     expected += [m * inverse[-1] for m in momenta] + [h * one for one in inverse]
     expected += [h * factor, momenta[1] * factor]
     by_hand = np.stack([x.ravel() for x in expected], axis=1)
