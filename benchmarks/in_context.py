@@ -19,6 +19,7 @@ import record
 import metajax as mj
 from metajax import recipes, training
 from metajax.devices import one_device_per_core
+from metajax.recipes import images, omniglot
 from metajax.recipes.icl import BINS, Icl, prior_of
 from metajax.recipes.omniglot import Omniglot
 
@@ -171,7 +172,7 @@ def _omniglot(results) -> list[str]:
     for result in results:
         settings = Omniglot(**result["settings"])
         published = "; ".join(
-            f"{p.values[-1]:g} ({p.name})" for p in recipes.omniglot.published(settings)
+            f"{p.values[-1]:g} ({p.name})" for p in images.published(settings, omniglot.PUBLISHED)
         )
         cells = [
             settings.learner,

@@ -1,6 +1,8 @@
 """metajax: learn how to learn, from pure functions in JAX."""
 
 from metajax import ops as ops
+from metajax import optimizers as optimizers
+from metajax import problems as problems
 from metajax import tasks as tasks
 from metajax.adjoints import conjugate_gradient as conjugate_gradient
 from metajax.adjoints import first_order as first_order
@@ -30,6 +32,8 @@ from metajax.evaluation import Evaluation as Evaluation
 from metajax.evaluation import Score as Score
 from metajax.evaluation import compare as compare
 from metajax.evaluation import evaluate as evaluate
+from metajax.export import export as export
+from metajax.export import load as load
 from metajax.inner import descend as descend
 from metajax.inspection import Inspection as Inspection
 from metajax.inspection import inspect as inspect
@@ -52,6 +56,9 @@ from metajax.learners.imaml import imaml as imaml
 from metajax.learners.in_context import Reader as Reader
 from metajax.learners.in_context import in_context as in_context
 from metajax.learners.knn import knn as knn
+from metajax.learners.learned import Learned as Learned
+from metajax.learners.learned import learned as learned
+from metajax.learners.learned_loss import learned_loss as learned_loss
 from metajax.learners.maml import maml as maml
 from metajax.learners.mamlpp import mamlpp as mamlpp
 from metajax.learners.matching import matching as matching

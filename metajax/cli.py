@@ -20,6 +20,7 @@ from metajax.recipes.cifar_fs import CifarFs
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.icl import Icl
 from metajax.recipes.omniglot import Omniglot
+from metajax.recipes.optimizer import Optimizer
 from metajax.recipes.sinusoid import Sinusoid
 
 console = Console(highlight=False, soft_wrap=True)
@@ -34,6 +35,7 @@ class Train:
         | Annotated[Icl, tyro.conf.subcommand("icl")]
         | Annotated[Omniglot, tyro.conf.subcommand("omniglot")]
         | Annotated[CifarFs, tyro.conf.subcommand("cifar_fs")]
+        | Annotated[Optimizer, tyro.conf.subcommand("optimizer")]
     )
     run_dir: Path | None = None
     """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
@@ -86,7 +88,7 @@ class Data:
     """Download a data set into the user cache and verify its checksums."""
 
     name: tyro.conf.Positional[str]
-    """Name of the data set: omniglot or cifar_fs."""
+    """Name of the data set: omniglot, cifar_fs or mnist."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def inspect_run(command: Inspect) -> bool:
 
 def data(command: Data) -> bool:
     """`metajax data NAME`."""
-    from metajax.data import cifar, omniglot, store
+    from metajax.data import cifar, mnist, omniglot, store
     from metajax.names import choose
 
     def characters(folder: Path) -> str:
@@ -219,16 +221,35 @@ def data(command: Data) -> bool:
         found = cifar.load(folder)
         return f"{len(found.names)} classes of {cifar.PER_CLASS} photographs"
 
+    def digits(folder: Path) -> str:
+        return f"{len(mnist.load(data=folder).labels):,} test digits"
+
     sets = {
-        "omniglot": (omniglot.DOWNLOADS, characters, "Lake et al. 2015, MIT licence"),
-        "cifar_fs": (cifar.DOWNLOADS, photographs, "CIFAR-100, Krizhevsky 2009, no licence stated"),
+        "omniglot": (
+            omniglot.DOWNLOADS,
+            characters,
+            "Lake et al. 2015, MIT licence",
+            "omniglot",
+        ),
+        "cifar_fs": (
+            cifar.DOWNLOADS,
+            photographs,
+            "CIFAR-100, Krizhevsky 2009, no licence stated",
+            "cifar_fs",
+        ),
+        "mnist": (
+            mnist.DOWNLOADS,
+            digits,
+            "LeCun, Cortes and Burges",
+            "optimizer --source mnist",
+        ),
     }
-    downloads, read, origin = sets[choose("data", "name", command.name, sets)]
+    downloads, read, origin, recipe = sets[choose("data", "name", command.name, sets)]
     with console.status(f"downloading {command.name}"):
         folder = store.fetch(command.name, downloads)
         found = read(folder.parent)
     console.print(
-        f"{command.name} is in {folder}: {found} ({origin}).\nNext: metajax train {command.name}"
+        f"{command.name} is in {folder}: {found} ({origin}).\nNext: metajax train {recipe}"
     )
     return True
 
@@ -246,6 +267,7 @@ def list_all(command: List) -> bool:
         "Data sets: metajax data NAME": {
             "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT licence)",
             "cifar_fs": "100 classes, 600 photographs each (CIFAR-100, Krizhevsky 2009, no licence stated)",
+            "mnist": "10,000 handwritten digits, MNIST's test set (LeCun, Cortes and Burges)",
         },
     }
     for title, entries in catalogue.items():
@@ -267,6 +289,8 @@ _PACKAGES = {
     "Objectives that show their inner steps": "metajax.unroll",
     "Estimators": "metajax.estimators",
     "Sources": "metajax.tasks",
+    "Learned optimisers": "metajax.optimizers",
+    "Problems for optimisers": "metajax.problems",
     "Models that read a context": "metajax.contexts",
 }
 
@@ -276,10 +300,13 @@ def _public(package: str) -> dict[str, str]:
     import metajax
 
     lines = {}
-    for prefix, module in (("mj.", metajax), ("mj.tasks.", metajax.tasks)):
+    parts = {f"mj.{part}.": getattr(metajax, part) for part in ("tasks", "optimizers", "problems")}
+    for prefix, module in {"mj.": metajax, **parts}.items():
         for name, thing in sorted(vars(module).items()):
             of = getattr(thing, "__module__", "")
-            if inspect.isfunction(thing) and (of == package or of.startswith(f"{package}.")):
+            if name.startswith("_") or not inspect.isfunction(thing):
+                continue
+            if of == package or of.startswith(f"{package}."):
                 reference = re.search(
                     r"Reference: (.*?)(?:, sections? .*?)?\.\s", thing.__doc__ or ""
                 )
@@ -318,10 +345,11 @@ def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: b
     _test(experiment, int(state.step), state.meta_params, folder, None, seed=1)
     if experiment.picture is not None:
         experiment.picture(state.meta_params).savefig(pictures / "adaptation.png", dpi=150)
+    kept = "" if experiment.keep is None else f"{experiment.keep(state.meta_params, folder)}\n"
     console.print(
         f"\nLearned: {experiment.learned}\n"
         f"It is in {folder}: checkpoints, metrics.jsonl, and pictures in {pictures}.\n"
-        f"All of it took {time.perf_counter() - begun:.0f} s.\n"
+        f"{kept}All of it took {time.perf_counter() - begun:.0f} s.\n"
         f"Next: metajax evaluate {folder} {experiment.next_flags}".rstrip()
     )
     return True
@@ -386,12 +414,18 @@ def _test(
             "best possible", f"{mean:.{experiment.digits}f} ± {interval:.{experiment.digits}f}"
         )
         written["best possible"] = {"mean": [float(mean)], "interval": [float(interval)]}
-    for row in experiment.published:
+    beside = list(experiment.published)
+    if experiment.rivals is not None:
+        with console.status("tuning what it is compared with"):
+            beside += experiment.rivals(
+                jax.random.key(seed), num_tasks, experiment.test_steps or ()
+            )
+    for row in beside:
         shown = ["" if value is None else f"{value:g}" for value in row.values]
         table.add_row(f"[dim]{row.name}[/]", *shown)
     console.print(table)
     console.print("±: half of a 95% interval over tasks, 1.96 standard errors.")
-    for row in experiment.published:
+    for row in beside:
         console.print(f"[dim]{row.name}: {row.protocol}.[/]")
     if experiment.inductive:
         console.print(

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby, pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from metajax.types import Optimizer, Params, Steps
 
 Gradient = Callable[..., Params]
 Solve = Callable[..., Params]
+
+_ONE_BY_ONE = 8
+"""As many stops at one distance are compiled one after the other; more of them become a loop."""
 
 
 def descend(inner: Optimizer, num_steps: Steps) -> Solve:
@@ -20,7 +25,8 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
     Args:
       inner: any optax transformation; its state starts fresh in every solve.
       num_steps: 0 or more. Several numbers, such as `(1, 5)`, return the parameters after each of
-        them, stacked along a new first axis.
+        them, stacked along a new first axis. Many at one distance, such as `range(1, 101)`, are one
+        compiled loop.
 
     Returns:
       `solve(gradient, params, *args, last=None) -> params`, where `gradient(params, *args)` has the
@@ -53,20 +59,43 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
             return jax.lax.stop_gradient(gradient(*inputs))
 
         derived = 0 if last is None else max(0, max(stops) - last)
-        carry, taken, reached = (params, inner.init(params)), 0, {0: params}
-        for stop in sorted({*stops, derived}):
-            body = partial(step, held if taken < derived else gradient)
-            if stop - taken == 1:
-                # Outside of a loop `vmap` gives no task a copy of the weights all start from.
-                carry, _ = body(carry, None)
-            elif stop > taken:
-                carry, _ = jax.lax.scan(body, carry, length=stop - taken)
-            taken, reached[stop] = stop, carry[0]
+        ends = sorted({*stops, derived} - {0})
+        gaps = [(end - begin, end <= derived) for begin, end in pairwise((0, *ends))]
+        carry, taken = (params, inner.init(params)), 0
+        reached, path = [], []
+        if 0 in stops:
+            reached, path = [0], [jax.tree.map(lambda leaf: leaf[None], params)]
+        for (gap, is_held), run in groupby(gaps):
+            count = len(list(run))
+            body = partial(step, held if is_held else gradient)
+            if count > _ONE_BY_ONE:
+                carry, after = jax.lax.scan(partial(_leap, body, gap), carry, length=count)
+                path.append(after)
+            else:
+                for _ in range(count):
+                    carry, after = _leap(body, gap, carry, None)
+                    path.append(jax.tree.map(lambda leaf: leaf[None], after))
+            reached += range(taken + gap, taken + gap * count + 1, gap)
+            taken += gap * count
         if isinstance(num_steps, int):
-            return reached[num_steps]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(reached[s] for s in stops))
+            return carry[0]
+        together = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *path)
+        if list(stops) == reached:
+            return together
+        chosen = np.array([reached.index(stop) for stop in stops])
+        return jax.tree.map(lambda leaf: leaf[chosen], together)
 
     return solve
+
+
+def _leap(body, gap, carry, _):
+    """Take `gap` steps; the parameters there are also what a scan stacks."""
+    if gap == 1:
+        # Outside of a loop `vmap` gives no task a copy of the weights all start from.
+        carry, _ = body(carry, None)
+    else:
+        carry, _ = jax.lax.scan(body, carry, length=gap)
+    return carry, carry[0]
 
 
 def repeat(held: Params, num_steps: Steps) -> Params:

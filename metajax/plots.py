@@ -122,6 +122,41 @@ def _after(steps: int | None) -> str:
     return f"after {steps} step{'s' * (steps > 1)}" if steps else "before adapting"
 
 
+def loss_curves(
+    steps: Sequence[int], scores: dict[str, tuple[Any, Any]], horizon: int | None = None
+) -> Figure:
+    """Loss against inner steps, a line for each name, of a mean and half of its 95% interval.
+
+    Args:
+      steps: the numbers of inner steps.
+      scores: by name, two arrays like `steps`.
+      horizon: where a dotted line marks the steps that were trained on.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, (mean, interval) in scores.items():
+        curve(axes, name, steps, np.asarray(mean), np.asarray(interval))
+    if horizon is not None:
+        axes.axvline(horizon, color=_SOFT, linestyle=":", label="trained up to here")
+    axes.set(xlabel="inner step", ylabel="query loss", yscale="log")
+    axes.legend(frameon=False)
+    return figure
+
+
+def curve(
+    axes: Any, name: str, steps: Sequence[int], mean: np.ndarray, interval: np.ndarray
+) -> None:
+    """One line of `loss_curves`; the first of a panel is drawn over the others."""
+    drawn = len(axes.lines)
+    colour = (_INK, *_COLOURS)[drawn % (1 + len(_COLOURS))]
+    order, width = (3, 2.5) if drawn == 0 else (2, 1.5)
+    axes.plot(steps, mean, color=colour, linewidth=width, zorder=order, label=name)
+    # On a logarithmic axis an interval that reaches 0 has no lower end.
+    lower = np.maximum(mean - interval, mean / 10)
+    axes.fill_between(steps, lower, mean + interval, color=colour, alpha=0.15, linewidth=0)
+    _clean(axes)
+
+
 def _clean(axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

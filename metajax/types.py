@@ -1,6 +1,6 @@
 """The shapes everything else is written in: plain tuples of arrays, and plain tuples of functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -62,14 +62,18 @@ class Learner(NamedTuple):
 
 
 class LearnedOptimizer(NamedTuple):
-    """An optimiser that is a function of its own weights.
+    """An optimiser with weights of its own, as two pure functions.
 
-    init: `key -> weights`.
-    build: `weights -> optax transformation`.
+    init: `key -> weights`, the meta-parameters of an optimiser.
+    build: `weights -> optax.GradientTransformation`, usable wherever optax is; differentiable by
+      `weights`.
+    recipe: its name in `mj.optimizers` and its settings, from which `mj.load` makes it again; None
+      for one that no name stands for.
     """
 
     init: Callable[[jax.Array], Params]
     build: Callable[[Params], Optimizer]
+    recipe: tuple[str, Mapping[str, Any]] | None = None
 
 
 class Unroll(NamedTuple):

@@ -42,6 +42,47 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     assert json.loads((folder / "evaluation.json").read_text()) == before
 
 
+def test_an_optimiser_is_trained_compared_and_kept(tmp_path, capsys, monkeypatch):
+    import metajax as mj
+    from metajax.optimizers.tuning import BASELINES
+
+    assert tuple(BASELINES) == ("SGD", "momentum", "Adam", "NAdamW")
+    for name in ("momentum", "Adam", "NAdamW"):  # each takes as long as the first
+        monkeypatch.delitem(BASELINES, name)
+    folder = tmp_path / "run"
+    run(
+        "train", "optimizer", "--problem", "quadratics", "--learner", "schedule", "--num-steps", 2,
+        "--outer-steps", 3, "--run-dir", folder,
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert re.search(r"SGD, rate [\d.e-]+: from a fresh start, the best of 31 rates", said)
+    assert (folder / "plots" / "adaptation.png").read_bytes().startswith(b"\x89PNG")
+    rule = mj.load(folder / "optimizer.npz")
+    end = mj.descend(rule, 1)(lambda w: jax.numpy.ones_like(w), jax.numpy.zeros(()))
+    assert -0.2 < float(end) < -0.05  # a rate near where it started, 0.1
+
+    run("inspect", folder, "--num-tasks", 2)
+    assert "schedule, outer step 3, 2 training tasks" in capsys.readouterr().out
+
+
+def test_every_optimiser_and_problem_that_can_be_named_is_built():
+    from metajax.recipes import build
+    from metajax.recipes.optimizer import Optimizer
+
+    named = [Optimizer(learner=n) for n in get_args(Optimizer.__annotations__["learner"])]
+    named += [Optimizer(problem=n) for n in get_args(Optimizer.__annotations__["problem"])]
+    named += [Optimizer(start="learned", adjoint="first_order", judged_from=40)]
+    key = jax.random.key(0)
+    for settings in named:
+        experiment = build(settings)
+        tasks = jax.eval_shape(jax.vmap(experiment.train), jax.random.split(key, 2))
+        x = jax.eval_shape(experiment.train, key).support.x
+        meta_params = jax.eval_shape(experiment.learner.init, key, x)
+        assert jax.eval_shape(experiment.objective, meta_params, tasks, key).shape == ()
+    with pytest.raises(ValueError, match="judged_from=50 and num_steps=40; give 1 <= judged_from"):
+        build(Optimizer(judged_from=50))
+
+
 def test_every_learner_that_can_be_named_is_built_and_learns(tmp_path):
     from metajax.recipes import build
     from metajax.recipes.choices import CLASSIFIERS, REGRESSORS, ClassifierName, RegressorName

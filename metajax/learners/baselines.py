@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax.adjoints import Adjoint, unrolled
 from metajax.inner import descend
 from metajax.learners.anil import Parts, anil, predict_parts
 from metajax.learners.maml import maml
@@ -17,14 +18,18 @@ class Nothing(NamedTuple):
     """The meta-parameters of a learner that learns nothing over tasks."""
 
 
-def from_scratch(model: Model, loss: Loss, inner: Optimizer, num_steps: int) -> Learner:
+def from_scratch(
+    model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
+) -> Learner:
     """Train a fresh model on every task: what the support set alone is worth.
 
     Args:
       model: initialised anew from the task's key.
       loss: predictions and targets to a scalar, the mean over `n`.
-      inner: choose it and `num_steps` on validation tasks; there is nothing else to learn.
+      inner: choose it and `num_steps` on validation tasks; there is nothing else to learn, unless
+        `inner` itself is: see `learned`.
       num_steps: steps on each task.
+      adjoint: how the steps are differentiated where `inner` is learned.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -38,7 +43,7 @@ def from_scratch(model: Model, loss: Loss, inner: Optimizer, num_steps: int) -> 
 
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del meta_params
-        return descend(inner, num_steps)(gradient, model.init(key, support.x), support)
+        return adjoint(descend(inner, num_steps), gradient, model.init(key, support.x), support)
 
     return Learner(lambda key, x: Nothing(), adapt, model.apply)
 

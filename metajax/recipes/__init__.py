@@ -8,7 +8,7 @@ import jax
 
 from metajax.evaluation import evaluate
 from metajax.names import choose
-from metajax.recipes import cifar_fs, icl, omniglot, sinusoid
+from metajax.recipes import cifar_fs, icl, omniglot, optimizer, sinusoid
 from metajax.recipes.experiment import Experiment
 from metajax.training import fit
 from metajax.types import TrainState
@@ -28,6 +28,7 @@ RECIPES = {
     "icl": Recipe(icl.Icl, icl.build),
     "omniglot": Recipe(omniglot.Omniglot, omniglot.build),
     "cifar_fs": Recipe(cifar_fs.CifarFs, cifar_fs.build),
+    "optimizer": Recipe(optimizer.Optimizer, optimizer.build),
 }
 
 

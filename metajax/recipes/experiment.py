@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -34,6 +35,8 @@ class Experiment:
     picture: meta-parameters to a matplotlib figure of what adapting does, or None.
     best: `(key, num_tasks)` to the scores of the best possible learner on the test tasks of this key,
       where it is known; a row under ours.
+    rivals: `(key, num_tasks, num_steps)` to rows measured on the same tasks as the learner.
+    keep: writes what else a run leaves into its folder, and says in a sentence what for.
     """
 
     learner: Learner
@@ -58,3 +61,5 @@ class Experiment:
     estimator: Estimator = jax.value_and_grad
     published: tuple[Published, ...] = ()
     best: Callable[[jax.Array, int], Evaluation] | None = None
+    rivals: Callable[[jax.Array, int, tuple[int, ...]], tuple[Published, ...]] | None = None
+    keep: Callable[[Params, Path], str] | None = None

@@ -118,7 +118,7 @@ CONTEXT = mj.concatenated(smooth(1), 3)
 ADAPTERS = mj.lora(smooth(3), 2)
 SCALED = mj.from_collection(nn.Sequential([nn.Dense(5), mj.Film(), nn.tanh, nn.Dense(3)]))
 HEAD = mj.linear(3, start="lecun")
-TINY = {"width": 4, "heads": 2}
+TINY: dict[str, Any] = {"width": 4, "heads": 2}
 NET = smooth(4)
 
 
@@ -229,6 +229,23 @@ LEARNERS = {
         lambda m, support, key: smooth(1).init(key, support.x),
         trains=False,
     ),
+    "learned, from scratch": _regresses(
+        mj.learned(
+            lambda inner: mj.from_scratch(smooth(1), mj.mse, inner, 2),
+            mj.optimizers.lstm(hidden=2, layers=1),
+        ),
+        lambda m, support, key: smooth(1).init(key, support.x),
+    ),
+    "learned, maml": _classifies(
+        mj.learned(
+            lambda inner: mj.maml(smooth(3), mj.cross_entropy, inner, 2),
+            mj.optimizers.hyperparameters(
+                optax.sgd, positive={"learning_rate": 0.1}, fraction={"momentum": 0.5}
+            ),
+        ),
+        lambda m, *_: m.learner,
+    ),
+    "learned_loss": _classifies(mj.learned_loss(smooth(3), smooth(1), SGD, 2), _of_start),
     "nearest_neighbour": _classifies(mj.nearest_neighbour(mj.pixels), None, trains=False),
     "linear_probe": _classifies(
         mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3), _fresh_head

@@ -19,6 +19,7 @@ SOURCES = {
     "linear_gaussian": lambda _: mj.tasks.linear_gaussian(dimension=3),
     "gaussian_process": lambda _: mj.tasks.gaussian_process(shot=4),
     "glyphs": lambda _: mj.tasks.glyphs(way=3, shot=2, query_shot=1, size=12),
+    "clusters": lambda _: mj.tasks.clusters(way=3, shot=2, query_shot=1),
     "episodes": lambda _: CLASSIFICATION,
     "episodes of classes of different sizes": lambda _: mj.tasks.episodes(
         RAGGED, way=4, shot=2, query_shot=1

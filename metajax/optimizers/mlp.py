@@ -1,0 +1,199 @@
+"""A small network that reads what Adam and Adafactor remember of a coordinate and writes its update."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from metajax.optimizers.parts import affine, dense, in_precision_of, silent
+from metajax.types import LearnedOptimizer, Params
+
+MOMENTA = (0.5, 0.9, 0.99)
+SQUARES = (0.9, 0.999)
+FACTORED = 0.99
+TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
+"""Steps around which the network can tell early from late."""
+INPUTS = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5 + len(TIMES)
+_EPSILON = 1e-10
+"""Under every root: a gradient below 1e-5 counts as small, and one of 0 has a derivative."""
+
+
+class Averages(NamedTuple):
+    """Exponential averages of gradients, and of their squares, after `steps` steps.
+
+    momenta: of all `n` coordinates in a row, `(3, n)`, one for each decay.
+    squares: `(2, n)`.
+    rows, columns: of each array, the squares' means over the last axis, and over the one before it.
+    """
+
+    steps: jax.Array
+    momenta: jax.Array
+    squares: jax.Array
+    rows: list[jax.Array]
+    columns: list[jax.Array]
+
+
+def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOptimizer:
+    """A per-coordinate perceptron on momenta, second moments, Adafactor's factors and the time.
+
+    The update is `-rate * exp(magnitude) * (adam + direction)`, where the network gives direction and
+    magnitude of every coordinate. Both start at 0, so that training starts from Adam at `rate`: the
+    nominal term of Harrison et al.
+
+    Args:
+      hidden: units of each layer.
+      layers: hidden layers, with ReLU.
+      rate: of the whole; the network's magnitude changes it by time and coordinate.
+
+    Returns:
+      A `LearnedOptimizer` that reads gradients and parameters, and keeps about five arrays of the
+      parameters' size.
+
+    Raises:
+      ValueError: for no units or layers, or a rate of 0 or less; from `update`, without parameters.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> optimizer = mj.optimizers.mlp(hidden=4)
+      >>> rule = optimizer.build(optimizer.init(jax.random.key(0)))
+      >>> params = jnp.ones(2)
+      >>> updates, _ = rule.update(jnp.array([3.0, -0.1]), rule.init(params), params)
+      >>> [round(float(update), 4) for update in updates]  # as Adam's first step
+      [-0.01, 0.01]
+
+    Reference: Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein, CoLLAs 2022, section 3,
+    for features and outputs. https://arxiv.org/abs/2203.11860
+    Metz, Maheswaranathan, Freeman, Poole and Sohl-Dickstein, 2020. https://arxiv.org/abs/2009.11243
+    Harrison, Metz and Sohl-Dickstein, NeurIPS 2022, section 4. https://arxiv.org/abs/2209.11208
+    """
+    if hidden < 1 or layers < 1 or rate <= 0:
+        raise ValueError(
+            f"mlp: hidden={hidden}, layers={layers} and rate={rate}; the first two are 1 or more, "
+            "and the rate is above 0."
+        )
+
+    def init(key):
+        inputs = [INPUTS, *[hidden] * (layers - 1)]
+        keys = jax.random.split(key, layers)
+        between = [dense(k, n, hidden) for k, n in zip(keys, inputs, strict=True)]
+        return {"hidden": between, "output": silent(hidden, 2)}
+
+    def build(weights):
+        def update(updates, state, params=None):
+            if params is None:
+                raise ValueError(
+                    "mlp: the update reads parameters and there are none; call "
+                    "update(gradients, state, params)."
+                )
+            state = remember(state, updates)  # gradients, until they are updates
+            adam, x = features(updates, params, state)
+            for layer in weights["hidden"]:
+                x = jax.nn.relu(affine(layer, x))
+            direction, magnitude = affine(weights["output"], x).T
+            _, unravel = ravel_pytree(updates)
+            return unravel(-rate * jnp.exp(magnitude) * (adam + direction)), state
+
+        return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
+
+    settings = {"hidden": hidden, "layers": layers, "rate": rate}
+    return LearnedOptimizer(init, build, ("mlp", settings))
+
+
+def nothing_yet(params: Params) -> Averages:
+    """Averages of no gradients."""
+    flat, _ = ravel_pytree(params)
+
+    def zeros(number):
+        return jnp.zeros((number, flat.size), flat.dtype)
+
+    matrices = [jnp.zeros_like(matrix) for matrix in _matrices(params)]
+    return Averages(
+        jnp.zeros((), jnp.int32),
+        zeros(len(MOMENTA)),
+        zeros(len(SQUARES)),
+        [matrix[..., 0] for matrix in matrices],
+        [matrix[..., 0, :] for matrix in matrices],
+    )
+
+
+def remember(averages: Averages, gradients: Params) -> Averages:
+    """The averages with one more gradient in them.
+
+    Example:
+      >>> after = remember(nothing_yet(jnp.zeros(1)), jnp.ones(1))
+      >>> [round(float(m), 2) for m in after.momenta[:, 0]]
+      [0.5, 0.1, 0.01]
+    """
+    flat, _ = ravel_pytree(gradients)
+
+    def average(decays, old, new):
+        decays = _column(decays, new.dtype)
+        return decays * old + (1 - decays) * new[None]
+
+    def factor(axis, old):
+        new = [jnp.mean(matrix**2, axis=axis) for matrix in _matrices(gradients)]
+        return [FACTORED * o + (1 - FACTORED) * n for o, n in zip(old, new, strict=True)]
+
+    return Averages(
+        averages.steps + 1,
+        average(MOMENTA, averages.momenta, flat),
+        average(SQUARES, averages.squares, flat**2),
+        factor(-1, averages.rows),
+        factor(-2, averages.columns),
+    )
+
+
+def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax.Array, jax.Array]:
+    """Adam's direction `(n,)`, and what the network reads of each coordinate, `(n, INPUTS)`."""
+    gradient, param = ravel_pytree(gradients)[0], ravel_pytree(params)[0]
+    count = averages.steps
+    momenta = averages.momenta / (1 - _column(MOMENTA, gradient.dtype) ** count)
+    squares = averages.squares / (1 - _column(SQUARES, gradient.dtype) ** count)
+    factored = [
+        rows[..., :, None]
+        * columns[..., None, :]
+        / (jnp.mean(rows, -1)[..., None, None] + _EPSILON)
+        for rows, columns in zip(averages.rows, averages.columns, strict=True)
+    ]
+    factored = jnp.concatenate([matrix.ravel() for matrix in factored]) / (1 - FACTORED**count)
+    inverse, factor = (jax.lax.rsqrt(x + _EPSILON) for x in (squares, factored))
+
+    # What has the size of a gradient, or of a parameter, is taken relative to that of its array; how
+    # large that is follows as a logarithm, so that steps can shrink with the gradient, as SGD's do.
+    sized = jnp.stack([gradient, param, *momenta, *inverse, factor])
+    ends = np.cumsum([matrix.size for matrix in _matrices(params)])
+    relative = []
+    for part in jnp.split(sized, ends[:-1], axis=1):
+        size = jnp.mean(part**2, axis=1, keepdims=True) + _EPSILON
+        logs = jnp.broadcast_to(_log(size[:2]), (2, part.shape[1]))
+        relative.append(jnp.concatenate([part * jax.lax.rsqrt(size), logs]))
+    adaptive = momenta * inverse[-1:]
+    others = [
+        *_log(squares + _EPSILON),
+        *adaptive,
+        *(gradient[None] * inverse),
+        gradient * factor,
+        momenta[1] * factor,
+    ]
+    times = jnp.tanh(count / _column(TIMES, gradient.dtype) - 1)
+    times = jnp.broadcast_to(times, (len(TIMES), gradient.size))
+    read = [jnp.concatenate(relative, axis=1), jnp.stack(others), times]
+    return adaptive[1], jnp.concatenate(read).T
+
+
+def _matrices(tree: Params) -> list[jax.Array]:
+    """Arrays with a last axis and one before it, which Adafactor's means are taken over."""
+    return [leaf if leaf.ndim > 1 else leaf.reshape(-1, 1) for leaf in jax.tree.leaves(tree)]
+
+
+def _log(squares: jax.Array) -> jax.Array:
+    """The logarithm of a root, over 10: about -1 to 1 for anything that training meets."""
+    return jnp.log(squares) / 20
+
+
+def _column(numbers: Sequence[float], dtype: Any) -> jax.Array:
+    return jnp.asarray(numbers, dtype).reshape(-1, 1)
