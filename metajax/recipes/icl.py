@@ -64,7 +64,7 @@ class Icl:
     """Blocks of a Transformer; by default 3."""
     meta_batch: int = 64
     """Tasks in an outer step."""
-    outer_rate: float = 1e-3
+    outer_rate: float = 2e-3
     """Adam's greatest step size: reached after a twentieth of training, then falling to 0."""
     outer_steps: int = 2_000
     """Outer steps in all."""
@@ -177,7 +177,7 @@ def _net(s: Icl, outputs: int) -> Model:
 def _kind(s: Icl, sample: Sample) -> Kind:
     # Linear functions are linear in the inputs themselves; others in something of them.
     embed = pixels if s.source == "linear_gaussian" else mlp((s.width,), s.width, start="lecun")
-    options = {"width": s.width, "layers": 3 if s.layers is None else s.layers}
+    options: dict[str, Any] = {"width": s.width, "layers": 3 if s.layers is None else s.layers}
     points: dict[str, Callable[[], Learner]] = {
         "transformer": lambda: transformer(embed, 1, **options),
         "causal_transformer": lambda: transformer(embed, 1, causal=True, **options),

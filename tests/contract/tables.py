@@ -110,7 +110,7 @@ CONTEXT = mj.concatenated(smooth(1), 3)
 ADAPTERS = mj.lora(smooth(3), 2)
 SCALED = mj.from_collection(nn.Sequential([nn.Dense(5), mj.Film(), nn.tanh, nn.Dense(3)]))
 HEAD = mj.linear(3, start="lecun")
-TINY = {"width": 4, "heads": 2}
+TINY: dict[str, Any] = {"width": 4, "heads": 2}
 NET = smooth(4)
 
 
