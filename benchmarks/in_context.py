@@ -23,9 +23,9 @@ from metajax.recipes import images, omniglot
 from metajax.recipes.icl import BINS, Icl, prior_of
 from metajax.recipes.omniglot import Omniglot
 
-LINEAR = Icl(layers=4, outer_steps=10_000)
+LINEAR = Icl(outer_steps=9_000)
 PROCESSES = {
-    f"{source}_{learner}": Icl(learner=learner, source=source, outer_steps=20_000)
+    f"{source}_{learner}": Icl(learner=learner, source=source, outer_rate=1e-3, outer_steps=20_000)
     for source in ("sinusoid", "gaussian_process")
     for learner in ("neural_process", "attentive_process")
 }
@@ -34,7 +34,7 @@ ROWS: dict[str, Icl | Omniglot] = {
     "linear_gaussian_prior_fitted": dataclasses.replace(LINEAR, learner="prior_fitted"),
     **PROCESSES,
     "gaussian_process_prior_fitted": Icl(
-        learner="prior_fitted", source="gaussian_process", outer_steps=10_000
+        learner="prior_fitted", source="gaussian_process", outer_rate=1e-3, outer_steps=9_000
     ),
     "omniglot_transformer_5w1s": Omniglot(learner="transformer", outer_steps=12_000),
     "omniglot_snail_5w1s": Omniglot(learner="snail", outer_steps=12_000),

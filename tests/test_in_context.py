@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract.tables import LEARNERS, some_meta_params
+from contract.tables import LEARNERS, smooth, some_meta_params
 
 import metajax as mj
 from metajax.attention import Memory, attend, causal
@@ -75,8 +75,6 @@ def test_attentive_process_of_one_support_example(key):
     row = LEARNERS["attentive_process"]
     meta_params, task = some_meta_params(row, key), row.sample(key)
     one = jax.tree.map(lambda leaf: leaf[:1], task.support)
-    from contract.tables import smooth
-
     value = smooth(4).apply(meta_params.encode, jnp.concatenate([one.x, one.y], axis=1))
     found = jnp.concatenate([jnp.tile(value, (6, 1)), task.query.x], axis=1)
     means = smooth(2).apply(meta_params.decode, found)[:, :1]
@@ -92,7 +90,7 @@ def test_attentive_process_of_one_support_example(key):
     ],
     ids=["transformer", "snail"],
 )
-def test_cached_support_is_as_good_as_reading_the_query_after_it(net, key):
+def test_cached_support_is_as_good_as_reading_the_query_after_it(net: Any, key):
     # A query is one more token, without a target, at the end of the sequence.
     net_key, x_key, told_key = jax.random.split(key, 3)
     features, told = jax.random.normal(x_key, (6, 3)), jax.random.normal(told_key, (5, 4))
@@ -121,7 +119,8 @@ def test_cached_support_is_as_good_as_reading_the_query_after_it(net, key):
 
 def test_lstm_begins_by_forgetting_little():
     # Without weights the gates are 1/2, that of forgetting sigmoid(2), and nothing new comes in.
-    cell, state = Lstm(1), State(jnp.zeros((1, 1)), jnp.ones((1, 1)))
+    cell: Any = Lstm(1)
+    state = State(jnp.zeros((1, 1)), jnp.ones((1, 1)))
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), state, jnp.ones((1, 2))))
     new: Any = cell.apply(params, state, jnp.ones((1, 2)))
     kept = 1 / (1 + np.exp(-2))
@@ -131,7 +130,7 @@ def test_lstm_begins_by_forgetting_little():
 
 
 def test_memory_is_written_where_it_was_used_least(key):
-    net = MemoryAugmented(2, width=3, slots=4, word=2, reads=1, sharpness=5.0, decay=0.5)
+    net: Any = MemoryAugmented(2, width=3, slots=4, word=2, reads=1, sharpness=5.0, decay=0.5)
     features, told = jnp.ones((1, 2)), jnp.ones((1, 3))
     params: Any = net.init(key, features, told)
     params["params"]["gate"]["bias"] += -99.0  # never over what was last read

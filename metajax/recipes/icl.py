@@ -64,7 +64,7 @@ class Icl:
     """Blocks of a Transformer; by default 3."""
     meta_batch: int = 64
     """Tasks in an outer step."""
-    outer_rate: float = 1e-3
+    outer_rate: float = 2e-3
     """Adam's greatest step size: reached after a twentieth of training, then falling to 0."""
     outer_steps: int = 2_000
     """Outer steps in all."""
