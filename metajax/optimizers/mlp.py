@@ -18,6 +18,8 @@ FACTORED = 0.99
 TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 """Steps around which the network can tell early from late."""
 INPUTS = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5 + len(TIMES)
+_MOST = 5.0
+"""Of the magnitude: a rate changes by a factor of up to 150, and never overflows."""
 _EPSILON = 1e-10
 """Under every root: a gradient below 1e-5 counts as small, and one of 0 has a derivative."""
 
@@ -41,8 +43,8 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
     """A per-coordinate perceptron on momenta, second moments, Adafactor's factors and the time.
 
     The update is `-rate * exp(magnitude) * (adam + direction)`, where the network gives direction and
-    magnitude of every coordinate. Both start at 0, so that training starts from Adam at `rate`: the
-    nominal term of Harrison et al.
+    magnitude, the latter between -5 and 5, of every coordinate. Both start at 0, so that training
+    starts from Adam at `rate`: the nominal term of Harrison et al.
 
     Args:
       hidden: units of each layer.
@@ -95,7 +97,8 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
                 x = jax.nn.relu(affine(layer, x))
             direction, magnitude = affine(weights["output"], x).T
             _, unravel = ravel_pytree(updates)
-            return unravel(-rate * jnp.exp(magnitude) * (adam + direction)), state
+            scale = rate * jnp.exp(_MOST * jnp.tanh(magnitude / _MOST))
+            return unravel(-scale * (adam + direction)), state
 
         return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
 

@@ -145,10 +145,10 @@ def test_the_features_of_the_mlp_by_hand():
 
 
 def test_magnitude_and_direction_of_the_mlp(key):
-    # A silent network but for its biases: direction 1/2, magnitude log 2.
+    # A silent network but for its biases: direction 1/2, and a magnitude that ends at log 2.
     optimizer = mj.optimizers.mlp(hidden=2, rate=0.1)
     weights = optimizer.init(key)
-    bias = jnp.array([[0.5, np.log(2.0)]])
+    bias = jnp.array([[0.5, 5 * np.arctanh(np.log(2.0) / 5)]])
     rule = optimizer.build({**weights, "output": weights["output"]._replace(bias=bias)})
     update, _ = two_steps(rule, jnp.array([3.0]), jnp.zeros(1))
     np.testing.assert_allclose(update, [-0.1 * 2 * (1 + 0.5)], rtol=1e-5)
