@@ -2,6 +2,7 @@
 
 python benchmarks/knn_omniglot.py             trains and tests; writes results/knn_omniglot.json
 python benchmarks/knn_omniglot.py --choose    scores on validation tasks that settings were chosen by
+python benchmarks/knn_omniglot.py --tables    rewrite the table in README.md
 
 Plain is the Euclidean distance between images, with the k that is best on validation tasks. What is
 learned starts there: a 7 x 7 filter of the images, the weight of every pixel after it, and k. By
@@ -11,6 +12,7 @@ of votes by distance, for the others have no derivative.
 
 import argparse
 import dataclasses
+import json
 import time
 from typing import Literal
 
@@ -143,6 +145,30 @@ def measure() -> None:
         record.write("knn_omniglot", result)
 
 
+def tables() -> str:
+    """The stored result as Markdown."""
+    result = json.loads((record.RESULTS / "knn_omniglot.json").read_text())
+    lines = [
+        f"k nearest neighbours of Omniglot's pixels, {result['way']}-way, random split: accuracy in %, mean "
+        f"± 95 % interval over {result['test_tasks']:,} test tasks, the same for all; a learned filter, "
+        "weight of every pixel and k, against the best plain k. Settings were chosen on validation tasks.",
+        "",
+        "| | shot | accuracy | gain over plain, task by task | training |",
+        "|---|---|---|---|---|",
+    ]
+    names = {
+        "plain": "plain",
+        "evolution": "by evolution, on the error rate",
+        "gradient": "by gradient, on votes by distance",
+    }
+    for row in result["rows"]:
+        gain = f"{row['gain']:.1f} ± {row['gain_interval']:.1f}" if "gain" in row else ""
+        seconds = f"{row['training_seconds']:.0f} s" if "gain" in row else ""
+        accuracy = f"{row['mean']:.1f} ± {row['interval']:.1f}"
+        lines.append(f"| {names[row['name']]} | {row['shot']} | {accuracy} | {gain} | {seconds} |")
+    return "\n".join(lines)
+
+
 def choose() -> None:
     print("plain", best_plain(1)[1], flush=True)
     for changes in ({}, {"rate": 0.05}, {"sigma": 0.1}):
@@ -158,4 +184,10 @@ def choose() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--choose", action="store_true")
-    choose() if parser.parse_args().choose else measure()
+    parser.add_argument("--tables", action="store_true", help="rewrite the table in README.md")
+    arguments = parser.parse_args()
+    if arguments.choose:
+        choose()
+    elif not arguments.tables:
+        measure()
+    record.put_into_readme("knn_omniglot.py", tables())
