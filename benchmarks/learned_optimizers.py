@@ -131,7 +131,7 @@ def train(name: str, row: Row, seed: int, folder: Path) -> mj.TrainState:
 
     return mj.fit(
         learner,
-        mj.query_loss(learner, loss, num_steps=range(1, row.num_steps + 1)),
+        mj.query_loss(learner, loss, num_steps=range(row.num_steps // 2, row.num_steps + 1)),
         outer_optimizer_of(row),
         problem.sample,
         key=jax.random.key(seed),

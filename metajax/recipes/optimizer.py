@@ -49,8 +49,8 @@ class Optimizer:
     """Where training starts: at random in every task, or from weights that are learned too."""
     num_steps: int = 40
     """Steps of each problem in training."""
-    judged_from: int = 1
-    """Train on the mean of the query losses after this step and each one from there on."""
+    judged_from: int | None = None
+    """Train on the mean query loss of this step and all after it; by default, of the second half."""
     width: int = 16
     """Of hidden layers; or channels."""
     depth: int = 1
@@ -63,7 +63,7 @@ class Optimizer:
     """Problems in an outer step."""
     outer_rate: float = 3e-3
     """Adam's step size at the start; it falls to 0 along a cosine."""
-    outer_steps: int = 1_000
+    outer_steps: int = 1_200
     """Outer steps in all."""
     seed: int = 0
     """Seed of the run."""
@@ -95,7 +95,7 @@ def problem_of(settings: Optimizer, subset: Literal["train", "val", "test"]) -> 
         choose("optimizer", "source", s.source, ("clusters", "mnist"))
         if s.source == "mnist":
             return mnist(subset, way=WAY, shot=20, query_shot=20, size=14, data=s.data)
-        return clusters(way=WAY, shot=10, query_shot=10)
+        return clusters(way=WAY, shot=20, query_shot=20, spread=0.7)
 
     families = {
         "mlps": lambda: mlps(source(), WAY, width=s.width, **shape),
@@ -116,9 +116,10 @@ def build(settings: Optimizer) -> Experiment:
     s = settings
     choose("optimizer", "start", s.start, ("fresh", "learned"))
     choose("optimizer", "adjoint", s.adjoint, ADJOINTS)
-    if not 1 <= s.judged_from <= s.num_steps:
+    judged_from = max(1, s.num_steps // 2) if s.judged_from is None else s.judged_from
+    if not 1 <= judged_from <= s.num_steps:
         raise ValueError(
-            f"optimizer: judged_from={s.judged_from} and num_steps={s.num_steps}; give 1 <= "
+            f"optimizer: judged_from={judged_from} and num_steps={s.num_steps}; give 1 <= "
             "judged_from <= num_steps."
         )
     problems = {subset: problem_of(s, subset) for subset in ("train", "val", "test")}
@@ -193,7 +194,7 @@ def build(settings: Optimizer) -> Experiment:
     return Experiment(
         learner=learner,
         loss=loss,
-        objective=query_loss(learner, loss, num_steps=range(s.judged_from, s.num_steps + 1)),
+        objective=query_loss(learner, loss, num_steps=range(judged_from, s.num_steps + 1)),
         optimizer=optax.chain(
             optax.clip_by_global_norm(1.0),
             optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
