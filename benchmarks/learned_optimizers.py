@@ -237,7 +237,7 @@ def tables() -> str:
     """The results as Markdown, and a picture for each row."""
     lines = [
         "Loss on validation data after the last step, mean ± 95 % interval over test problems; in "
-        "brackets the best of 31 rates for that very family. The last column compares with the best "
+        "brackets the best of a grid of rates for that very family. The last column compares with the best "
         "baseline, problem by problem.",
     ]
     for path in sorted(record.RESULTS.glob("optimizers_*.json")):

@@ -55,7 +55,7 @@ def test_an_optimiser_is_trained_compared_and_kept(tmp_path, capsys, monkeypatch
         "--outer-steps", 3, "--run-dir", folder,
     )  # fmt: skip
     said = capsys.readouterr().out
-    assert re.search(r"SGD, rate [\d.e-]+: from a fresh start, the best of 31 rates", said)
+    assert re.search(r"SGD, rate [\d.e-]+: from a fresh start, the best of 37 rates", said)
     assert (folder / "plots" / "adaptation.png").read_bytes().startswith(b"\x89PNG")
     rule = mj.load(folder / "optimizer.npz")
     end = mj.descend(rule, 1)(lambda w: jax.numpy.ones_like(w), jax.numpy.zeros(()))

@@ -13,8 +13,8 @@ from metajax.objectives import query_loss
 from metajax.problems import Problem
 from metajax.types import Optimizer
 
-RATES = tuple(float(rate) for rate in np.logspace(-4, 1, 31))
-"""Six a decade, from 0.0001 to 10."""
+RATES = tuple(float(rate) for rate in np.logspace(-4, 2, 37))
+"""Six a decade, from 0.0001 to 100."""
 
 BASELINES: dict[str, Callable[..., Optimizer]] = {
     "SGD": optax.sgd,

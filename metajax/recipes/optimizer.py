@@ -18,7 +18,7 @@ from metajax.learners.learned import learned
 from metajax.learners.maml import maml
 from metajax.names import choose
 from metajax.objectives import query_loss
-from metajax.optimizers.tuning import BASELINES, tuned
+from metajax.optimizers.tuning import BASELINES, RATES, tuned
 from metajax.problems import ActivationName, Problem, convs, logistic, mlps, quadratics, together
 from metajax.recipes.choices import ADJOINTS, AdjointName
 from metajax.recipes.experiment import Experiment, Published
@@ -159,7 +159,7 @@ def build(settings: Optimizer) -> Experiment:
             Published(
                 f"{name}, rate {rates()[name]:.2g}",
                 tuple(round(float(mean), 4) for mean in np.atleast_1d(scores.mean)),
-                f"from a fresh start, the best of 31 rates after {s.num_steps} steps of other problems",
+                f"from a fresh start, the best of {len(RATES)} rates after {s.num_steps} steps of other problems",
             )
             for name, scores in scores_of_rivals(key, num_tasks, num_steps).items()
         )
