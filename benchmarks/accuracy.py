@@ -107,19 +107,23 @@ def seconds_of_a_step(settings: Any) -> float:
     return float(np.median(seconds))
 
 
-BUDGET = "budget_cpu" if jax.default_backend() == "cpu" else "budget_gpu"
+def budget_file() -> str:
+    """Its name; read once devices have been asked for."""
+    return f"budget_{jax.default_backend()}"
 
 
 def budget(data: str | None) -> None:
     """Measure, alone on the machine, the outer steps that fit into the minutes of every row."""
-    path = record.RESULTS / f"{BUDGET}.json"
+    path = record.RESULTS / f"{budget_file()}.json"
     steps = json.loads(path.read_text())["outer_steps"] if path.exists() else {}
     for row, minutes in MINUTES.items():
         if row not in steps:
             settings = dataclasses.replace(ALL[row], data=data)
             steps[row] = max(1, round(60 * minutes / seconds_of_a_step(settings)))
             print(row, steps[row], flush=True)
-            record.write(BUDGET, {"minutes": MINUTES, "outer_steps": steps, **record.context()})
+            record.write(
+                budget_file(), {"minutes": MINUTES, "outer_steps": steps, **record.context()}
+            )
 
 
 def run(row: str, seed: int, data: str | None, beside: bool) -> None:
@@ -127,7 +131,7 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
     recipe = recipes.name_of(settings)
     folder = Path("runs/accuracy") / f"{row}-{seed}"
     if row in MINUTES:
-        path = record.RESULTS / f"{BUDGET}.json"
+        path = record.RESULTS / f"{budget_file()}.json"
         if not path.exists():
             raise SystemExit(f"{row} trains for {MINUTES[row]:g} minutes: run --budget first.")
         steps = json.loads(path.read_text())["outer_steps"][row]

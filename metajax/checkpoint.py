@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 KEPT = 2
 """How many checkpoints stay: the newest, and the one before it in case the newest is lost."""
@@ -59,8 +60,10 @@ def restore(
             f"{folder}: there is no checkpoint{'' if step is None else f' of step {step}'} here; "
             "was anything trained in this folder?"
         )
+    # To this machine's device, whichever and however many it was written on.
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
         for name, leaf in _named_leaves(like).items()
     }
     with _manager(folder) as (manager, args):
@@ -69,14 +72,15 @@ def restore(
             raise ValueError(f"{folder / str(step)} is not a checkpoint that metajax wrote.")
         found = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in tree.tree.items()}
         spare = {
-            name: jax.ShapeDtypeStruct(shape, dtype)
+            name: jax.ShapeDtypeStruct(shape, dtype, sharding=here)
             for name, (shape, dtype) in found.items()
             if leave_out and name.startswith(leave_out) and name not in wanted
         }
         _compare(folder / str(step), found, wanted | spare)
         leaves = manager.restore(step, args=args.StandardRestore(wanted | spare))
-    structure = jax.tree.structure(like)
-    return jax.tree.unflatten(structure, [jnp.asarray(leaves[name]) for name in wanted])
+    # By way of the host, which binds them to no device: what reads them may spread over all.
+    arrays = [jnp.asarray(np.asarray(leaves[name])) for name in wanted]
+    return jax.tree.unflatten(jax.tree.structure(like), arrays)
 
 
 def _compare(path: Path, found: dict[str, tuple], wanted: dict[str, jax.ShapeDtypeStruct]) -> None:

@@ -268,3 +268,32 @@ def test_tensorboard_events_are_written_when_asked_for(tmp_path):
 def test_steps_that_make_no_sense_are_refused(outer_steps):
     with pytest.raises(ValueError, match="each is 1 or more"):
         fit(outer_steps=outer_steps)
+
+
+def test_a_checkpoint_is_read_where_there_are_fewer_devices(tmp_path):
+    mesh = jax.sharding.Mesh(jax.devices(), ("all",))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    checkpoint.save(tmp_path, 1, {"w": jax.device_put(jnp.arange(3.0), spread)})
+    code = f"""
+import jax, jax.numpy as jnp, pathlib
+from metajax import checkpoint
+assert len(jax.devices()) == 1
+print(checkpoint.restore(pathlib.Path({str(tmp_path)!r}), {{"w": jnp.zeros(3)}})["w"].tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[0.0, 1.0, 2.0]"
+
+
+def test_a_run_that_spreads_over_devices_is_resumed_to_the_same_bits(tmp_path, key):
+    learner = mj.maml(mj.mlp((4,)), mj.mse, optax.sgd(0.01), num_steps=1)
+
+    def fit(outer_steps, **options):
+        return mj.fit(
+            learner, mj.query_loss(learner, mj.mse), optax.adam(1e-2), mj.tasks.sinusoid(shot=2),
+            key=key, outer_steps=outer_steps, meta_batch=4, report_every=3, show_progress=False,
+            estimator=mj.parallel(4), **options,
+        )  # fmt: skip
+
+    fit(3, run_dir=tmp_path / "run")
+    resumed = fit(6, run_dir=tmp_path / "run", resume=True)
+    chex.assert_trees_all_equal(resumed, fit(6))

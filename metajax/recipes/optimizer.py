@@ -159,7 +159,8 @@ def build(settings: Optimizer) -> Experiment:
             Published(
                 f"{name}, rate {rates()[name]:.2g}",
                 tuple(round(float(mean), 4) for mean in np.atleast_1d(scores.mean)),
-                f"from a fresh start, the best of {len(RATES)} rates after {s.num_steps} steps of other problems",
+                f"from a fresh start, the best of {len(RATES)} rates after {s.num_steps} steps of "
+                "other problems",
             )
             for name, scores in scores_of_rivals(key, num_tasks, num_steps).items()
         )
