@@ -12,6 +12,28 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 matplotlib.use("agg")
 
 
+class _FewPrograms:
+    """Forget compiled programs now and then.
+
+    Each takes some memory maps, of which Linux gives a process 65,530; with no more of them XLA ends
+    in a segmentation fault. A plugin and no fixture, so that it serves the doctests of metajax/ too.
+    """
+
+    every = 40
+
+    def __init__(self):
+        self.ended = 0
+
+    def pytest_runtest_logfinish(self):
+        self.ended += 1
+        if self.ended % self.every == 0:
+            jax.clear_caches()
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(_FewPrograms())
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)

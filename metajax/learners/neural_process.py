@@ -20,8 +20,8 @@ def distribution(out: jax.Array) -> jax.Array:
     """What a decoder returns `(n, 2 * c)` as means and deviations of at least 0.01, `(n, 2, c)`.
 
     Example:
-      >>> distribution(jnp.array([[3.0, -99.0]])).round(4).tolist()
-      [[[3.0], [0.01]]]
+      >>> [round(float(number), 4) for number in distribution(jnp.array([[3.0, -99.0]])).ravel()]
+      [3.0, 0.01]
     """
     means, raw = jnp.split(out, 2, axis=-1)
     return jnp.stack([means, 0.01 + 0.99 * jax.nn.softplus(raw)], axis=1)
