@@ -209,6 +209,12 @@ def _time(result) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
+def _two_digits(value: float, interval: float | None = None) -> str:
+    """Two places, or three for what is below a tenth."""
+    places = 2 if value >= 0.1 else 3
+    return f"{value:.{places}f}" + ("" if interval is None else f" ± {interval:.{places}f}")
+
+
 def _sinusoid(by_row) -> list[str]:
     lines = [
         "Sinusoid regression, MAML's distribution, trained with 10 shots and tested with 5: mean "
@@ -229,10 +235,10 @@ def _sinusoid(by_row) -> list[str]:
         for result in by_row[row]:
             score = result["transductive"]
             means = [
-                "diverged on some tasks" if m is None or m > 100 else f"{m:.2f} ± {i:.2f}"
+                "diverged on some tasks" if m is None or m > 100 else _two_digits(m, i)
                 for m, i in zip(score["mean"][1:], score["interval_95"][1:], strict=True)
             ]
-            medians = ["" if m is None else f"{m:.2f}" for m in score["median"][1:]]
+            medians = ["" if m is None else _two_digits(m) for m in score["median"][1:]]
             cells = [name, str(result["seed"]), *means, *medians, _time(result)]
             lines.append(f"| {' | '.join(cells)} |")
     return lines

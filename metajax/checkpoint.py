@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax.trees import named_leaves
+
 KEPT = 2
 """How many checkpoints stay: the newest, and the one before it in case the newest is lost."""
 
@@ -22,7 +24,7 @@ def save(folder: Path, step: int, tree: Any) -> None:
     """
     with _manager(folder) as (manager, args):
         try:
-            manager.save(step, args=args.StandardSave(_named_leaves(tree)))
+            manager.save(step, args=args.StandardSave(named_leaves(tree, jnp.asarray)))
         except (OSError, ValueError, RuntimeError) as error:
             last = latest(folder)
             kept = f"that of step {last} is whole" if last is not None else "there is none yet"
@@ -64,7 +66,7 @@ def restore(
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
-        for name, leaf in _named_leaves(like).items()
+        for name, leaf in named_leaves(like, jnp.asarray).items()
     }
     with _manager(folder) as (manager, args):
         tree = manager.item_metadata(step)
@@ -99,16 +101,6 @@ def _compare(path: Path, found: dict[str, tuple], wanted: dict[str, jax.ShapeDty
     spare = sorted(set(found) - set(wanted))
     if spare:
         raise ValueError(f"{path}: {', '.join(spare[:3])} on disk and unknown here; {question}")
-
-
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        if isinstance(leaf, jax.ShapeDtypeStruct)
-        else jnp.asarray(leaf)
-        for path, leaf in pairs
-    }
 
 
 @contextlib.contextmanager

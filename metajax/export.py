@@ -13,6 +13,7 @@ import numpy as np
 
 from metajax import optimizers
 from metajax.names import choose
+from metajax.trees import named_leaves
 from metajax.types import LearnedOptimizer, Optimizer, Params
 
 _FORMAT, _VERSION = "metajax learned optimizer", 1
@@ -49,7 +50,7 @@ def export(path: str | Path, optimizer: LearnedOptimizer, weights: Params) -> No
       ...     rule = mj.load(f"{folder}/mine.npz")  # for optax.apply_updates, as any other
     """
     path = Path(path)
-    leaves = _named_leaves(weights)
+    leaves = named_leaves(weights, np.asarray)
     _see_that_it_fits("export: the weights", leaves, optimizer)
     name, settings = optimizer.recipe or (None, {})
     described = {n: [list(leaf.shape), leaf.dtype.name] for n, leaf in leaves.items()}
@@ -115,7 +116,7 @@ def read(
     optimizer = optimizer or _made_again(path, header["optimizer"], header["settings"])
     _see_that_it_fits(str(path), leaves, optimizer)
     like = jax.eval_shape(optimizer.init, jax.random.key(0))
-    ordered = [jnp.asarray(leaves[name]) for name in _named_leaves(like)]
+    ordered = [jnp.asarray(leaves[name]) for name in named_leaves(like, np.asarray)]
     return optimizer, jax.tree.unflatten(jax.tree.structure(like), ordered)
 
 
@@ -165,7 +166,7 @@ def _made_again(path: Path, name: str | None, settings: dict[str, Any]) -> Learn
 
 def _see_that_it_fits(where: str, leaves: dict[str, Any], optimizer: LearnedOptimizer) -> None:
     name = optimizer.recipe[0] if optimizer.recipe else "this optimiser"
-    wanted = _named_leaves(jax.eval_shape(optimizer.init, jax.random.key(0)))
+    wanted = named_leaves(jax.eval_shape(optimizer.init, jax.random.key(0)), np.asarray)
     for key in [*wanted, *leaves]:
         found, needed = (side[key].shape if key in side else "absent" for side in (leaves, wanted))
         if found != needed:
@@ -183,13 +184,3 @@ def _see_that_it_fits(where: str, leaves: dict[str, Any], optimizer: LearnedOpti
 
 def _plain(leaf: np.ndarray) -> np.ndarray:
     return leaf if leaf.dtype.isbuiltin == 1 else leaf.view(f"u{leaf.dtype.itemsize}")
-
-
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        if isinstance(leaf, jax.ShapeDtypeStruct)
-        else np.asarray(leaf)
-        for path, leaf in pairs
-    }

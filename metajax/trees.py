@@ -1,4 +1,4 @@
-"""A tree of parameters in two parts, by the names of its arrays."""
+"""Trees of parameters by the names of their arrays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,3 +34,20 @@ def partition(params: Params, chosen: Callable[[str], bool]) -> tuple[list[Any],
         return jax.tree.unflatten(tree, [next(sources[pick]) for pick in picks])
 
     return parts[0], parts[1], join
+
+
+def named_leaves(tree: Any, array: Callable[[Any], Any]) -> dict[str, Any]:
+    """The leaves of a tree by name, such as `meta_params/head/kernel`, each made an `array`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> named_leaves({"head": {"bias": 3.0}}, jnp.asarray)["head/bias"].shape
+      ()
+    """
+    pairs, _ = jax.tree.flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        if isinstance(leaf, jax.ShapeDtypeStruct)
+        else array(leaf)
+        for path, leaf in pairs
+    }
