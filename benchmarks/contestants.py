@@ -59,7 +59,7 @@ class Metajax:
     def choose_adjoint(self, w: Workload):
         import metajax as mj
 
-        return mj.remat if w.num_steps > 1 else mj.unrolled
+        return mj.mixed_mode if w.num_steps > 1 else mj.unrolled
 
     def choose_estimator(self, w: Workload):
         import jax

@@ -17,7 +17,7 @@ import numpy as np
 import record
 
 import metajax as mj
-from metajax import recipes, training
+from metajax import recipes
 from metajax.devices import one_device_per_core
 from metajax.recipes import images, omniglot
 from metajax.recipes.icl import BINS, Icl, prior_of
@@ -65,7 +65,6 @@ def run(row: str, seed: int) -> None:
         "test_seed": 1,
         "checkpoint": "last",
         "interval": "1.96 standard deviations over tasks / sqrt(tasks), of one trained model",
-        "training_seconds": training.read_metrics(folder)[-1]["training_seconds"],
         **record.context(),
     }
     if isinstance(settings, Omniglot):
@@ -134,8 +133,8 @@ def _regression(results) -> list[str]:
         "share of targets within the central 95 % interval of the prediction.",
         "",
         "| tasks | learner | seed | squared error | best possible | of the best | negative "
-        "log-likelihood | best possible | coverage | outer steps | training |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "log-likelihood | best possible | coverage | outer steps |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
         settings, scores = result["settings"], result["scores"]
@@ -155,7 +154,6 @@ def _regression(results) -> list[str]:
             _shown(best.get("nll"), 3),
             _shown(scores["ours"].get("coverage"), 1, 100.0, " %"),
             f"{settings['outer_steps']:,}",
-            f"{result['training_seconds'] / 60:.1f} min",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -166,8 +164,8 @@ def _omniglot(results) -> list[str]:
         "Omniglot 5-way 1-shot by reading the support set, with the convolutions and splits of the "
         "rows above: accuracy in %, mean ± 95 % interval over test tasks.",
         "",
-        "| learner | seed | transductive | inductive | published | outer steps | training |",
-        "|---|---|---|---|---|---|---|",
+        "| learner | seed | transductive | inductive | published | outer steps |",
+        "|---|---|---|---|---|---|",
     ]
     for result in results:
         settings = Omniglot(**result["settings"])
@@ -180,7 +178,6 @@ def _omniglot(results) -> list[str]:
             *(_shown(result["scores"][policy]["accuracy %"], 2) for policy in POLICIES),
             published,
             f"{settings.outer_steps:,}",
-            f"{result['training_seconds'] / 60:.0f} min",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

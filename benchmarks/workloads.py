@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,16 +103,19 @@ def jax_apply(w: Workload, convolution=None):
 
     layout = ("NHWC", "HWIO", "NHWC")
 
-    def naive(x, bias):
-        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-        x = jax.nn.relu((x - mean) * lax.rsqrt(variance + 1e-5) + bias)
-        return nn.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
+    def naive(x, convolve):
+        x = convolve(x)
+        normal = (x - x.mean((0, 1, 2))) * lax.rsqrt(x.var((0, 1, 2)) + 1e-5)
+        return nn.max_pool(normal, (2, 2), strides=(2, 2)) if w.pool else normal
 
-    def ours(x, bias):
-        pooled = mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
-        return jax.nn.relu(mj.ops.normalise(pooled, of=x) + bias)
+    def ours(x, convolve):
+        pooled, moments = mj.ops.pool_and_moments(x, convolve, pool)
+        return mj.ops.normalise(pooled, by=moments)
 
-    convolve, rest = (
+    def pool(x):
+        return mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
+
+    operation, normal = (
         (mj.conv_general_dilated, ours) if convolution is None else (convolution, naive)
     )
     strides = (1, 1) if w.pool else (2, 2)
@@ -120,8 +124,14 @@ def jax_apply(w: Workload, convolution=None):
         for i in range(len(w.channels) - 1):
             kernel, bias = weights[f"kernel{i}"], weights[f"bias{i}"]
             if w.is_conv:
-                x = convolve(x, kernel, strides, ((1, 1), (1, 1)), dimension_numbers=layout)
-                x = rest(x, bias)
+                convolve = partial(
+                    operation,
+                    rhs=kernel,
+                    window_strides=strides,
+                    padding=((1, 1), (1, 1)),
+                    dimension_numbers=layout,
+                )
+                x = jax.nn.relu(normal(x, convolve) + bias)
             else:
                 x = jax.nn.relu(x @ kernel + bias)
         return jnp.reshape(x, (len(x), -1)) @ weights["kernel_out"] + weights["bias_out"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from metajax.names import choose
-from metajax.ops import conv_general_dilated, max_pool, normalise
+from metajax.normalisation import BatchStatistics, Normalisation, OfImages, normalisation_of, whole
+from metajax.ops import conv_general_dilated, max_pool
 from metajax.types import Model
-
-Normalisation: TypeAlias = Literal["batch", "support", "task", "layer", "instance", "none"]
 
 
 class Mlp(nn.Module):
@@ -31,116 +30,8 @@ class Mlp(nn.Module):
         return nn.Dense(self.outputs, kernel_init=self.kernel_init)(x)
 
 
-Pool = Callable[[jax.Array], jax.Array]
-"""Takes the greatest of neighbouring places. What keeps the order of numbers may come after it."""
-
-
-def whole(x: jax.Array) -> jax.Array:
-    """No pooling."""
-    return x
-
-
-class BatchStatistics(nn.Module):
-    """Normalise by the mean and variance of the batch at hand, always; shift, and no scale.
-
-    No running statistics: a prediction depends on what else is in the batch. `evaluate` shows by how
-    much, with all queries together (transductive) and each alone with the support set (inductive).
-    """
-
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x, pool: Pool = whole):
-        """Features `(..., c)`, each channel normalised over all other axes, then pooled."""
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return normalise(pool(x), self.epsilon, of=x) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-class SupportStatistics(nn.Module):
-    """As `BatchStatistics`, by the first examples of the batch alone: see `beside_support`.
-
-    support: how many, the support set's number of examples.
-    """
-
-    support: int
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x, pool: Pool = whole):
-        """Features `(n, ..., c)`, normalised, then pooled."""
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        normal = normalise(pool(x), self.epsilon, of=x[: self.support])
-        return normal + bias.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-class TaskNorm(nn.Module):
-    """Normalise by the support set's statistics blended with each example's own: TaskNorm-I.
-
-    How much of either is learned, as a function of the number of support examples.
-
-    support: that number; they are the first of the batch, see `beside_support`.
-
-    Reference: Bronskill, Gordon, Requeima, Nowozin and Turner, ICML 2020, section 4.
-    https://arxiv.org/abs/2003.03284
-    """
-
-    support: int
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x, pool: Pool = whole):
-        """Images `(n, h, w, c)`, normalised, then pooled."""
-        channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
-        slope = self.param("slope", nn.initializers.zeros, ())
-        offset = self.param("offset", nn.initializers.zeros, ())
-        share = jax.nn.sigmoid(slope * self.support + offset)
-        first = x[: self.support]
-        mean_b, variance_b = (f(first, axis=(0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
-        mean_i, variance_i = (f(x, axis=(1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
-        mean = share * mean_b + (1 - share) * mean_i
-        variance = share * (variance_b + (mean_b - mean) ** 2) + (1 - share) * (
-            variance_i + (mean_i - mean) ** 2
-        )
-        normal = (x - mean) * jax.lax.rsqrt(variance + self.epsilon)
-        return pool(normal * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1))
-
-
-class OwnStatistics(nn.Module):
-    """Layer or instance normalisation: by statistics of each example alone, over `axes`."""
-
-    axes: tuple[int, ...]
-
-    @nn.compact
-    def __call__(self, x, pool: Pool = whole):
-        """Images `(n, h, w, c)`, normalised, then pooled."""
-        return pool(nn.LayerNorm(reduction_axes=self.axes)(x))
-
-
-class Identity(nn.Module):
-    """No normalisation; a shift, which a convolution without bias needs."""
-
-    @nn.compact
-    def __call__(self, x, pool: Pool = whole):
-        """Features `(..., c)`, shifted and pooled."""
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return pool(x) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
 pixels = Model(init=lambda key, x: (), apply=lambda params, x: jnp.reshape(x, (len(x), -1)))
 """The inputs themselves as features `(n, d)`, for baselines without an embedding."""
-
-NORMALISATIONS: dict[str, Callable[..., nn.Module]] = {
-    "batch": BatchStatistics,
-    "support": SupportStatistics,
-    "task": TaskNorm,
-    "layer": lambda: OwnStatistics((-3, -2, -1)),
-    "instance": lambda: OwnStatistics((-3, -2)),
-    "none": Identity,
-}
-BY_SUPPORT = ("support", "task")
-"""Normalisations that must know how many of a batch are the support set."""
 
 
 class Film(nn.Module):
@@ -154,6 +45,28 @@ class Film(nn.Module):
         shift = self.variable("context", "shift", jnp.zeros, channels).value
         axes = (1,) * (x.ndim - 1) + (-1,)
         return x * (1 + scale.reshape(axes)) + shift.reshape(axes)
+
+
+class Conv(nn.Module):
+    """A convolution by 3 x 3 without bias, as a function of images, for a normalisation to apply."""
+
+    filters: int
+    strides: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, channels: int) -> OfImages:
+        """For images of so many channels."""
+        start = nn.initializers.glorot_normal()
+        kernel = self.param("kernel", start, (3, 3, channels, self.filters))
+
+        def convolve(x):
+            layout = ("NHWC", "HWIO", "NHWC")
+            kind = jnp.promote_types(x.dtype, kernel.dtype)
+            return conv_general_dilated(
+                x.astype(kind), kernel.astype(kind), self.strides, "SAME", dimension_numbers=layout
+            )
+
+        return convolve
 
 
 class Conv4(nn.Module):
@@ -174,17 +87,11 @@ class Conv4(nn.Module):
         """Images `(n, h, w, c)` to logits `(n, way)`, or to features with `way=None`."""
         pools = self.downsample == "pool"
         pool = partial(max_pool, window_shape=(2, 2), strides=(2, 2)) if pools else whole
+        strides = (1, 1) if pools else (2, 2)
         for _ in range(4):
-            x = nn.Conv(
-                self.filters,
-                (3, 3),
-                strides=(1, 1) if pools else (2, 2),
-                use_bias=False,  # the batch mean would take it away again
-                kernel_init=nn.initializers.glorot_normal(),
-                conv_general_dilated=conv_general_dilated,
-            )(x)
-            # Pooled before ReLU, a quarter of the work: both keep order.
-            x = self.normalise()(x, pool)
+            # No bias, for the mean would take it away; pooled before ReLU, for both keep order.
+            convolve = Conv(self.filters, strides)(x.shape[-1])
+            x = self.normalise()(x, convolve, pool)
             x = nn.relu(Film()(x) if self.film else x)
         x = x.reshape(len(x), -1) if self.readout == "flatten" else jnp.mean(x, axis=(1, 2))
         if self.way is None:
@@ -274,23 +181,6 @@ def conv4(
     normalise = normalisation_of("conv4", normalisation, support)
     net = Conv4(way, filters, downsample, readout, normalise)
     return Model(net.init, net.apply)
-
-
-def normalisation_of(
-    asked_by: str, normalisation: Normalisation, support: int | None
-) -> Callable[[], nn.Module]:
-    """What makes the layer of this name.
-
-    Raises:
-      ValueError: for an unknown name, or a `support` that is missing or has no use.
-    """
-    make = NORMALISATIONS[choose(asked_by, "normalisation", normalisation, NORMALISATIONS)]
-    if (normalisation in BY_SUPPORT) != (support is not None):
-        raise ValueError(
-            f"{asked_by}: normalisation={normalisation!r} and support={support}; give the number of "
-            "support examples, way * shot, with 'support' and 'task' and with no other."
-        )
-    return make if support is None else partial(make, support)
 
 
 def linear(outputs: int, *, start: Literal["zeros", "lecun"] = "zeros") -> Model:

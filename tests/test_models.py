@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import metajax as mj
-from metajax.models import TaskNorm
+from metajax.normalisation import TaskNorm
 
 LINEN = nn.Dense(1)
 MODELS = {

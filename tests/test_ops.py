@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 import metajax as mj
+from metajax.ops import convolution, statistics
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -31,17 +32,17 @@ def both(x, w, v, **options):
 
 
 FORMS = {
-    "patches": mj.ops._together,
-    "patches of an image": partial(mj.ops._task_by_task, partial(mj.ops._in_groups, 1)),
-    "patches of two": partial(mj.ops._task_by_task, partial(mj.ops._in_groups, 2)),
-    "convolutions": partial(mj.ops._task_by_task, mj.ops._alone),
+    "patches": convolution._together,
+    "patches of an image": partial(convolution._task_by_task, partial(convolution._in_groups, 1)),
+    "patches of two": partial(convolution._task_by_task, partial(convolution._in_groups, 2)),
+    "convolutions": partial(convolution._task_by_task, convolution._alone),
 }
 
 
 @pytest.fixture(params=FORMS.values(), ids=list(FORMS))
 def form(request, monkeypatch):
     """Every form the operation takes on a CPU, whatever the size."""
-    monkeypatch.setattr(mj.ops, "_cpu_form", lambda *sizes, strided: request.param)
+    monkeypatch.setattr(convolution, "_cpu_form", lambda *sizes, strided: request.param)
 
 
 @settings(
@@ -193,8 +194,36 @@ def test_pooling_first_is_what_pooling_last_is(key):
         return form(x), *jax.jvp(gradient, (x,), (v,))
 
     chex.assert_trees_all_close(
-        quantities(lambda x: mj.ops.normalise(pool(x), of=x)),
+        quantities(lambda x: mj.ops.normalise(pool(x), by=mj.ops.moments(x))),
         quantities(lambda x: pool(mj.ops.normalise(x))),
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("first", [None, 5])
+def test_an_image_at_a_time_is_what_all_at_once_is(first, key, monkeypatch):
+    x, v = jax.random.normal(key, (2, 9, 64, 64, 1))
+    kernel = jax.random.normal(jax.random.fold_in(key, 1), (3, 3, 1, 32))
+    pool = partial(mj.ops.max_pool, window_shape=(2, 2), strides=(2, 2))
+
+    def quantities(kernel, x):
+        layer = partial(
+            mj.conv_general_dilated,
+            rhs=kernel,
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=LAYOUT,
+        )
+        pooled, moments = mj.ops.pool_and_moments(x, layer, pool, first)
+        return jnp.sum(jnp.sin(mj.ops.normalise(pooled, by=moments)))
+
+    def run():
+        gradient = jax.grad(quantities, argnums=(0, 1))
+        second = jax.jvp(partial(gradient, kernel), (x,), (v,))
+        mapped = jax.vmap(lambda k: gradient(k, x)[0])(jnp.stack([kernel, 2 * kernel]))
+        return quantities(kernel, x), second, mapped
+
+    one_by_one = jax.jit(run)()
+    monkeypatch.setattr(statistics, "_IN_CACHE", 2**30)
+    chex.assert_trees_all_close(one_by_one, jax.jit(lambda: run())(), rtol=1e-3, atol=1e-3)

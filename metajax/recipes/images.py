@@ -15,15 +15,13 @@ from metajax.learners.baselines import pretrained, pretraining
 from metajax.learners.beside_support import beside_support
 from metajax.losses import accuracy, cross_entropy
 from metajax.models import (
-    BY_SUPPORT,
     Conv4,
-    Normalisation,
     conv4,
     linear,
     mixed_precision,
-    normalisation_of,
 )
 from metajax.names import choose
+from metajax.normalisation import BY_SUPPORT, Normalisation, normalisation_of
 from metajax.objectives import query_loss, reptile
 from metajax.recipes.choices import CLASSIFIERS, AdjointName, ClassifierName, build_learner
 from metajax.recipes.experiment import Experiment, Published

@@ -48,6 +48,9 @@ class Sinusoid:
     """Adam's step size, at the start."""
     cosine: bool = True
     """Let the outer rate fall to 0 along a cosine."""
+    clip: float | None = None
+    """Greatest norm of a hypergradient; a longer one is shortened. Learned inner rates need it: one
+    task whose inner loop diverges would otherwise throw them far off."""
     outer_steps: int = 40_000
     """Outer steps in all; the paper takes 70,000."""
     seed: int = 0
@@ -83,6 +86,7 @@ def build(settings: Sinusoid) -> Experiment:
     judged = tuple(sorted(set(s.judged_steps)))
     counts = [s.judged_steps.count(step) for step in judged]
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps) if s.cosine else s.outer_rate
+    clip = optax.identity() if s.clip is None else optax.clip_by_global_norm(s.clip)
     test = source(s.test_shot, 100)
     return Experiment(
         learner=learner,
@@ -90,7 +94,7 @@ def build(settings: Sinusoid) -> Experiment:
         objective=query_loss(
             learner, mse, num_steps=judged, weights=jnp.array(counts) / len(s.judged_steps)
         ),
-        optimizer=optax.adam(rate),
+        optimizer=optax.chain(clip, optax.adam(rate)),
         train=source(s.shot, s.query_shot),
         val=test,
         test=test,

@@ -14,7 +14,7 @@ import metajax as mj
 from metajax.learners.anil import Parts
 from metajax.learners.beside_support import Beside
 from metajax.learners.cavia import InContext
-from metajax.models import BatchStatistics, SupportStatistics, TaskNorm
+from metajax.normalisation import BatchStatistics, SupportStatistics, TaskNorm
 from metajax.types import Estimator
 
 

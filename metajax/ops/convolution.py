@@ -1,15 +1,14 @@
-"""Operations that stay fast where meta-learning puts them: under `vmap` over tasks, differentiated twice."""
+"""A convolution that stays fast under `vmap` over tasks and at any derivative."""
 
 import math
 from collections.abc import Sequence
-from functools import partial, reduce
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import core, lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
+from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 _IMAGES = ("NHWC", "HWIO", "NHWC")
@@ -88,7 +87,7 @@ def conv_general_dilated(
 #   images (tasks, n, h, w, c), kernel (tasks, kh, kw, c, features), out (tasks, n, oh, ow, features).
 
 _Want = Literal["images", "kernel", "out"]
-_OTHERS = {"images": ("kernel", "out"), "kernel": ("images", "out"), "out": ("images", "kernel")}
+OTHERS = {"images": ("kernel", "out"), "kernel": ("images", "out"), "out": ("images", "kernel")}
 # The axis a role shares with each other role, where a batch of it alone can go.
 _SHARED = {
     ("images", "out"): (1, 1),
@@ -128,9 +127,9 @@ def _abstract(a, b, *, want, window, precision):
 
 def _transpose(wrt: int, cotangent, a, b, *, want: _Want, **options):
     """The cotangent of operand `wrt`: from that of the result, and the other operand."""
-    roles = {want: cotangent, _OTHERS[want][1 - wrt]: (a, b)[1 - wrt]}
-    wanted = _OTHERS[want][wrt]
-    return _conv_p.bind(*(roles[role] for role in _OTHERS[wanted]), want=wanted, **options)
+    roles = {want: cotangent, OTHERS[want][1 - wrt]: (a, b)[1 - wrt]}
+    wanted = OTHERS[want][wrt]
+    return _conv_p.bind(*(roles[role] for role in OTHERS[wanted]), want=wanted, **options)
 
 
 def _batch(operands, axes, *, want: _Want, window, precision):
@@ -142,7 +141,7 @@ def _batch(operands, axes, *, want: _Want, window, precision):
         out = bind(*(x.reshape(-1, *x.shape[2:]) for x in moved))
         return out.reshape(size, -1, *out.shape[1:]), 0
     mapped = 0 if axes[1] is None else 1
-    into, of_result = _SHARED[_OTHERS[want][mapped], want]
+    into, of_result = _SHARED[OTHERS[want][mapped], want]
     x = moved[mapped]
     size = x.shape[0]
     x = jnp.moveaxis(x, 0, into)
@@ -189,8 +188,10 @@ def _together(a, b, *, want: _Want, window: _Window, precision):
         return product(seen, b.reshape(tasks, -1, features)).reshape(shape)
     if want == "kernel":
         seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
-        of_features = product(b.reshape(tasks, -1, features).mT, seen)  # b is the smaller to turn
-        return of_features.mT.reshape(shape)
+        out = b.reshape(tasks, -1, features)
+        if seen.shape[-1] < features:
+            return product(seen.mT, out).reshape(shape)  # whichever is the smaller to turn
+        return product(out.mT, seen).mT.reshape(shape)
     seen = product(b.reshape(tasks, -1, features), a.reshape(tasks, -1, features).mT)
     images = jax.ShapeDtypeStruct(shape, a.dtype)
     (out,) = jax.linear_transpose(see, images)(seen.reshape(jax.eval_shape(see, images).shape))
@@ -206,7 +207,7 @@ _NARROW = 8
 
 def _on_cpu(a, b, *, want: _Want, window: _Window, precision):
     """Whatever form keeps its operands in the cache."""
-    roles = dict(zip(_OTHERS[want], (a, b), strict=True))
+    roles = dict(zip(OTHERS[want], (a, b), strict=True))
     n = roles["images"].shape[1] if "images" in roles else roles["out"].shape[1]
     c = roles["images"].shape[4] if "images" in roles else roles["kernel"].shape[3]
     of_image = math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
@@ -285,127 +286,3 @@ def _patches(images: jax.Array, window: _Window) -> jax.Array:
             channel = slice(j % sw * channels, (j % sw + 1) * channels)
             taps.append(phases[:, rows, i % sh, columns, channel])
     return jnp.concatenate(taps, axis=-1)
-
-
-def normalise(x: jax.Array, epsilon: float = 1e-5, *, of: jax.Array | None = None) -> jax.Array:
-    """Each channel, the last axis, to mean 0 and variance 1 over all other axes.
-
-    Normalising keeps the order of numbers, so a maximum can be taken before it as well as after:
-    `normalise(max_pool(x, ...), of=x)` equals `max_pool(normalise(x), ...)`, and passes over `x` for
-    its mean and variance alone.
-
-    Args:
-      x: `(..., c)`.
-      epsilon: added to the variance.
-      of: `(..., c)`, whose mean and variance are taken, in float32 at least; by default those of `x`.
-
-    Example:
-      >>> import jax.numpy as jnp, metajax as mj
-      >>> mj.ops.normalise(jnp.array([[1.0], [3.0]]), 0.0).tolist()
-      [[-1.0], [1.0]]
-      >>> mj.ops.normalise(jnp.array([[3.0]]), 0.0, of=jnp.array([[1.0], [3.0]])).tolist()
-      [[1.0]]
-    """
-    exact = jnp.promote_types(x.dtype, jnp.float32)
-    measured = (x if of is None else of).astype(exact)
-    axes = tuple(range(measured.ndim - 1))
-    mean = jnp.mean(measured, axis=axes, keepdims=True)
-    variance = jnp.mean((measured - mean) ** 2, axis=axes, keepdims=True)
-    return ((x.astype(exact) - mean) * lax.rsqrt(variance + epsilon)).astype(x.dtype)
-
-
-def max_pool(
-    inputs: jax.Array,
-    window_shape: Sequence[int],
-    strides: Sequence[int] | None = None,
-    padding: Any = "VALID",
-) -> jax.Array:
-    """`flax.linen.max_pool`, whose derivatives are fast where windows touch and do not overlap.
-
-    Other windows, strides and paddings are left to flax.
-
-    Args:
-      inputs: images `(..., h, w, c)`.
-      window_shape: of the two axes before the last.
-      strides: by default 1 and 1, as in flax.
-      padding: "VALID", or as in flax.
-    """
-    plain = inputs.ndim >= 3 and len(window_shape) == 2 and padding == "VALID"
-    if not plain or strides is None or tuple(strides) != tuple(window_shape):
-        return nn.max_pool(inputs, tuple(window_shape), strides, padding)
-    (kh, kw), (*batch, h, w, c) = window_shape, inputs.shape
-    cropped = inputs[..., : h // kh * kh, : w // kw * kw, :]
-    windows = cropped.reshape(*batch, h // kh, kh, w // kw, kw, c)
-    return _greatest([windows[..., i, :, j, :] for i in range(kh) for j in range(kw)])
-
-
-@jax.custom_jvp
-def _greatest(parts):
-    return reduce(jnp.maximum, parts)
-
-
-@_greatest.defjvp
-def _greatest_jvp(primals, tangents):
-    """Only the place of the first greatest is kept, a byte each; ties go where flax sends them."""
-    (parts,), (changes,) = primals, tangents
-    greatest, place = parts[0], jnp.zeros(parts[0].shape, jnp.uint8)
-    for i, part in enumerate(parts[1:], start=1):
-        place = jnp.where(part > greatest, jnp.uint8(i), place)
-        greatest = jnp.maximum(greatest, part)
-    picked = [jnp.where(place == i, change, 0) for i, change in enumerate(changes)]
-    return greatest, reduce(jnp.add, picked)
-
-
-def grouped_convolutions(program: ClosedJaxpr | Jaxpr) -> int:
-    """How many of JAX's own convolutions in a jaxpr have groups, at any depth."""
-    found = 0
-    for equation in program.eqns:
-        groups = ("feature_group_count", "batch_group_count")
-        found += any(equation.params.get(name, 1) > 1 for name in groups)
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            found += grouped_convolutions(inner) if _is_jaxpr(inner) else 0
-    return found
-
-
-def _shapes(variables) -> list[tuple[int, ...]]:
-    return [getattr(v.aval, "shape", ()) for v in variables]
-
-
-def _is_jaxpr(value) -> bool:
-    return isinstance(value, ClosedJaxpr | Jaxpr)
-
-
-def flops(program: ClosedJaxpr | Jaxpr) -> int:
-    """Multiplications and additions in the products and convolutions of a jaxpr.
-
-    A scan counts as often as it runs, a while loop once, a branch as the greatest of its branches.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> flops(jax.make_jaxpr(jnp.matmul)(jnp.ones((2, 3)), jnp.ones((3, 5))))
-      60
-    """
-    total = 0
-    for equation in program.eqns:
-        outs, shapes = _shapes(equation.outvars), _shapes(equation.invars)
-        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
-        counts = [flops(value) for value in inner if _is_jaxpr(value)]
-        match equation.primitive.name:
-            case "dot_general":
-                ((contracted, _), _) = equation.params["dimension_numbers"]
-                total += 2 * math.prod(outs[0]) * math.prod(shapes[0][axis] for axis in contracted)
-            case "conv_general_dilated":
-                features = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
-                total += 2 * math.prod(outs[0]) * math.prod(shapes[1]) // features
-            case "bilinear_conv":
-                roles = dict(zip(_OTHERS[equation.params["want"]], shapes, strict=True))
-                roles[equation.params["want"]] = outs[0]
-                taps_and_channels = math.prod(roles["kernel"][1:4])
-                total += 2 * math.prod(roles["out"]) * taps_and_channels
-            case "scan":
-                total += equation.params["length"] * sum(counts)
-            case "cond":
-                total += max(counts)
-            case _:
-                total += sum(counts)
-    return total
