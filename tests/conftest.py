@@ -9,6 +9,8 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that what spreads over devices is tested on two
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of the time would go into optimising thousands of tiny programs.
+jax.config.update("jax_disable_most_optimizations", True)
 matplotlib.use("agg")
 
 
@@ -40,11 +42,11 @@ def key():
 
 
 @pytest.fixture
-def quick_compilation():
-    """For laws about values, where most of the time would go into optimising tiny programs."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimised():
+    """As users compile: for laws about memory, bits and the forms that operations take."""
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ import pytest
 import metajax as mj
 from metajax.export import read
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DAMAGED = r"not a whole file that mj\.export wrote"
 OPTIMIZERS = {
     "lstm": mj.optimizers.lstm(hidden=2, layers=1, scale=0.3),

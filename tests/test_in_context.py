@@ -16,8 +16,6 @@ from metajax.learners.recurrent import Lstm, State
 from metajax.learners.snail import Snail
 from metajax.learners.transformer import Transformer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 IN_CONTEXT = [
     "transformer",
     "prior_fitted",

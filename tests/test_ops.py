@@ -14,6 +14,8 @@ from jax import lax
 import metajax as mj
 from metajax.ops import convolution, statistics
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 

@@ -11,7 +11,6 @@ import pytest
 
 import metajax as mj
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 CLUSTERS = mj.tasks.clusters(way=3, shot=2, query_shot=2, dimension=4)
 IMAGES = mj.tasks.episodes(
     np.random.default_rng(0).uniform(size=(3, 4, 8, 8, 1)).astype(np.float32),

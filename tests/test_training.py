@@ -21,6 +21,8 @@ import pytest
 import metajax as mj
 from metajax import checkpoint, training
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LEARNER = mj.maml(mj.mlp((8,)), mj.mse, optax.sgd(0.01), num_steps=1)
 SAMPLE = mj.tasks.sinusoid()
 

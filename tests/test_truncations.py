@@ -12,8 +12,6 @@ import pytest
 import metajax as mj
 from metajax import training
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Two coordinates alike: a state becomes DECAY times itself plus theta, and its cube is the loss.
 DECAY, SIGMA, HORIZON, LENGTH = 0.8, 0.5, 4, 2
 THETA = np.array([0.4, -0.7])

@@ -10,8 +10,6 @@ import pytest
 
 import metajax as mj
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def answers_of(learner):
     """Probabilities after adapting, compiled."""

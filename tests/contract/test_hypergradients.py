@@ -12,6 +12,8 @@ from contract.tables import ADJOINTS, EXACT, HELD, INNER, LEARNERS, normalised, 
 
 import metajax as mj
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LINE = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
 ONE = jnp.ones((1, 1))
 

@@ -19,7 +19,6 @@ from contract.tables import (
 
 import metajax as mj
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 every_learner = pytest.mark.parametrize("row", LEARNERS.values(), ids=LEARNERS)
 inner_loop = pytest.mark.parametrize(
     "row",

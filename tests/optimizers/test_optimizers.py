@@ -21,8 +21,6 @@ from metajax.optimizers.mlp import (
     remember,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 OPTIMIZERS = {
     "lstm": mj.optimizers.lstm(hidden=2, layers=2),
     "meta_lstm": mj.optimizers.meta_lstm(hidden=3),

@@ -10,8 +10,6 @@ from metajax import cli
 from metajax.recipes import build
 from metajax.recipes.icl import Icl
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_train_beside_the_best_possible_error(tmp_path, capsys):
     folder = tmp_path / "run"
