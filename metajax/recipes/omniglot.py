@@ -62,7 +62,7 @@ def build(settings: Omniglot) -> Experiment:
             test_tasks=2_000,
             downsample="stride",
             thing="characters",
-            published=PUBLISHED if s.test_source == "omniglot" else {},
+            published=PUBLISHED if s.source == s.test_source == "omniglot" else {},
         ),
     )
 
