@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 from rich.console import Console
@@ -112,17 +112,22 @@ _ABOUT = (
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
-    command = tyro.cli(
-        Command,
-        prog="metajax",
-        description=_ABOUT,
-        args=args,
-        config=(
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.OmitSubcommandPrefixes,
-            tyro.conf.CascadeSubcommandArgs,
-        ),
-    )
+    try:
+        command = tyro.cli(
+            Command,
+            prog="metajax",
+            description=_ABOUT,
+            args=args,
+            config=(
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.OmitSubcommandPrefixes,
+                tyro.conf.CascadeSubcommandArgs,
+            ),
+        )
+    except SystemExit as stopped:
+        if stopped.code:
+            _suggest(sys.argv[1:] if args is None else args)
+        raise
     from metajax.devices import one_device_per_core
     from metajax.training import NonFiniteError
 
@@ -133,6 +138,27 @@ def main(args: Sequence[str] | None = None) -> None:
         console.print(f"[bold red]error[/] {_escape(str(error))}")
         sys.exit(2)
     sys.exit(0 if finished else 130)  # 130: stopped by Ctrl-C, as shells have it
+
+
+def _suggest(words: Sequence[str]) -> None:
+    """Name what was likely meant by a word that is the name of nothing."""
+    from metajax.names import nearest
+    from metajax.recipes import RECIPES
+
+    hints = [get_type_hints(recipe.settings) for recipe in RECIPES.values()]
+    commands = {kind.__name__.lower() for kind in _DO}
+    known = {*RECIPES, *(name for hint in hints for kind in hint.values() for name in _names(kind))}
+    for word in words:
+        near = None if word.startswith("-") else nearest(word, known | commands)
+        if near and word not in known | commands:
+            console.print(f"Did you mean '{near}' by '{word}'?", markup=False)
+
+
+def _names(kind: Any) -> list[str]:
+    """Those that a setting of this type takes."""
+    if isinstance(kind, str):
+        return [kind]
+    return [name for part in get_args(kind) for name in _names(part)]
 
 
 def train(command: Train) -> bool:

@@ -18,8 +18,18 @@ def choose(where: str, argument: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if name in known:
         return name
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(str(name), known)
+    hint = f"did you mean {near!r}? " if near else ""
     raise ValueError(
         f"{where}: {argument}={name!r} is unknown; {hint}There are: {', '.join(known)}."
     )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, if any is.
+
+    Example:
+      >>> nearest("protonets", ("maml", "protonet"))
+      'protonet'
+    """
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)

@@ -160,6 +160,10 @@ def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
     assert "run `metajax data omniglot` to download it" in capsys.readouterr().out
     run("data", "omniglt", status=2)
     assert "did you mean 'omniglot'?" in capsys.readouterr().out
+    run("train", "omniglto", status=2)
+    assert "Did you mean 'omniglot' by 'omniglto'?" in capsys.readouterr().out
+    run("train", "omniglot", "--learner", "protonets", status=2)
+    assert "Did you mean 'protonet' by 'protonets'?" in capsys.readouterr().out
 
 
 def test_list_names_what_is_public(capsys):
