@@ -10,10 +10,9 @@ results/ROW-SEED.json. Nothing is selected on test tasks: the last checkpoint is
 """
 
 import argparse
-import dataclasses
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -178,7 +177,7 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
         "row": row,
         "seed": seed,
         "recipe": recipe,
-        "settings": dataclasses.asdict(settings) | {"data": None},
+        "settings": asdict(settings) | {"data": None},
         "metric": experiment.metric_name,
         "columns": experiment.columns,
         "num_test_tasks": num_tasks,
@@ -281,13 +280,10 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
         results = sorted(results, key=lambda r: -r["transductive"]["mean"][0])
     for result in results:
         settings = result["settings"]
-        kind, rows = (
-            (CifarFs, cifar_fs.PUBLISHED)
-            if result["recipe"] == "cifar_fs"
-            else (Omniglot, {} if result["row"] in GLYPHS else omniglot.PUBLISHED)
-        )
-        known = {field.name for field in dataclasses.fields(kind)}
+        kind: type[CifarFs | Omniglot] = CifarFs if result["recipe"] == "cifar_fs" else Omniglot
+        known = {field.name for field in fields(kind)}
         of = kind(**{name: value for name, value in settings.items() if name in known})
+        rows = cifar_fs.published(of) if isinstance(of, CifarFs) else omniglot.published(of)
         best = "; ".join(f"{p.values[-1]:g} ({p.name})" for p in images.published(of, rows))
         distortion = settings.get("distortion", 0.0)
         for i, column in enumerate(result["columns"]):

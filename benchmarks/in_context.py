@@ -170,7 +170,8 @@ def _omniglot(results) -> list[str]:
     for result in results:
         settings = Omniglot(**result["settings"])
         published = "; ".join(
-            f"{p.values[-1]:g} ({p.name})" for p in images.published(settings, omniglot.PUBLISHED)
+            f"{p.values[-1]:g} ({p.name})"
+            for p in images.published(settings, omniglot.published(settings))
         )
         cells = [
             settings.learner,

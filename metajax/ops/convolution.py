@@ -198,10 +198,10 @@ def _together(a, b, *, want: _Want, window: _Window, precision):
     return out
 
 
-_IN_CACHE = 2**22
-"""Bytes of patches up to which a product of them is as fast as a convolution on a CPU."""
+IN_CACHE = 2**22
+"""Bytes that stay in a CPU's cache: of patches, up to which a product of them is as fast as a convolution."""
 
-_NARROW = 8
+NARROW = 8
 """Channels below which XLA's convolution on a CPU falls far behind a product of patches."""
 
 
@@ -217,12 +217,12 @@ def _on_cpu(a, b, *, want: _Want, window: _Window, precision):
 
 def _cpu_form(want: _Want, n: int, c: int, of_image: int, strided: bool):
     """The form for `n` images of `c` channels, whose patches take `of_image` bytes each."""
-    if n * of_image <= _IN_CACHE:
+    if n * of_image <= IN_CACHE:
         return _together
     # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product,
     # and the images' gradient of a strided one with holes between.
-    if of_image <= _IN_CACHE and (want == "kernel" or strided or c < _NARROW):
-        fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= _IN_CACHE)
+    if of_image <= IN_CACHE and (want == "kernel" or strided or c < NARROW):
+        fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= IN_CACHE)
         return partial(_task_by_task, partial(_in_groups, next(fit)))
     return partial(_task_by_task, _alone)
 

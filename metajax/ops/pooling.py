@@ -1,5 +1,6 @@
 """Max-pooling whose derivatives stay fast."""
 
+import math
 from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
@@ -20,7 +21,7 @@ def max_pool(
 ) -> jax.Array:
     """`flax.linen.max_pool`, whose derivatives are fast where windows touch and do not overlap.
 
-    Other windows, strides and paddings are left to flax.
+    Other windows, strides and paddings are left to flax, and windows of more than 256 places.
 
     Args:
       inputs: images `(..., h, w, c)`.
@@ -29,6 +30,7 @@ def max_pool(
       padding: "VALID", or as in flax.
     """
     plain = inputs.ndim >= 3 and len(window_shape) == 2 and padding == "VALID"
+    plain = plain and math.prod(window_shape) <= 256  # a place is a byte
     if not plain or strides is None or tuple(strides) != tuple(window_shape):
         return nn.max_pool(inputs, tuple(window_shape), strides, padding)
     kh, kw = window_shape

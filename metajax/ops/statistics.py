@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from metajax.ops.convolution import IN_CACHE, NARROW
+
 
 class Moments(NamedTuple):
     """Mean and variance of each channel `(c,)`, in float32 at least."""
@@ -61,13 +63,6 @@ def _as_channels(value: jax.Array, x: jax.Array) -> jax.Array:
     return value.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-_IN_CACHE = 2**22
-"""Bytes of a layer's activations beyond which a CPU computes an image at a time faster."""
-
-_NARROW = 8
-"""Channels below which a convolution is so cheap that its activations are computed anew, not kept."""
-
-
 def pool_and_moments(
     x: jax.Array,
     layer: Callable[[jax.Array], jax.Array],
@@ -94,8 +89,9 @@ def pool_and_moments(
       ((5, 4, 4, 1), (1,))
     """
     out = jax.eval_shape(layer, x)
-    large = out.size * out.dtype.itemsize > _IN_CACHE and x.ndim == 4 and x.shape[-1] < _NARROW
-    if not large or jax.default_backend() != "cpu":
+    large = x.ndim == 4 and out.size * out.dtype.itemsize > IN_CACHE
+    cheap = x.shape[-1] < NARROW  # enough to be computed again
+    if not (large and cheap) or jax.default_backend() != "cpu":
         y = layer(x)
         return pool(y), moments(y[:first])
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from metajax.data.cifar import Split
 from metajax.recipes.experiment import Experiment
-from metajax.recipes.images import Images, Photos, experiment
+from metajax.recipes.images import Images, Photos, Table, experiment
 from metajax.tasks.cifar_fs import cifar_fs
 
 CLASSES = {"cifar-fs": 64, "fc100": 60}
@@ -50,13 +50,18 @@ def build(settings: CifarFs) -> Experiment:
         test_tasks=600,
         downsample="pool",
         thing="kinds of things",
-        published=PUBLISHED if s.split == "cifar-fs" else {},
+        published=published(s),
     )
     return experiment(s, photos)
 
 
+def published(s: CifarFs) -> Table:
+    """Rows of the literature on the split of these settings."""
+    return _PUBLISHED if s.split == "cifar-fs" else {}
+
+
 _TABLE = "Bertinetto et al. 2019, table 1: 64 filters or as many parameters, images without loss"
-PUBLISHED = {
+_PUBLISHED: Table = {
     "maml": (("MAML", {(5, 1): 58.9, (5, 5): 71.5}, _TABLE),),
     "protonet": (("ProtoNets", {(5, 1): 55.5, (5, 5): 72.0}, _TABLE),),
     "relation": (("Relation networks", {(5, 1): 55.0, (5, 5): 69.3}, _TABLE),),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,7 @@ from metajax.estimators import parallel
 from metajax.learners.baselines import pretrained, pretraining
 from metajax.learners.beside_support import beside_support
 from metajax.losses import accuracy, cross_entropy
-from metajax.models import (
-    Conv4,
-    conv4,
-    linear,
-    mixed_precision,
-)
+from metajax.models import Conv4, conv4, linear, mixed_precision
 from metajax.names import choose
 from metajax.normalisation import BY_SUPPORT, Normalisation, normalisation_of
 from metajax.objectives import query_loss, reptile
@@ -82,6 +77,10 @@ EPISODIC = ("protonet", "matching", "relation", "r2d2", "lrd2", "proto_maml", "n
 """Learners whose outputs are not bound to a number of classes."""
 
 
+Table: TypeAlias = dict[str, tuple[tuple[str, dict[tuple[int, int], float], str], ...]]
+"""Published accuracies by learner: of each paper its name, values by `(way, shot)`, and protocol."""
+
+
 class Photos(NamedTuple):
     """A data set as its recipe gives it.
 
@@ -91,7 +90,7 @@ class Photos(NamedTuple):
     query_shot, test_query_shot: unless the settings say otherwise.
     test_tasks: in the table after training.
     thing: what a class is, for people, such as "characters".
-    published: rows of the literature by learner, each with values by `(way, shot)`.
+    published: rows of the literature.
     """
 
     name: str
@@ -102,7 +101,7 @@ class Photos(NamedTuple):
     test_tasks: int
     downsample: Literal["stride", "pool"]
     thing: str
-    published: dict[str, tuple[tuple[str, dict[tuple[int, int], float], str], ...]]
+    published: Table
 
 
 def experiment(s: Images, photos: Photos) -> Experiment:
@@ -201,7 +200,7 @@ def experiment(s: Images, photos: Photos) -> Experiment:
     )
 
 
-def published(s: Images, rows: dict[str, tuple]) -> tuple[Published, ...]:
+def published(s: Images, rows: Table) -> tuple[Published, ...]:
     """Rows of the literature for this learner, way and shot; the last column is the paper's."""
     columns = 1 if CLASSIFIERS[s.learner].num_steps is None else 2
     return tuple(

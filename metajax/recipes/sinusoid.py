@@ -49,8 +49,8 @@ class Sinusoid:
     cosine: bool = True
     """Let the outer rate fall to 0 along a cosine."""
     clip: float | None = None
-    """Greatest norm of a hypergradient; a longer one is shortened. Learned inner rates need it: one
-    task whose inner loop diverges would otherwise throw them far off."""
+    """Greatest norm of a hypergradient; a longer one is shortened. Learned inner rates last longer
+    with it."""
     outer_steps: int = 40_000
     """Outer steps in all; the paper takes 70,000."""
     seed: int = 0
