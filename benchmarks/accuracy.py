@@ -31,7 +31,12 @@ from metajax.recipes.sinusoid import Sinusoid
 
 ROWS = {
     "sinusoid_paper": Sinusoid(
-        judged_steps=(1,), inner_rate=0.01, outer_rate=1e-3, cosine=False, outer_steps=70_000
+        judged_steps=(1,),
+        inner_rate=0.01,
+        outer_rate=1e-3,
+        clip=None,
+        cosine=False,
+        outer_steps=70_000,
     ),
     "sinusoid_default": Sinusoid(),
     "sinusoid_recipe": Sinusoid(outer_steps=70_000),
@@ -52,7 +57,7 @@ SINUSOIDS = {
     "sinusoid_mamlpp": replace(_SLOWER, learner="mamlpp", judged_steps=(1, 2)),
     "sinusoid_alfa": replace(_SLOWER, learner="alfa", judged_steps=(1,)),
     "sinusoid_meta_curvature": replace(_SLOWER, learner="meta_curvature"),
-    "sinusoid_cavia": Sinusoid(learner="cavia", outer_rate=1e-3),
+    "sinusoid_cavia": Sinusoid(learner="cavia", outer_rate=1e-3, clip=None),
     "sinusoid_imaml": replace(_SLOWER, learner="imaml", judged_steps=(10,)),
     "sinusoid_from_scratch": Sinusoid(learner="from_scratch", outer_steps=1),
 }

@@ -23,7 +23,7 @@ class Sinusoid:
     """Learn to fit a sine wave from a few of its points; needs no data.
 
     The defaults train on the loss after each of five inner steps. The paper's own settings are
-    --judged-steps 1 --no-cosine --outer-rate 0.001.
+    --judged-steps 1 --no-cosine --outer-rate 0.001 --clip None.
     """
 
     learner: RegressorName = "maml"
@@ -44,13 +44,13 @@ class Sinusoid:
     """How the inner loop is differentiated; by default exactly, and for iMAML implicitly."""
     meta_batch: int = 25
     """Tasks in an outer step."""
-    outer_rate: float = 3e-3
+    outer_rate: float = 2e-3
     """Adam's step size, at the start."""
     cosine: bool = True
     """Let the outer rate fall to 0 along a cosine."""
-    clip: float | None = None
-    """Greatest norm of a hypergradient; a longer one is shortened. Learned inner rates last longer
-    with it."""
+    clip: float | None = 10.0
+    """Greatest norm of a hypergradient; a longer one, of a task whose inner loop nearly diverges, is
+    shortened. With learned inner rates less is needed, 1 or below."""
     outer_steps: int = 40_000
     """Outer steps in all; the paper takes 70,000."""
     seed: int = 0
