@@ -93,7 +93,8 @@ def regression(settings: Icl, experiment, score, options) -> dict:
     prior = prior_of(settings)
     if prior.optimum is None:
         return scores
-    best = {"error": experiment.best(options["key"], options["num_tasks"])}
+    (optimum,) = experiment.rivals(options["key"], options["num_tasks"], None)
+    best = {"error": optimum.scores}
     if settings.source == "gaussian_process":
         for name, metric in {"nll": mj.gaussian_nll, "coverage": mj.coverage}.items():
             best[name] = mj.evaluate(

@@ -392,7 +392,7 @@ def _test(
     import jax
     import numpy as np
 
-    from metajax.evaluation import evaluate
+    from metajax.evaluation import Evaluation, evaluate
 
     num_tasks = num_tasks or experiment.test_tasks
     scores = evaluate(
@@ -413,46 +413,43 @@ def _test(
     table.add_column("")
     for column in experiment.columns:
         table.add_column(column, justify="right")
-    policies = {"transductive": scores, "inductive": scores.inductive}
-    if not experiment.inductive:
-        policies = {"metajax": scores}
     written = {"step": step, "num_tasks": num_tasks, "seed": seed, "columns": experiment.columns}
-    for policy, score in policies.items():
-        mean = np.atleast_1d(experiment.scale * score.mean)
-        interval = np.atleast_1d(experiment.scale * score.interval)
-        medians = np.atleast_1d(experiment.scale * np.median(score.values, axis=0))
-        shown = [
-            f"{m:.{experiment.digits}f} ± {i:.{experiment.digits}f}"
-            for m, i in zip(mean, interval, strict=True)
-        ]
-        table.add_row(policy if experiment.inductive else "mean", *shown)
-        if not experiment.inductive:
-            table.add_row("median", *(f"{m:.{experiment.digits}f}" for m in medians))
-        written[policy] = {
+
+    def add(name: str, score: Evaluation, shown_as: str) -> None:
+        mean, interval, median = (
+            np.atleast_1d(experiment.scale * v)
+            for v in (score.mean, score.interval, np.median(score.values, axis=0))
+        )
+        digits = experiment.digits
+        pairs = zip(mean, interval, strict=True)
+        table.add_row(shown_as, *(f"{m:.{digits}f} ± {i:.{digits}f}" for m, i in pairs))
+        if shown_as == "mean":
+            table.add_row("median", *(f"{m:.{digits}f}" for m in median))
+        written[name] = {
             "mean": mean.tolist(),
             "interval": interval.tolist(),
-            "median": medians.tolist(),
+            "median": median.tolist(),
         }
-    if experiment.best is not None:
-        score = experiment.best(jax.random.key(seed), num_tasks)
-        mean, interval = experiment.scale * score.mean, experiment.scale * score.interval
-        table.add_row(
-            "best possible", f"{mean:.{experiment.digits}f} ± {interval:.{experiment.digits}f}"
-        )
-        written["best possible"] = {"mean": [float(mean)], "interval": [float(interval)]}
-    beside = list(experiment.published)
+
+    if scores.inductive is None:
+        add("metajax", scores, "mean")
+    else:
+        add("transductive", scores, "transductive")
+        add("inductive", scores.inductive, "inductive")
+    rivals = ()
     if experiment.rivals is not None:
-        with console.status("tuning what it is compared with"):
-            beside += experiment.rivals(
-                jax.random.key(seed), num_tasks, experiment.test_steps or ()
-            )
-    for row in beside:
+        with console.status("measuring what it is compared with"):
+            rivals = experiment.rivals(jax.random.key(seed), num_tasks, experiment.test_steps)
+    for rival in rivals:
+        add(rival.name, rival.scores, f"[dim]{rival.name}[/]")
+    for row in experiment.published:
         shown = ["" if value is None else f"{value:g}" for value in row.values]
         table.add_row(f"[dim]{row.name}[/]", *shown)
     console.print(table)
     console.print("±: half of a 95% interval over tasks, 1.96 standard errors.")
-    for row in beside:
-        console.print(f"[dim]{row.name}: {row.protocol}.[/]")
+    notes = [(rival.name, rival.what) for rival in rivals]
+    for name, note in notes + [(row.name, row.protocol) for row in experiment.published]:
+        console.print(f"[dim]{name}: {note}.[/]")
     if experiment.inductive:
         console.print(
             "[dim]transductive: the queries of a task share batch statistics; inductive: each "

@@ -56,6 +56,9 @@ def test_an_optimiser_is_trained_compared_and_kept(tmp_path, capsys, monkeypatch
     )  # fmt: skip
     said = capsys.readouterr().out
     assert re.search(r"SGD, rate [\d.e-]+: from a fresh start, the best of 37 rates", said)
+    found = json.loads((folder / "evaluation.json").read_text())
+    (rival,) = (name for name in found if name.startswith("SGD, rate"))
+    assert len(found[rival]["interval"]) == len(found["columns"])
     assert (folder / "plots" / "adaptation.png").read_bytes().startswith(b"\x89PNG")
     rule = mj.load(folder / "optimizer.npz")
     end = mj.descend(rule, 1)(lambda w: jax.numpy.ones_like(w), jax.numpy.zeros(()))
@@ -118,6 +121,11 @@ def test_every_learner_that_can_be_named_is_built_and_learns(tmp_path):
 def test_settings_that_a_learner_does_not_have_are_refused():
     from metajax.recipes import build
     from metajax.recipes.omniglot import Omniglot
+    from metajax.recipes.sinusoid import Sinusoid
+
+    for name in ("outer_rate", "inner_rate", "clip"):
+        with pytest.raises(ValueError, match=f"sinusoid: {name}=-0.1; it is above 0"):
+            build(Sinusoid(**{name: -0.1}))
 
     with pytest.raises(ValueError, match="adjoint='remat' and learner='protonet' has none; leave"):
         build(Omniglot(learner="protonet", adjoint="remat", source="glyphs", test_source="glyphs"))

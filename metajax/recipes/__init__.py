@@ -38,7 +38,15 @@ def name_of(settings: Any) -> str:
 
 
 def build(settings: Any) -> Experiment:
-    """The experiment that these settings describe."""
+    """The experiment that these settings describe.
+
+    Raises:
+      ValueError: for a setting that is out of its range.
+    """
+    for name in ("outer_rate", "inner_rate", "clip"):
+        value = getattr(settings, name, None)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name_of(settings)}: {name}={value}; it is above 0.")
     return RECIPES[name_of(settings)].build(settings)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -20,6 +20,14 @@ class Published:
     protocol: str
 
 
+class Rival(NamedTuple):
+    """What was measured beside the learner, on the same tasks, and what it is."""
+
+    name: str
+    scores: Evaluation
+    what: str
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A learner and how it is trained and judged.
@@ -33,9 +41,8 @@ class Experiment:
     learned: one sentence on what came out.
     next_flags: for the evaluation that is suggested next.
     picture: meta-parameters to a matplotlib figure of what adapting does, or None.
-    best: `(key, num_tasks)` to the scores of the best possible learner on the test tasks of this key,
-      where it is known; a row under ours.
-    rivals: `(key, num_tasks, num_steps)` to rows measured on the same tasks as the learner.
+    rivals: `(key, num_tasks, num_steps)` to what is measured on the test tasks of this key, such as the
+      best possible learner where it is known; rows under ours.
     keep: writes what else a run leaves into its folder, and says in a sentence what for.
     """
 
@@ -60,6 +67,5 @@ class Experiment:
     picture: Callable[[Params], Any] | None
     estimator: Estimator = jax.value_and_grad
     published: tuple[Published, ...] = ()
-    best: Callable[[jax.Array, int], Evaluation] | None = None
-    rivals: Callable[[jax.Array, int, tuple[int, ...]], tuple[Published, ...]] | None = None
+    rivals: Callable[[jax.Array, int, tuple[int, ...] | None], tuple[Rival, ...]] | None = None
     keep: Callable[[Params, Path], str] | None = None

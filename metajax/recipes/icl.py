@@ -22,7 +22,7 @@ from metajax.losses import error_of_mean, gaussian_nll, mse
 from metajax.models import mlp, pixels
 from metajax.names import choose
 from metajax.objectives import query_loss
-from metajax.recipes.experiment import Experiment
+from metajax.recipes.experiment import Experiment, Rival
 from metajax.tasks.gaussian_process import gaussian_process, gaussian_process_optimum
 from metajax.tasks.linear_gaussian import linear_gaussian, linear_gaussian_optimum
 from metajax.tasks.sinusoid import sinusoid
@@ -111,11 +111,14 @@ def build(settings: Icl) -> Experiment:
     train, test = prior.source(s.shot, s.query_shot), prior.source(s.shot, 100)
     kind = _kind(s, train)
 
-    def best(key, num_tasks):
-        assert prior.optimum is not None
-        return evaluate(
+    def rivals(key, num_tasks, num_steps):
+        del num_steps  # neither takes any
+        if prior.optimum is None:
+            return ()
+        scores = evaluate(
             prior.optimum, (), test, prior.error, key=key, num_tasks=num_tasks, inductive=False
         )
+        return (Rival("best possible", scores, "knows what the tasks are drawn from"),)
 
     rate = optax.warmup_cosine_decay_schedule(
         0.0, s.outer_rate, s.outer_steps // 20 + 1, s.outer_steps + 1
@@ -144,7 +147,7 @@ def build(settings: Icl) -> Experiment:
         picture=None
         if s.source == "linear_gaussian"
         else lambda m: _picture(kind, m, prior, s.shot),
-        best=None if prior.optimum is None else best,
+        rivals=rivals,
     )
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import jax
-import numpy as np
 import optax
 
 from metajax import optimizers
 from metajax.estimators import sharded
-from metajax.evaluation import Evaluation, evaluate
+from metajax.evaluation import evaluate
 from metajax.export import export
 from metajax.learners.baselines import Nothing, from_scratch
 from metajax.learners.learned import learned
@@ -21,7 +20,7 @@ from metajax.objectives import query_loss
 from metajax.optimizers.tuning import BASELINES, RATES, tuned
 from metajax.problems import ActivationName, Problem, convs, logistic, mlps, quadratics, together
 from metajax.recipes.choices import ADJOINTS, AdjointName
-from metajax.recipes.experiment import Experiment, Published
+from metajax.recipes.experiment import Experiment, Rival
 from metajax.tasks.clusters import clusters
 from metajax.tasks.glyphs import glyphs
 from metajax.tasks.mnist import mnist
@@ -139,9 +138,9 @@ def build(settings: Optimizer) -> Experiment:
             for name, make in BASELINES.items()
         }
 
-    def scores_of_rivals(key, num_tasks, num_steps) -> dict[str, Evaluation]:
-        return {
-            name: evaluate(
+    def rivals(key, num_tasks, num_steps) -> tuple[Rival, ...]:
+        def scores(name, rate):
+            return evaluate(
                 from_scratch(model, loss, BASELINES[name](rate), s.num_steps),
                 Nothing(),
                 problems["test"].sample,
@@ -151,18 +150,15 @@ def build(settings: Optimizer) -> Experiment:
                 num_steps=num_steps,
                 inductive=False,
             )
-            for name, rate in rates().items()
-        }
 
-    def rivals(key, num_tasks, num_steps) -> tuple[Published, ...]:
         return tuple(
-            Published(
-                f"{name}, rate {rates()[name]:.2g}",
-                tuple(round(float(mean), 4) for mean in np.atleast_1d(scores.mean)),
+            Rival(
+                f"{name}, rate {rate:.2g}",
+                scores(name, rate),
                 f"from a fresh start, the best of {len(RATES)} rates after {s.num_steps} steps of "
                 "other problems",
             )
-            for name, scores in scores_of_rivals(key, num_tasks, num_steps).items()
+            for name, rate in rates().items()
         )
 
     def picture(meta_params):
@@ -181,7 +177,7 @@ def build(settings: Optimizer) -> Experiment:
                 num_steps=steps,
                 inductive=False,
             ),
-            **scores_of_rivals(key, 64, steps),
+            **{rival.name: rival.scores for rival in rivals(key, 64, steps)},
         }
         return plots.loss_curves(
             steps, {name: (c.mean, c.interval) for name, c in curves.items()}, s.num_steps
