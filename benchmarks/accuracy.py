@@ -40,6 +40,7 @@ ROWS = {
     ),
     "sinusoid_default": Sinusoid(),
     "sinusoid_recipe": Sinusoid(outer_steps=70_000),
+    "sinusoid_longer": Sinusoid(outer_steps=140_000),
     "omniglot_maml_5w1s_paper": Omniglot(outer_steps=14_000, distortion=0.0),
     "omniglot_maml_5w1s": Omniglot(outer_steps=11_500),
     "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=8, outer_steps=14_000),
@@ -208,6 +209,9 @@ def tables() -> str:
         results = [result for row in rows for result in by_row[row]]
         if results:
             parts.append(_accuracies(title, results))
+        if results and rows is FAMILY:
+            family_picture(results).savefig(record.RESULTS / "family.png", dpi=120)
+            parts.append(["![Accuracy of every learner](benchmarks/results/family.png)"])
     return "\n".join("\n".join([*part, ""]) for part in parts).rstrip()
 
 
@@ -243,6 +247,7 @@ def _sinusoid(by_row) -> list[str]:
         "sinusoid_paper": "maml, the paper's settings",
         "sinusoid_default": "maml, `metajax train sinusoid`",
         "sinusoid_recipe": "maml, the same for 70,000 outer steps",
+        "sinusoid_longer": "maml, the same for 140,000 outer steps",
         **{row: settings.learner for row, settings in SINUSOIDS.items()},
     }
     for row, name in names.items():
@@ -271,6 +276,31 @@ _CLASSIFICATION = {
     "CIFAR-FS, from a lossy copy of CIFAR-100 (JPEG of quality 85), 15 queries of each class, as many "
     "outer steps as fit into 30 minutes on two cores.": CIFAR,
 }
+
+
+def family_picture(results: list[dict]):
+    """Accuracy of every learner of the same budget, both policies, the best on top."""
+    from matplotlib.figure import Figure
+
+    results = sorted(results, key=lambda r: r["transductive"]["mean"][0])
+    figure = Figure(figsize=(7, 0.8 + 0.24 * len(results)), layout="constrained")
+    axes = figure.subplots()
+    heights = np.arange(len(results))
+    for policy, marker, shift in (("transductive", "o", 0.12), ("inductive", "s", -0.12)):
+        axes.errorbar(
+            [r[policy]["mean"][0] for r in results],
+            heights + shift,
+            xerr=[r[policy]["interval_95"][0] for r in results],
+            fmt=marker,
+            markersize=4,
+            label=policy,
+        )
+    axes.set_yticks(heights, [r["settings"]["learner"] for r in results])
+    axes.set(xlabel="accuracy %, Omniglot 5-way 1-shot", title="Eight minutes of training each")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    return figure
 
 
 def _accuracies(title: str, results: list[dict]) -> list[str]:

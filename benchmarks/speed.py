@@ -29,7 +29,7 @@ from workloads import WORKLOADS, arrays, jax_apply
 
 TOLERANCE = 1e-4
 ROUNDS = 7
-SECONDS_PER_TURN = 2.0
+SECONDS_PER_TURN = 5.0
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 """For all contestants: an outer step of C touches gigabytes, and Linux hands them out by 4 kB."""
 TOO_SLOW = 60.0

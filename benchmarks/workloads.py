@@ -101,8 +101,6 @@ def jax_apply(w: Workload, convolution=None):
 
     import metajax as mj
 
-    layout = ("NHWC", "HWIO", "NHWC")
-
     def naive(x, convolve):
         x = convolve(x)
         normal = (x - x.mean((0, 1, 2))) * lax.rsqrt(x.var((0, 1, 2)) + 1e-5)
@@ -115,22 +113,23 @@ def jax_apply(w: Workload, convolution=None):
     def pool(x):
         return mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
 
-    operation, normal = (
-        (mj.conv_general_dilated, ours) if convolution is None else (convolution, naive)
-    )
+    def plain(kernel, strides, padding):
+        return partial(
+            convolution,
+            rhs=kernel,
+            window_strides=strides,
+            padding=padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    convolution_by, normal = (mj.ops.Convolution, ours) if convolution is None else (plain, naive)
     strides = (1, 1) if w.pool else (2, 2)
 
     def apply(weights, x):
         for i in range(len(w.channels) - 1):
             kernel, bias = weights[f"kernel{i}"], weights[f"bias{i}"]
             if w.is_conv:
-                convolve = partial(
-                    operation,
-                    rhs=kernel,
-                    window_strides=strides,
-                    padding=((1, 1), (1, 1)),
-                    dimension_numbers=layout,
-                )
+                convolve = convolution_by(kernel, strides, ((1, 1), (1, 1)))
                 x = jax.nn.relu(normal(x, convolve) + bias)
             else:
                 x = jax.nn.relu(x @ kernel + bias)

@@ -392,7 +392,7 @@ def _test(
     import jax
     import numpy as np
 
-    from metajax.evaluation import Evaluation, evaluate
+    from metajax.evaluation import Evaluation, Score, evaluate
 
     num_tasks = num_tasks or experiment.test_tasks
     scores = evaluate(
@@ -415,7 +415,7 @@ def _test(
         table.add_column(column, justify="right")
     written = {"step": step, "num_tasks": num_tasks, "seed": seed, "columns": experiment.columns}
 
-    def add(name: str, score: Evaluation, shown_as: str) -> None:
+    def add(name: str, score: Evaluation | Score, shown_as: str) -> None:
         mean, interval, median = (
             np.atleast_1d(experiment.scale * v)
             for v in (score.mean, score.interval, np.median(score.values, axis=0))

@@ -11,7 +11,7 @@ from flax import nnx
 
 from metajax.names import choose
 from metajax.normalisation import BatchStatistics, Normalisation, OfImages, normalisation_of, whole
-from metajax.ops import conv_general_dilated, max_pool
+from metajax.ops import Convolution, max_pool
 from metajax.types import Model
 
 
@@ -58,15 +58,7 @@ class Conv(nn.Module):
         """For images of so many channels."""
         start = nn.initializers.glorot_normal()
         kernel = self.param("kernel", start, (3, 3, channels, self.filters))
-
-        def convolve(x):
-            layout = ("NHWC", "HWIO", "NHWC")
-            kind = jnp.promote_types(x.dtype, kernel.dtype)
-            return conv_general_dilated(
-                x.astype(kind), kernel.astype(kind), self.strides, "SAME", dimension_numbers=layout
-            )
-
-        return convolve
+        return Convolution(kernel, self.strides)
 
 
 class Conv4(nn.Module):

@@ -123,9 +123,9 @@ def test_settings_that_a_learner_does_not_have_are_refused():
     from metajax.recipes.omniglot import Omniglot
     from metajax.recipes.sinusoid import Sinusoid
 
-    for name in ("outer_rate", "inner_rate", "clip"):
-        with pytest.raises(ValueError, match=f"sinusoid: {name}=-0.1; it is above 0"):
-            build(Sinusoid(**{name: -0.1}))
+    for settings in (Sinusoid(outer_rate=-0.1), Sinusoid(inner_rate=-0.1), Sinusoid(clip=-0.1)):
+        with pytest.raises(ValueError, match="=-0.1; it is above 0"):
+            build(settings)
 
     with pytest.raises(ValueError, match="adjoint='remat' and learner='protonet' has none; leave"):
         build(Omniglot(learner="protonet", adjoint="remat", source="glyphs", test_source="glyphs"))

@@ -43,18 +43,23 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
                     f"{[n for n in range(1, meta_batch + 1) if meta_batch % n == 0]}."
                 )
 
-            def add(total, part):
-                *estimated, state = keeps.estimate(meta_params, *part)
+            def estimate_part(i, key):
+                # Cut where it is used: to reshape all tasks into parts would copy them.
+                def part(leaf):
+                    return jax.lax.dynamic_slice_in_dim(leaf, i * tasks_per_pass, tasks_per_pass)
+
+                states, own = jax.tree.map(part, (estimator_state, tasks))
+                return keeps.estimate(meta_params, states, own, key)
+
+            def add(total, turn):
+                i, key = turn
+                *estimated, state = estimate_part(i, key)
                 return jax.tree.map(jnp.add, total, tuple(estimated)), state
 
-            parts = jax.tree.map(
-                lambda leaf: leaf.reshape(passes, -1, *leaf.shape[1:]), (estimator_state, tasks)
-            )
-            inputs = (*parts, jax.random.split(key, passes))
-            first = jax.tree.map(lambda leaf: leaf[0], inputs)
-            shapes = jax.eval_shape(keeps.estimate, meta_params, *first)[:2]
+            turns = (jnp.arange(passes), jax.random.split(key, passes))
+            shapes = jax.eval_shape(estimate_part, *jax.tree.map(lambda leaf: leaf[0], turns))[:2]
             zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-            total, states = jax.lax.scan(add, zeros, inputs)
+            total, states = jax.lax.scan(add, zeros, turns)
             value, gradient = jax.tree.map(lambda leaf: leaf / passes, total)
             joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), states)
             return value, gradient, joined

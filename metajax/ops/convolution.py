@@ -73,11 +73,39 @@ def conv_general_dilated(
             precision,
             preferred_element_type,
         )
-    kernel, strides = rhs.shape[:2], tuple(window_strides)
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], kernel, strides, padding)
-    window = _Window(lhs.shape[1:3], kernel, strides, tuple((int(a), int(b)) for a, b in padding))
+    window = _window(lhs, rhs, window_strides, padding)
     return _conv_p.bind(lhs[None], rhs[None], want="out", window=window, precision=precision)[0]
+
+
+class Convolution(NamedTuple):
+    """A convolution by one kernel, as a function of images `(n, h, w, c)`.
+
+    kernel: `(kh, kw, c, features)`.
+    strides: two.
+    padding: "SAME", "VALID" or two pairs.
+
+    Example:
+      >>> import jax.numpy as jnp, metajax as mj
+      >>> layer = mj.ops.Convolution(jnp.ones((3, 3, 1, 8)), strides=(2, 2))
+      >>> layer(jnp.ones((5, 28, 28, 1))).shape, layer.patches(jnp.ones((5, 28, 28, 1))).shape
+      ((5, 14, 14, 8), (5, 14, 14, 9))
+    """
+
+    kernel: jax.Array
+    strides: tuple[int, int] = (1, 1)
+    padding: str | Sequence[tuple[int, int]] = "SAME"
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Features `(n, oh, ow, features)`, in the wider of the two types."""
+        kind = jnp.promote_types(images.dtype, self.kernel.dtype)
+        images, kernel = images.astype(kind), self.kernel.astype(kind)
+        return conv_general_dilated(
+            images, kernel, self.strides, self.padding, dimension_numbers=_IMAGES
+        )
+
+    def patches(self, images: jax.Array) -> jax.Array:
+        """What the kernel sees at each place, `(n, oh, ow, kh * kw * c)`."""
+        return _patches(images, _window(images, self.kernel, self.strides, self.padding))
 
 
 # A convolution is one of three operations: of images, kernel and out, each is a bilinear function of
@@ -107,6 +135,13 @@ class _Window(NamedTuple):
     def out(self) -> tuple[int, ...]:
         parts = zip(self.size, self.kernel, self.strides, self.padding, strict=True)
         return tuple(max(0, (s + sum(p) - k) // stride + 1) for s, k, stride, p in parts)
+
+
+def _window(images, kernel, strides, padding) -> _Window:
+    size, kernel, strides = images.shape[1:3], kernel.shape[:2], tuple(strides)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(size, kernel, strides, padding)
+    return _Window(size, kernel, strides, tuple((int(a), int(b)) for a, b in padding))
 
 
 _conv_p = Primitive("bilinear_conv")
@@ -243,11 +278,26 @@ def _in_groups(size: int, a, b, *, want: _Want, **options):
         return _together(a[None], b[None], want=want, **options)[0]
 
     if want == "kernel":
-        return jnp.sum(lax.map(lambda ab: one(*ab), (group(a), group(b))), axis=0)
+        rows = partial(_kernel_by_rows, **options)
+        turned = jnp.sum(lax.map(lambda ab: rows(*ab), (group(a), group(b))), axis=0)
+        return turned.T.reshape(*options["window"].kernel, a.shape[3], b.shape[3])
     out = lax.map(
         lambda x: one(x, b) if want == "out" else one(a, x), group(a if want == "out" else b)
     )
     return out.reshape(-1, *out.shape[2:])
+
+
+def _kernel_by_rows(images, out, *, window: _Window, precision):
+    """The gradient of the kernel, turned, `(features, kh * kw * c)`: a product for each of its rows.
+
+    What the rows see is a third of the patches to write down.
+    """
+    turned = out.reshape(-1, out.shape[3]).T
+    rows = _rows(images, window)
+    return jnp.concatenate(
+        [jnp.matmul(turned, row.reshape(-1, row.shape[-1]), precision=precision) for row in rows],
+        axis=1,
+    )
 
 
 def _at_once(a, b, **options):
@@ -265,10 +315,35 @@ mlir.register_lowering(_conv_p, mlir.lower_fun(_on_cpu, multiple_results=False),
 
 
 def _patches(images: jax.Array, window: _Window) -> jax.Array:
-    """What the kernel sees at each output: `(n, h, w, c)` to `(n, out_h, out_w, kh * kw * c)`.
+    """What the kernel sees at each output: `(n, h, w, c)` to `(n, out_h, out_w, kh * kw * c)`."""
+    phases, (sh, sw), (oh, ow), channels = *_phases(images, window), images.shape[3]
+    taps = []
+    for i in range(window.kernel[0]):
+        for j in range(window.kernel[1]):
+            rows, columns = slice(i // sh, i // sh + oh), slice(j // sw, j // sw + ow)
+            channel = slice(j % sw * channels, (j % sw + 1) * channels)
+            taps.append(phases[:, rows, i % sh, columns, channel])
+    return jnp.concatenate(taps, axis=-1)
 
-    Rows and columns are split into (block, phase) by the stride first: every tap is then a slice
-    without a stride, and its transpose a pad without holes.
+
+def _rows(images: jax.Array, window: _Window) -> list[jax.Array]:
+    """What each row of the kernel sees at each output, `(n, out_h, out_w, kw * c)`.
+
+    Neighbours in a row are put together once, for all rows of the kernel.
+    """
+    phases, (sh, sw), (oh, ow), channels = *_phases(images, window), images.shape[3]
+    taps = [
+        phases[..., j // sw : j // sw + ow, j % sw * channels : (j % sw + 1) * channels]
+        for j in range(window.kernel[1])
+    ]
+    wide = jnp.concatenate(taps, axis=-1)
+    return [wide[:, i // sh : i // sh + oh, i % sh] for i in range(window.kernel[0])]
+
+
+def _phases(images: jax.Array, window: _Window):
+    """Rows and columns split into (block, phase) by the stride, and the strides and outputs.
+
+    Every tap of the kernel is then a slice without a stride, and its transpose a pad without holes.
     """
     n, channels = images.shape[0], images.shape[3]
     blocks: list[int] = []
@@ -277,12 +352,6 @@ def _patches(images: jax.Array, window: _Window) -> jax.Array:
         blocks.append(out + (k - 1) // stride)
         pads.append((low, blocks[-1] * stride - size - low, 0))  # below 0 it crops what is unused
     padded = lax.pad(images, jnp.zeros((), images.dtype), [*pads, (0, 0, 0)])
-    (sh, sw), (oh, ow) = window.strides, window.out
+    sh, sw = window.strides
     phases = padded.reshape(n, blocks[0], sh, blocks[1], sw * channels)
-    taps = []
-    for i in range(window.kernel[0]):
-        for j in range(window.kernel[1]):
-            rows, columns = slice(i // sh, i // sh + oh), slice(j // sw, j // sw + ow)
-            channel = slice(j % sw * channels, (j % sw + 1) * channels)
-            taps.append(phases[:, rows, i % sh, columns, channel])
-    return jnp.concatenate(taps, axis=-1)
+    return phases, window.strides, window.out

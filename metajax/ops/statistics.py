@@ -1,5 +1,6 @@
 """Mean and variance of channels, and how to use them without passing over activations more than needed."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from metajax.ops.convolution import IN_CACHE, NARROW
+from metajax.ops.convolution import IN_CACHE, Convolution
 
 
 class Moments(NamedTuple):
@@ -69,42 +70,65 @@ def pool_and_moments(
     pool: Callable[[jax.Array], jax.Array],
     first: int | None = None,
 ) -> tuple[jax.Array, Moments]:
-    """`pool(layer(x))` and the moments of `layer(x)`, for a first layer of large images.
+    """`pool(layer(x))` and the moments of `layer(x)`, without passing over `layer(x)` for a first layer.
 
-    On a CPU it is computed an image at a time, and again for derivatives: what `layer` gives, the
-    largest array of the network, stays in the cache and never is in memory as a whole. Elsewhere, and
-    where it is small or dear to compute, all at once.
+    A first `Convolution` sees few numbers at each place, 9 or 27, and their mean and covariance say
+    what the moments of its result are. They depend on the images alone: a compiled inner loop computes
+    them once. Large images are then convolved and pooled one at a time, so that what `layer` gives, the
+    largest array of a network, never is in memory as a whole. All this on a CPU; elsewhere, and for
+    any other layer, as it is written.
 
     Args:
-      x: images `(n, h, w, c)`, or anything else `(n, ...)`, which is computed at once.
-      layer: of `(n, h, w, c)`, each image alone, such as a convolution.
+      x: images `(n, h, w, c)`, or anything else `(n, ...)`.
+      layer: of `(n, ...)`, each image alone.
       pool: of what it gives, each image alone.
       first: how many of the images count for the moments, by default all.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> layer = mj.ops.Convolution(jnp.ones((3, 3, 1, 9)), padding="VALID")
       >>> pool = lambda x: mj.ops.max_pool(x, (2, 2), (2, 2))
-      >>> pooled, moments = mj.ops.pool_and_moments(jnp.ones((5, 8, 8, 1)), jnp.sin, pool)
-      >>> pooled.shape, moments.mean.shape
-      ((5, 4, 4, 1), (1,))
+      >>> pooled, moments = mj.ops.pool_and_moments(jnp.ones((5, 8, 8, 1)), layer, pool)
+      >>> pooled.shape, moments.mean.tolist()[0], moments.variance.tolist()[0]
+      ((5, 3, 3, 9), 9.0, 0.0)
     """
-    out = jax.eval_shape(layer, x)
-    large = x.ndim == 4 and out.size * out.dtype.itemsize > IN_CACHE
-    cheap = x.shape[-1] < NARROW  # enough to be computed again
-    if not (large and cheap) or jax.default_backend() != "cpu":
+    if not (isinstance(layer, Convolution) and _sees_little(layer)) or _elsewhere():
         y = layer(x)
         return pool(y), moments(y[:first])
+    out = jax.eval_shape(layer, x)
+    one_by_one = out.size * out.dtype.itemsize > IN_CACHE
 
-    @jax.checkpoint
-    def of_one(image):
-        y = layer(image[None])
-        return pool(y)[0], moments(y)
+    def in_blocks(f, x):
+        return lax.map(f, x[:, None] if one_by_one else x[None])
 
-    pooled, each = lax.map(of_one, x)
-    return pooled, _of_all(Moments(each.mean[:first], each.variance[:first]))
+    pooled = in_blocks(lambda block: pool(layer(block)), x)
+    seen = in_blocks(lambda block: _of_patches(layer.patches(block)), x[:first])
+    return pooled.reshape(-1, *pooled.shape[2:]), _seen_through(layer.kernel, *seen)
 
 
-def _of_all(each: Moments) -> Moments:
-    """Of images of one size together, by the law of total variance."""
-    mean = jnp.mean(each.mean, axis=0)
-    return Moments(mean, jnp.mean(each.variance + (each.mean - mean[None]) ** 2, axis=0))
+def _sees_little(layer: Convolution) -> bool:
+    """So that a covariance of what it sees costs no more than what it gives."""
+    *seen, features = layer.kernel.shape
+    return math.prod(seen) <= features
+
+
+def _elsewhere() -> bool:
+    return jax.default_backend() != "cpu"
+
+
+def _of_patches(seen: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean `(p,)` and covariance `(p, p)` of patches `(..., p)`."""
+    seen = seen.reshape(-1, seen.shape[-1]).astype(jnp.promote_types(seen.dtype, jnp.float32))
+    mean = jnp.mean(seen, axis=0)
+    seen = seen - mean[None]
+    return mean, seen.T @ seen / len(seen)
+
+
+def _seen_through(kernel: jax.Array, means: jax.Array, covariances: jax.Array) -> Moments:
+    """Of `seen @ kernel`, from the moments of blocks of what is seen that are of one size."""
+    mean = jnp.mean(means, axis=0)
+    apart = means - mean[None]
+    # The law of total variance: within the blocks, and between them.
+    covariance = jnp.mean(covariances, axis=0) + apart.T @ apart / len(means)
+    weights = kernel.reshape(-1, kernel.shape[-1]).astype(mean.dtype)
+    return Moments(mean @ weights, jnp.sum(weights * (covariance @ weights), axis=0))
