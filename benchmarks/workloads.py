@@ -114,6 +114,7 @@ def jax_apply(w: Workload, convolution=None):
         return mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
 
     def plain(kernel, strides, padding):
+        assert convolution is not None
         return partial(
             convolution,
             rhs=kernel,

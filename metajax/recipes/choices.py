@@ -257,7 +257,10 @@ REGRESSORS: dict[str, Choice] = {
         lambda i: alfa(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
     ),
     "imaml": Choice(
-        lambda i: imaml(i.model, mse, _sgd(i), i.num_steps, strength=1.0, **i.options), 10, 0.02, True
+        lambda i: imaml(i.model, mse, optax.adam(i.rate), i.num_steps, strength=5.0, **i.options),
+        32,
+        0.03,
+        True,
     ),
     "cavia": Choice(
         lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True
