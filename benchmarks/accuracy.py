@@ -39,7 +39,8 @@ ROWS = {
         outer_steps=70_000,
     ),
     "sinusoid_default": Sinusoid(),
-    # 140,000 are not better: 0.69, 0.64, 0.65 after a step of three seeds; by step 10 one diverges, one is at 0.93.
+    # 140,000 are not better: 0.69, 0.64 and 0.65 after a step, of three seeds; after ten one has diverged,
+    # and one is at 0.93.
     "sinusoid_recipe": Sinusoid(outer_steps=70_000),
     "omniglot_maml_5w1s_paper": Omniglot(outer_steps=14_000, distortion=0.0),
     "omniglot_maml_5w1s": Omniglot(outer_steps=11_500),
