@@ -227,8 +227,13 @@ def tables() -> str:
 
 
 def _time(result) -> str:
-    """A run that was stopped, or had to share the machine, has a time that says nothing."""
+    """A run that was stopped, or had to share the machine, has a time that says nothing.
+
+    What learns nothing over tasks is given a single outer step.
+    """
     seconds = result["training_seconds"]
+    if result["settings"]["outer_steps"] == 1:
+        return "none"
     if result["row"] in MINUTES:
         return f"{MINUTES[result['row']]:.0f} min"
     if result.get("training_paused") or result.get("training_beside_other_work"):

@@ -316,7 +316,8 @@ mlir.register_lowering(_conv_p, mlir.lower_fun(_on_cpu, multiple_results=False),
 
 def _patches(images: jax.Array, window: _Window) -> jax.Array:
     """What the kernel sees at each output: `(n, h, w, c)` to `(n, out_h, out_w, kh * kw * c)`."""
-    phases, (sh, sw), (oh, ow), channels = *_phases(images, window), images.shape[3]
+    phases, channels = _phases(images, window), images.shape[3]
+    (sh, sw), (oh, ow) = window.strides, window.out
     taps = []
     for i in range(window.kernel[0]):
         for j in range(window.kernel[1]):
@@ -331,7 +332,8 @@ def _rows(images: jax.Array, window: _Window) -> list[jax.Array]:
 
     Neighbours in a row are put together once, for all rows of the kernel.
     """
-    phases, (sh, sw), (oh, ow), channels = *_phases(images, window), images.shape[3]
+    phases, channels = _phases(images, window), images.shape[3]
+    (sh, sw), (oh, ow) = window.strides, window.out
     taps = [
         phases[..., j // sw : j // sw + ow, j % sw * channels : (j % sw + 1) * channels]
         for j in range(window.kernel[1])
@@ -340,8 +342,8 @@ def _rows(images: jax.Array, window: _Window) -> list[jax.Array]:
     return [wide[:, i // sh : i // sh + oh, i % sh] for i in range(window.kernel[0])]
 
 
-def _phases(images: jax.Array, window: _Window):
-    """Rows and columns split into (block, phase) by the stride, and the strides and outputs.
+def _phases(images: jax.Array, window: _Window) -> jax.Array:
+    """Rows and columns split into (block, phase) by the stride: `(n, blocks, sh, blocks, sw * c)`.
 
     Every tap of the kernel is then a slice without a stride, and its transpose a pad without holes.
     """
@@ -353,5 +355,4 @@ def _phases(images: jax.Array, window: _Window):
         pads.append((low, blocks[-1] * stride - size - low, 0))  # below 0 it crops what is unused
     padded = lax.pad(images, jnp.zeros((), images.dtype), [*pads, (0, 0, 0)])
     sh, sw = window.strides
-    phases = padded.reshape(n, blocks[0], sh, blocks[1], sw * channels)
-    return phases, window.strides, window.out
+    return padded.reshape(n, blocks[0], sh, blocks[1], sw * channels)

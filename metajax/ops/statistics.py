@@ -92,7 +92,8 @@ def pool_and_moments(
       >>> pooled.shape, moments.mean.tolist()[0], moments.variance.tolist()[0]
       ((5, 3, 3, 9), 9.0, 0.0)
     """
-    if not (isinstance(layer, Convolution) and _sees_little(layer)) or _elsewhere():
+    on_cpu = jax.default_backend() == "cpu"
+    if not (on_cpu and isinstance(layer, Convolution) and _sees_little(layer)):
         y = layer(x)
         return pool(y), moments(y[:first])
     out = jax.eval_shape(layer, x)
@@ -110,10 +111,6 @@ def _sees_little(layer: Convolution) -> bool:
     """So that a covariance of what it sees costs no more than what it gives."""
     *seen, features = layer.kernel.shape
     return math.prod(seen) <= features
-
-
-def _elsewhere() -> bool:
-    return jax.default_backend() != "cpu"
 
 
 def _of_patches(seen: jax.Array) -> tuple[jax.Array, jax.Array]:

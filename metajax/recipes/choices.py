@@ -103,6 +103,7 @@ class Choice(NamedTuple):
     """A learner by name: how it is built, and the inner loop it is used with unless told otherwise.
 
     num_steps, rate: None for a learner without an inner loop.
+    right_at_the_end: whether its hypergradient is that of where the inner loop ends, not of steps before.
     trained_by: the objective: the loss on queries, Reptile's distance, or a classifier's of all classes.
     """
 
@@ -110,6 +111,7 @@ class Choice(NamedTuple):
     num_steps: int | None = None
     rate: float | None = None
     takes_adjoint: bool = False
+    right_at_the_end: bool = False
     trained_by: Literal["query_loss", "reptile", "pretraining"] = "query_loss"
 
 
@@ -261,6 +263,7 @@ REGRESSORS: dict[str, Choice] = {
         32,
         0.03,
         True,
+        right_at_the_end=True,
     ),
     "cavia": Choice(
         lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True

@@ -38,7 +38,7 @@ class Sinusoid:
     """Support points of a test task."""
     judged_steps: tuple[int, ...] | None = None
     """Train on the mean of the query losses after these inner steps; one given twice counts twice. By
-    default 1 1 1 2 3 4 5, and for iMAML, which is right where its inner loop ends, 32."""
+    default 1 1 1 2 3 4 5, and for iMAML, which is right where its inner loop ends, its 32nd alone."""
     inner_rate: float | None = None
     """Step size of inner SGD; by default the learner's own, 0.01 for MAML."""
     adjoint: AdjointName | None = None
@@ -72,7 +72,9 @@ def build(settings: Sinusoid) -> Experiment:
             return sinusoid(shot, query_shot)
         return functions(_FAMILIES[s.source], shot, query_shot)
 
-    asked = s.judged_steps or ((32,) if s.learner == "imaml" else (1, 1, 1, 2, 3, 4, 5))
+    choice = REGRESSORS[choose("sinusoid", "learner", s.learner, REGRESSORS)]
+    usual = (choice.num_steps or 1,) if choice.right_at_the_end else (1, 1, 1, 2, 3, 4, 5)
+    asked = s.judged_steps or usual
     test_steps = (0, *sorted({1, 5, 10, max(10, *asked)}))
     learner, _ = build_learner(
         "sinusoid",
