@@ -124,7 +124,7 @@ def test_settings_that_a_learner_does_not_have_are_refused():
     from metajax.recipes.sinusoid import Sinusoid
 
     for settings in (Sinusoid(outer_rate=-0.1), Sinusoid(inner_rate=-0.1), Sinusoid(clip=-0.1)):
-        with pytest.raises(ValueError, match=r"=-0\.1; it is above 0"):
+        with pytest.raises(ValueError, match=r"=-0\.1; give a number above 0"):
             build(settings)
 
     with pytest.raises(ValueError, match="adjoint='remat' and learner='protonet' has none; leave"):

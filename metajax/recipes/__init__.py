@@ -46,7 +46,7 @@ def build(settings: Any) -> Experiment:
     for name in ("outer_rate", "inner_rate", "clip"):
         value = getattr(settings, name, None)
         if value is not None and not value > 0:
-            raise ValueError(f"{name_of(settings)}: {name}={value}; it is above 0.")
+            raise ValueError(f"{name_of(settings)}: {name}={value}; give a number above 0.")
     return RECIPES[name_of(settings)].build(settings)
 
 
