@@ -19,7 +19,9 @@ TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 """Steps around which the network can tell early from late."""
 INPUTS = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5 + len(TIMES)
 _MOST = 5.0
-"""Of the magnitude: a rate changes by a factor of up to 150, and never overflows."""
+"""Of magnitude and slope: a rate changes by a factor of up to 150, and never overflows."""
+_PLAIN = 10.0
+"""Rate of the plain gradient, in rates of Adam's direction: SGD's best is about as much larger, and more."""
 _EPSILON = 1e-10
 """Under every root: a gradient below 1e-5 counts as small, and one of 0 has a derivative."""
 
@@ -42,9 +44,11 @@ class Averages(NamedTuple):
 def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOptimizer:
     """A per-coordinate perceptron on momenta, second moments, Adafactor's factors and the time.
 
-    The update is `-rate * exp(magnitude) * (adam + direction)`, where the network gives direction and
-    magnitude, the latter between -5 and 5, of every coordinate. Both start at 0, so that training
-    starts from Adam at `rate`: the nominal term of Harrison et al.
+    The update is `-rate * (exp(magnitude) * (adam + direction) + 10 sinh(slope) gradient)`, where the
+    network gives direction, magnitude and slope of every coordinate, the latter two between -5 and 5.
+    All start at 0, so that training starts from Adam at `rate`: the nominal term of Harrison et al. The
+    last term is one of their kind too, SGD's: where SGD beats Adam, its rate is soon found, which the
+    network could otherwise only put together from logarithms of the gradient's size.
 
     Args:
       hidden: units of each layer.
@@ -82,7 +86,7 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
         inputs = [INPUTS, *[hidden] * (layers - 1)]
         keys = jax.random.split(key, layers)
         between = [dense(k, n, hidden) for k, n in zip(keys, inputs, strict=True)]
-        return {"hidden": between, "output": silent(hidden, 2)}
+        return {"hidden": between, "output": silent(hidden, 3)}
 
     def build(weights):
         def update(updates, state, params=None):
@@ -95,10 +99,11 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
             adam, x = features(updates, params, state)
             for layer in weights["hidden"]:
                 x = jax.nn.relu(affine(layer, x))
-            direction, magnitude = affine(weights["output"], x).T
-            _, unravel = ravel_pytree(updates)
-            scale = rate * jnp.exp(_MOST * jnp.tanh(magnitude / _MOST))
-            return unravel(-scale * (adam + direction)), state
+            direction, magnitude, slope = affine(weights["output"], x).T
+            gradient, unravel = ravel_pytree(updates)
+            adaptive = jnp.exp(_bounded(magnitude)) * (adam + direction)
+            plain = _PLAIN * jnp.sinh(_bounded(slope)) * gradient
+            return unravel(-rate * (adaptive + plain)), state
 
         return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
 
@@ -191,6 +196,10 @@ def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax
 def _matrices(tree: Params) -> list[jax.Array]:
     """Arrays with a last axis and one before it, which Adafactor's means are taken over."""
     return [leaf if leaf.ndim > 1 else leaf.reshape(-1, 1) for leaf in jax.tree.leaves(tree)]
+
+
+def _bounded(output: jax.Array) -> jax.Array:
+    return _MOST * jnp.tanh(output / _MOST)
 
 
 def _log(squares: jax.Array) -> jax.Array:

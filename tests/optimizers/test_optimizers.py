@@ -142,14 +142,15 @@ def test_the_features_of_the_mlp_by_hand():
     np.testing.assert_allclose(adam, (momenta[1] * inverse[-1]).ravel(), rtol=1e-4)
 
 
-def test_magnitude_and_direction_of_the_mlp(key):
-    # A silent network but for its biases: direction 1/2, and a magnitude that ends at log 2.
+def test_magnitude_direction_and_slope_of_the_mlp(key):
+    # A silent network but for its biases: direction 1/2, a magnitude that ends at log 2, and a slope
+    # that ends at log 3, whose sinh is 4/3. The gradient of the first step is 3.
     optimizer = mj.optimizers.mlp(hidden=2, rate=0.1)
     weights = optimizer.init(key)
-    bias = jnp.array([[0.5, 5 * np.arctanh(np.log(2.0) / 5)]])
+    bias = jnp.array([[0.5, *(5 * np.arctanh(np.log([2.0, 3.0]) / 5))]])
     rule = optimizer.build({**weights, "output": weights["output"]._replace(bias=bias)})
     update, _ = two_steps(rule, jnp.array([3.0]), jnp.zeros(1))
-    np.testing.assert_allclose(update, [-0.1 * 2 * (1 + 0.5)], rtol=1e-5)
+    np.testing.assert_allclose(update, [-0.1 * (2 * (1 + 0.5) + 10 * 4 / 3 * 3)], rtol=1e-5)
 
 
 def test_the_hypergradient_of_a_rate_by_hand(key):
