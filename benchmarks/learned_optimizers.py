@@ -43,7 +43,7 @@ class Row:
     num_steps: int
     outer_steps: int
     meta_batch: int
-    outer_rate: float = 3e-3
+    outer_rate: float = 1e-3
     adjoint: str = "remat"
     log_loss: bool = False
     """Train on the logarithm of the loss, which counts a halving the same wherever it happens."""

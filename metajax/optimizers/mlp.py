@@ -44,11 +44,12 @@ class Averages(NamedTuple):
 def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOptimizer:
     """A per-coordinate perceptron on momenta, second moments, Adafactor's factors and the time.
 
-    The update is `-rate * (exp(magnitude) * (adam + direction) + 10 sinh(slope) gradient)`, where the
-    network gives direction, magnitude and slope of every coordinate, the latter two between -5 and 5.
-    All start at 0, so that training starts from Adam at `rate`: the nominal term of Harrison et al. The
-    last term is one of their kind too, SGD's: where SGD beats Adam, its rate is soon found, which the
-    network could otherwise only put together from logarithms of the gradient's size.
+    The update is `-rate * exp(magnitude) * (adam + direction) - tanh(10 rate * sinh(slope) * gradient)`,
+    where the network gives direction, magnitude and slope of every coordinate, the latter two between
+    -5 and 5. All start at 0, so that training starts from Adam at `rate`: the nominal term of Harrison
+    et al. The last term is SGD's: where SGD beats Adam, its rate is soon found, which the network could
+    otherwise only put together from logarithms of the gradient's size. It moves no coordinate by more
+    than 1, or too high a rate would overflow, and the hypergradient before it.
 
     Args:
       hidden: units of each layer.
@@ -102,8 +103,8 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
             direction, magnitude, slope = affine(weights["output"], x).T
             gradient, unravel = ravel_pytree(updates)
             adaptive = jnp.exp(_bounded(magnitude)) * (adam + direction)
-            plain = _PLAIN * jnp.sinh(_bounded(slope)) * gradient
-            return unravel(-rate * (adaptive + plain)), state
+            plain = jnp.tanh(_PLAIN * rate * jnp.sinh(_bounded(slope)) * gradient)
+            return unravel(-(rate * adaptive + plain)), state
 
         return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
 
