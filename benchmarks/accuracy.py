@@ -34,6 +34,7 @@ ROWS = {
         judged_steps=(1,),
         inner_rate=0.01,
         outer_rate=1e-3,
+        warm_up=0.0,
         clip=None,
         cosine=False,
         outer_steps=70_000,
@@ -52,14 +53,14 @@ ROWS = {
         learner="protonet", shot=5, train_way=20, meta_batch=4, outer_steps=3_000, distortion=0.0
     ),
 }
-_SLOWER = Sinusoid(outer_rate=1e-3, clip=1.0)
+_SLOWER = Sinusoid(outer_rate=1e-3, warm_up=0.0)
 SINUSOIDS = {
     "sinusoid_anil": replace(_SLOWER, learner="anil"),
     "sinusoid_meta_sgd": replace(_SLOWER, learner="meta_sgd", judged_steps=(1,)),
     "sinusoid_mamlpp": replace(_SLOWER, learner="mamlpp", judged_steps=(1, 2)),
     "sinusoid_alfa": replace(_SLOWER, learner="alfa", judged_steps=(1,)),
     "sinusoid_meta_curvature": replace(_SLOWER, learner="meta_curvature"),
-    "sinusoid_cavia": Sinusoid(learner="cavia", outer_rate=1e-3, clip=None),
+    "sinusoid_cavia": replace(_SLOWER, learner="cavia", clip=None),
     "sinusoid_imaml": replace(_SLOWER, learner="imaml", clip=10.0, outer_steps=10_000),
     "sinusoid_from_scratch": Sinusoid(learner="from_scratch", outer_steps=1),
 }

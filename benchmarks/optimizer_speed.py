@@ -1,0 +1,211 @@
+"""Inner steps a second of learned optimisers, beside those of learned_optimization and beside Adam.
+
+pip install --no-deps learned_optimization==0.0.1 dm-haiku gin-config jmp tabulate
+python benchmarks/optimizer_speed.py             write results/optimizer_speed_PLATFORM.json and the table
+python benchmarks/optimizer_speed.py --tables    the table alone
+
+All train the same perceptron on the same batch, a hundred steps in one compiled loop: as anyone would
+use them (apply), and differentiated with respect to the optimiser's weights, as its own training does
+(meta-gradient; every step is recomputed in the backward pass). Turns alternate in one process, which
+shares what noise there is; compilation is apart.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import record
+
+import metajax as mj
+from metajax.types import LearnedOptimizer
+
+STEPS, TURNS = 100, 15
+SHAPES = {
+    "196-20-10, batch 200": ((196, 20, 10), 200),
+    "784-128-128-10, batch 100": ((784, 128, 128, 10), 100),
+}
+HIDDEN = 16
+"""Units of the two hidden layers of every learned optimiser."""
+
+
+def peers() -> dict[str, Any]:
+    """Optimisers of learned_optimization 0.0.1, whose release is of 2022, made to run with this JAX.
+
+    It asks for names that JAX has removed since, and imports TensorFlow for its data sets and summaries
+    alone: the names are put back, and empty modules stand for the rest. Its arithmetic is untouched.
+    """
+    for name in ("map", "leaves", "flatten", "unflatten", "structure"):
+        setattr(jax, f"tree_{name}", getattr(jax.tree, name))
+    jax.tree_multimap = jax.tree.map  # type: ignore[attr-defined]
+    for name in ("tensorflow", "tensorflow.compat", "tensorflow.compat.v2"):
+        sys.modules[name] = types.ModuleType(name)
+    tensorflow: Any = sys.modules["tensorflow.compat.v2"]
+    sys.modules["tensorflow.compat"].__dict__["v2"] = tensorflow
+    tensorflow.enable_v2_behavior = lambda: None
+    tensorflow.__getattr__ = lambda name: types.SimpleNamespace()
+    board: Any = types.ModuleType("flax.metrics.tensorboard")
+    board.SummaryWriter = object
+    import flax.metrics
+
+    flax.metrics.__dict__["tensorboard"] = board
+    sys.modules[board.__name__] = board
+    from learned_optimization.learned_optimizers import (  # pyright: ignore[reportMissingImports]
+        adafac_mlp_lopt,
+        mlp_lopt,
+    )
+
+    return {
+        "learned_optimization, AdafacMLPLOpt": adafac_mlp_lopt.AdafacMLPLOpt(hidden_size=HIDDEN),
+        "learned_optimization, MLPLOpt": mlp_lopt.MLPLOpt(hidden_size=HIDDEN),
+    }
+
+
+class Contestant(NamedTuple):
+    """An optimiser with weights.
+
+    start: weights and parameters to a state.
+    step: weights, gradients and a state to the next state.
+    params_of: a state to the parameters.
+    """
+
+    weights: Any
+    start: Callable
+    step: Callable
+    params_of: Callable
+
+
+def of_optax(optimizer: LearnedOptimizer) -> Contestant:
+    def start(weights, params):
+        return params, optimizer.build(weights).init(params)
+
+    def step(weights, gradients, state):
+        params, inner = state
+        updates, inner = optimizer.build(weights).update(gradients, inner, params)
+        return optax.apply_updates(params, updates), inner
+
+    return Contestant(optimizer.init(jax.random.key(0)), start, step, lambda state: state[0])
+
+
+def of_peer(optimizer: Any) -> Contestant:
+    def start(weights, params):
+        return optimizer.opt_fn(weights).init(params, num_steps=STEPS)
+
+    def step(weights, gradients, state):
+        return optimizer.opt_fn(weights).update(state, gradients, jnp.zeros(()))
+
+    return Contestant(optimizer.init(jax.random.key(0)), start, step, lambda state: state.params)
+
+
+def contestants() -> dict[str, Contestant]:
+    adam = mj.optimizers.hyperparameters("adam", positive={"learning_rate": 0.001}, eps_root=1e-10)
+    ours = {
+        "metajax, mlp": of_optax(mj.optimizers.mlp(HIDDEN)),
+        "metajax, Adam with a learned rate": of_optax(adam),
+    }
+    return ours | {name: of_peer(peer) for name, peer in peers().items()}
+
+
+def programs(contestant: Contestant, widths: tuple[int, ...], batch: int) -> dict[str, Callable]:
+    """The compiled loop of `STEPS` inner steps, and its derivative: each a function of nothing."""
+    weights, start, step, params_of = contestant
+    keys = jax.random.split(jax.random.key(1), len(widths) + 1)
+    params = [
+        {"kernel": jax.random.normal(k, (n, m)) / np.sqrt(n), "bias": jnp.zeros(m)}
+        for k, n, m in zip(keys, widths, widths[1:], strict=False)
+    ]
+    x = jax.random.normal(keys[-2], (batch, widths[0]))
+    y = jax.random.randint(keys[-1], (batch,), 0, widths[-1])
+
+    def loss(params):
+        h = x
+        for i, layer in enumerate(params):
+            h = h @ layer["kernel"] + layer["bias"]
+            h = jax.nn.relu(h) if i + 1 < len(params) else h
+        return optax.softmax_cross_entropy_with_integer_labels(h, y).mean()
+
+    def train(weights):
+        @jax.checkpoint
+        def one(state, _):
+            return step(weights, jax.grad(loss)(params_of(state)), state), None
+
+        end, _ = jax.lax.scan(one, start(weights, params), length=STEPS)
+        return loss(params_of(end))
+
+    loops = {"apply": train, "meta-gradient": jax.grad(train)}
+    compiled = {kind: jax.jit(loop).lower(weights).compile() for kind, loop in loops.items()}
+    return {kind: functools.partial(loop, weights) for kind, loop in compiled.items()}
+
+
+def measure() -> dict:
+    found: dict[str, Any] = {}
+    for shape, (widths, batch) in SHAPES.items():
+        compiled, seconds = {}, {}
+        for name, contestant in contestants().items():
+            started = time.perf_counter()
+            compiled[name] = programs(contestant, widths, batch)
+            seconds[name] = time.perf_counter() - started
+        for kind in ("apply", "meta-gradient"):
+            times: dict[str, list[float]] = {name: [] for name in compiled}
+            for turn in range(TURNS + 1):
+                for name, run in compiled.items():
+                    started = time.perf_counter()
+                    jax.block_until_ready(run[kind]())
+                    if turn:  # the first warms up
+                        times[name].append((time.perf_counter() - started) / STEPS)
+            first = times["metajax, mlp"]
+            for name, own in times.items():
+                ratios = [theirs / ours for theirs, ours in zip(own, first, strict=True)]
+                found.setdefault(shape, {}).setdefault(name, {"compilation_s": seconds[name]})[
+                    kind
+                ] = {
+                    "ms_a_step": [1e3 * q for q in statistics.quantiles(own, n=4)],
+                    "times_ours": statistics.quantiles(ratios, n=4),
+                }
+    return found
+
+
+def tables() -> str:
+    lines = []
+    for path in sorted(record.RESULTS.glob("optimizer_speed_*.json")):
+        result = json.loads(path.read_text())
+        machine = result["machine"]
+        lines += [
+            f"{machine['processor']}, {machine['cores']} cores, {machine['platform']}: median (quartiles).",
+            "",
+            "| network trained | optimiser | inner steps a second | times ours | inner steps a second "
+            "with the meta-gradient | times ours | compilation of both, s |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for shape, of_shape in result["shapes"].items():
+            for name, own in of_shape.items():
+                cells = [shape, name]
+                for kind in ("apply", "meta-gradient"):
+                    low, median, high = own[kind]["ms_a_step"]
+                    cells.append(f"{1e3 / median:,.0f} ({1e3 / high:,.0f} to {1e3 / low:,.0f})")
+                    low, median, high = own[kind]["times_ours"]
+                    cells.append(f"{median:.2f} ({low:.2f} to {high:.2f})")
+                cells.append(f"{own['compilation_s']:.0f}")
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", action="store_true", help="rewrite the table in README.md")
+    if not parser.parse_args().tables:
+        context = record.context()
+        record.write(
+            f"optimizer_speed_{context['machine']['platform']}",
+            {"steps": STEPS, "turns": TURNS, "hidden": HIDDEN, **context, "shapes": measure()},
+        )
+    record.put_into_readme("optimizer_speed.py", tables())
