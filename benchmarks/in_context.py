@@ -124,7 +124,8 @@ def tables() -> str:
     found.sort(key=lambda result: (order.index(result["row"]), result["seed"]))
     regressed = [result for result in found if result["recipe"] == "icl"]
     classified = [result for result in found if result["recipe"] == "omniglot"]
-    return "\n".join([*_regression(regressed), "", *_omniglot(classified)])
+    parts = [_regression(regressed)] * bool(regressed) + [_omniglot(classified)] * bool(classified)
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
 def _regression(results) -> list[str]:

@@ -21,6 +21,7 @@ from metajax.contexts import concatenated as concatenated
 from metajax.contexts import from_collection as from_collection
 from metajax.contexts import lora as lora
 from metajax.estimators import chunked as chunked
+from metajax.estimators import clipped as clipped
 from metajax.estimators import evolution as evolution
 from metajax.estimators import noise_reuse_evolution as noise_reuse_evolution
 from metajax.estimators import parallel as parallel

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -27,11 +28,23 @@ def test_a_meta_batch_that_does_not_split_is_refused(estimator, message, key):
         estimator(mean)(1.0, tasks, key)
 
 
-def test_chunked_and_parallel_refuse_what_makes_no_sense():
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="max_norm=0; it is above 0"):
+        mj.clipped(0)
     with pytest.raises(ValueError, match="tasks_per_pass=0; it takes 1 task or more"):
         mj.chunked(0)
     with pytest.raises(ValueError, match="each of 2 devices 3 tasks, which do not split into"):
         mj.parallel(6, tasks_per_pass=2)
+
+
+def test_one_task_cannot_decide_a_clipped_step(key):
+    def objective(w, tasks, key):
+        return jnp.mean(tasks[:, 0] * w[0] + tasks[:, 1] * w[1])
+
+    tasks = jnp.array([[3.0, 4.0], [0.0, -1.0], [3e6, 0.0]])  # hypergradients of norms 5, 1 and 3e6
+    value, gradient = mj.clipped(2.0)(objective)(jnp.ones(2), tasks, key)
+    assert float(value) == pytest.approx((7 - 1 + 3e6) / 3)
+    chex.assert_trees_all_close(gradient, jnp.array([1.2 + 0 + 2, 1.6 - 1 + 0]) / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("meta_batch, devices, a_pass", [(6, 2, 1), (5, 1, 1), (1, 1, 1)])

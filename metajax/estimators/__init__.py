@@ -1,6 +1,7 @@
 """How the gradient of an objective is estimated: functions shaped like `jax.value_and_grad`."""
 
 from metajax.estimators.chunked import chunked as chunked
+from metajax.estimators.clipped import clipped as clipped
 from metajax.estimators.evolution import evolution as evolution
 from metajax.estimators.noise_reuse_evolution import noise_reuse_evolution as noise_reuse_evolution
 from metajax.estimators.persistent_evolution import persistent_evolution as persistent_evolution

@@ -264,6 +264,7 @@ ESTIMATORS = {
     "value_and_grad": jax.value_and_grad,
     "chunked": mj.chunked(2),
     "chunked, one at a time": mj.chunked(1),
+    "clipped at more than there is": mj.clipped(1e6),
     "sharded": mj.sharded(),
     "sharded and chunked": mj.sharded(estimator=mj.chunked(1)),
     "parallel": mj.parallel(4),
