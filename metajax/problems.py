@@ -68,8 +68,7 @@ def quadratics(dimension: int = 10, *, condition: float = 100.0) -> Problem:
     def sample(key):
         values_key, vectors_key, optimum_key = jax.random.split(key, 3)
         eigenvalues = condition ** -jax.random.uniform(values_key, (dimension, 1))
-        gaussian = jax.random.normal(vectors_key, (dimension, dimension))
-        vectors, _ = jnp.linalg.qr(gaussian)
+        vectors = _orthogonal(vectors_key, dimension)
         # The mean over rows divides by the dimension.
         rows = jnp.sqrt(dimension * eigenvalues) * vectors.T
         function = Examples(rows, rows @ jax.random.normal(optimum_key, (dimension, 1)))
@@ -217,6 +216,28 @@ def together(problems: Sequence[Problem]) -> Problem:
         return jnp.sum(jnp.stack(each))
 
     return Problem(sample, Model(init, apply), loss)
+
+
+def _orthogonal(key: jax.Array, n: int) -> jax.Array:
+    """A uniformly random orthogonal matrix, up to signs of its columns: a product of reflections.
+
+    A QR decomposition would do as well, but on two CPU devices XLA's call of LAPACK can wait for ever
+    (jaxlib 0.10.2, 50 x 50 within an evaluation).
+
+    Reference: Stewart, SIAM Journal on Numerical Analysis 17(3), 1980.
+    """
+
+    def reflect(product, turn):
+        i, gaussian = turn
+        # Maps a Gaussian vector of the last n - i coordinates to a multiple of the first of them.
+        rest = jnp.where(jnp.arange(n) >= i, gaussian, 0.0)
+        first = jnp.where(rest[i] < 0, -1.0, 1.0) * jnp.linalg.norm(rest)
+        normal = rest.at[i].add(first)
+        normal = normal / jnp.linalg.norm(normal)
+        return product - 2 * jnp.outer(product @ normal, normal), None
+
+    vectors = jax.random.normal(key, (n, n))
+    return jax.lax.scan(reflect, jnp.eye(n), (jnp.arange(n), vectors))[0]
 
 
 class _Mlp(nn.Module):

@@ -107,3 +107,14 @@ def test_what_makes_no_sense_is_refused():
     }.items():
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_eigenvectors_of_quadratics_are_orthonormal_and_uniform(key):
+    # With all eigenvalues 1 a task's rows are the eigenvectors times the root of the dimension.
+    sample = mj.problems.quadratics(3, condition=1.0).sample
+    x = jax.vmap(sample)(jax.random.split(key, 20_000)).support.x / 3**0.5
+    products = jnp.einsum("tij,tkj->tik", x, x)
+    chex.assert_trees_all_close(products, jnp.broadcast_to(jnp.eye(3), products.shape), atol=1e-5)
+    # Of a uniformly random unit vector in three dimensions: means of the squares, and of fourth powers.
+    chex.assert_trees_all_close(jnp.mean(x**2, axis=0), jnp.full((3, 3), 1 / 3), atol=0.01)
+    chex.assert_trees_all_close(jnp.mean(x**4, axis=0), jnp.full((3, 3), 1 / 5), atol=0.01)
