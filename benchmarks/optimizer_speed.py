@@ -12,6 +12,7 @@ shares what noise there is; compilation is apart.
 
 import argparse
 import functools
+import importlib
 import json
 import statistics
 import sys
@@ -44,9 +45,11 @@ def peers() -> dict[str, Any]:
     It asks for names that JAX has removed since, and imports TensorFlow for its data sets and summaries
     alone: the names are put back, and empty modules stand for the rest. Its arithmetic is untouched.
     """
-    for name in ("map", "leaves", "flatten", "unflatten", "structure"):
-        setattr(jax, f"tree_{name}", getattr(jax.tree, name))
-    jax.tree_multimap = jax.tree.map  # type: ignore[attr-defined]
+    removed = {
+        f"tree_{name}": name for name in ("map", "leaves", "flatten", "unflatten", "structure")
+    }
+    for name, now in (removed | {"tree_multimap": "map"}).items():
+        setattr(jax, name, getattr(jax.tree, now))
     for name in ("tensorflow", "tensorflow.compat", "tensorflow.compat.v2"):
         sys.modules[name] = types.ModuleType(name)
     tensorflow: Any = sys.modules["tensorflow.compat.v2"]
@@ -59,14 +62,13 @@ def peers() -> dict[str, Any]:
 
     flax.metrics.__dict__["tensorboard"] = board
     sys.modules[board.__name__] = board
-    from learned_optimization.learned_optimizers import (  # pyright: ignore[reportMissingImports]
-        adafac_mlp_lopt,
-        mlp_lopt,
-    )
+    folder = "learned_optimization.learned_optimizers"
+    adafac = importlib.import_module(f"{folder}.adafac_mlp_lopt")
+    plain = importlib.import_module(f"{folder}.mlp_lopt")
 
     return {
-        "learned_optimization, AdafacMLPLOpt": adafac_mlp_lopt.AdafacMLPLOpt(hidden_size=HIDDEN),
-        "learned_optimization, MLPLOpt": mlp_lopt.MLPLOpt(hidden_size=HIDDEN),
+        "learned_optimization, AdafacMLPLOpt": adafac.AdafacMLPLOpt(hidden_size=HIDDEN),
+        "learned_optimization, MLPLOpt": plain.MLPLOpt(hidden_size=HIDDEN),
     }
 
 
