@@ -124,7 +124,11 @@ def tables() -> str:
     found.sort(key=lambda result: (order.index(result["row"]), result["seed"]))
     regressed = [result for result in found if result["recipe"] == "icl"]
     classified = [result for result in found if result["recipe"] == "omniglot"]
-    parts = [_regression(regressed)] * bool(regressed) + [_omniglot(classified)] * bool(classified)
+    parts = []
+    if regressed:
+        parts.append(_regression(regressed))
+    if classified:
+        parts.append(_omniglot(classified))
     return "\n\n".join("\n".join(part) for part in parts)
 
 

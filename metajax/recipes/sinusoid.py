@@ -141,8 +141,8 @@ def outer_rate(s: Sinusoid) -> optax.Schedule:
     """What Adam's step size is at each outer step.
 
     The first hypergradients, of weights near 0, say little about the later ones, and a high rate takes
-    long steps along them: without a warm-up, one of three seeds diverged at 3e-3 and the others ended
-    above 0.67 after an inner step, where with it all are below.
+    long steps along them: at 3e-3, clipped at 2 and without a warm-up, one of three seeds diverged and the
+    others ended above 0.67 after an inner step; clipped at 1 and with it, all are below.
     """
     climb = round(s.warm_up * s.outer_steps)
     after = (
