@@ -99,6 +99,7 @@ from metajax.objectives import multi_step_weights as multi_step_weights
 from metajax.objectives import query_loss as query_loss
 from metajax.objectives import reptile as reptile
 from metajax.ops import conv_general_dilated as conv_general_dilated
+from metajax.ops import dot_general as dot_general
 from metajax.outer import outer_step as outer_step
 from metajax.training import NonFiniteError as NonFiniteError
 from metajax.training import fit as fit

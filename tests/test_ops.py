@@ -146,6 +146,74 @@ def test_flops_of_a_convolution_and_of_its_derivatives(key):
     assert mj.ops.flops(both(w)) == 2 * once
 
 
+LAYER = (((1,), (0,)), ((), ()))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    examples=st.integers(0, 20),
+    widths=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    mapped=st.sampled_from([None, (0, 0), (0, None), (None, 0), (1, 1)]),
+)
+def test_a_product_its_derivatives_and_maps_equal_those_of_lax(examples, widths, mapped):
+    x = jax.random.normal(jax.random.key(0), (3, examples, widths[0]))
+    w = jax.random.normal(jax.random.key(1), (3, *widths))
+    axes = mapped or (None, None)
+    x, w = (a[0] if i is None else jnp.moveaxis(a, 0, i) for a, i in zip((x, w), axes, strict=True))
+
+    def quantities(product):
+        def of_one(x, w):
+            gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(product(*a, LAYER))), argnums=(0, 1))
+            second = jax.grad(lambda *a: sum(jnp.sum(g**3) for g in gradient(*a)), argnums=(0, 1))
+            forward = jax.jvp(gradient, (x, w), (jnp.cos(x), jnp.cos(w)))
+            return product(x, w, LAYER), forward, second(x, w)
+
+        return jax.jit(jax.vmap(of_one, mapped) if mapped else of_one)(x, w)
+
+    chex.assert_trees_all_close(
+        quantities(mj.dot_general), quantities(lax.dot_general), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("lhs", "rhs", "numbers", "options"),
+    [
+        ((2, 3, 4), (2, 4, 5), (((2,), (1,)), ((0,), (0,))), {}),
+        ((4, 3), (4, 5), (((0,), (0,)), ((), ())), {}),
+        ((3, 4), (4, 5), LAYER, {"preferred_element_type": jnp.bfloat16}),
+        ((2, 3, 4), (4, 5), (((2,), (0,)), ((), ())), {"precision": "highest"}),
+        ((4,), (4, 5), (((0,), (0,)), ((), ())), {}),
+    ],
+    ids=["batch", "first axis", "another type", "more axes", "a vector"],
+)
+def test_a_product_of_any_kind_is_what_lax_gives(lhs, rhs, numbers, options, key):
+    lhs, rhs = jax.random.normal(key, lhs), jax.random.normal(key, rhs)
+    ours, theirs = (f(lhs, rhs, numbers, **options) for f in (mj.dot_general, lax.dot_general))
+    assert ours.dtype == theirs.dtype
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-5)
+
+
+def test_a_sum_over_few_examples_in_bfloat16_is_as_exact_as_over_many(key):
+    x, g = jax.random.normal(key, (2, 7, 16, 3)).astype(jnp.bfloat16)
+    ours, theirs = (
+        jax.vmap(
+            lambda x, g, f=f: jax.vjp(lambda w: f(x, w, LAYER), jnp.zeros((3, 3), x.dtype))[1](g)
+        )(x, g)
+        for f in (mj.dot_general, lax.dot_general)
+    )
+    chex.assert_trees_all_equal(ours, theirs)
+
+
+def test_flops_of_a_product_and_of_its_gradient():
+    x, w = jnp.ones((6, 5)), jnp.ones((5, 4))
+
+    def loss(w):
+        return jnp.sum(mj.dot_general(x, w, LAYER) ** 2)
+
+    assert mj.ops.flops(jax.make_jaxpr(loss)(w)) == 2 * 6 * 5 * 4
+    assert mj.ops.flops(jax.make_jaxpr(jax.grad(loss))(w)) == 2 * 2 * 6 * 5 * 4
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     size=st.tuples(st.integers(2, 7), st.integers(2, 7)),

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import core, lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax import lax
+
+from metajax.ops.bilinear import Roles, bilinear
 
 _IMAGES = ("NHWC", "HWIO", "NHWC")
 
@@ -108,21 +108,8 @@ class Convolution(NamedTuple):
         return _patches(images, _window(images, self.kernel, self.strides, self.padding))
 
 
-# A convolution is one of three operations: of images, kernel and out, each is a bilinear function of
-# the other two, and the derivative of each is one of the others. As a primitive of its own they stay
-# what they are under any number of derivatives, forward or reverse, and each is lowered to its
-# fastest form. All three have a first axis for tasks, which `vmap` grows:
-#   images (tasks, n, h, w, c), kernel (tasks, kh, kw, c, features), out (tasks, n, oh, ow, features).
-
-_Want = Literal["images", "kernel", "out"]
-OTHERS = {"images": ("kernel", "out"), "kernel": ("images", "out"), "out": ("images", "kernel")}
-# The axis a role shares with each other role, where a batch of it alone can go.
-_SHARED = {
-    ("images", "out"): (1, 1),
-    ("images", "kernel"): (4, 3),
-    ("kernel", "out"): (4, 4),
-}
-_SHARED |= {(b, a): (axes[1], axes[0]) for (a, b), axes in _SHARED.items()}
+# images (tasks, n, h, w, c), kernel (tasks, kh, kw, c, features), out (tasks, n, oh, ow, features).
+ROLES = Roles("images", "kernel", "out")
 
 
 class _Window(NamedTuple):
@@ -144,10 +131,8 @@ def _window(images, kernel, strides, padding) -> _Window:
     return _Window(size, kernel, strides, tuple((int(a), int(b)) for a, b in padding))
 
 
-_conv_p = Primitive("bilinear_conv")
-
-
-def _shape(want: _Want, a, b, window: _Window) -> tuple[int, ...]:
+def _shape(a, b, *, want: str, window: _Window, precision=None) -> tuple[int, ...]:
+    del precision
     if want == "out":
         return (*a.shape[:2], *window.out, b.shape[4])
     if want == "images":
@@ -155,37 +140,7 @@ def _shape(want: _Want, a, b, window: _Window) -> tuple[int, ...]:
     return (a.shape[0], *window.kernel, a.shape[4], b.shape[4])
 
 
-def _abstract(a, b, *, want, window, precision):
-    del precision
-    return core.ShapedArray(_shape(want, a, b, window), a.dtype)
-
-
-def _transpose(wrt: int, cotangent, a, b, *, want: _Want, **options):
-    """The cotangent of operand `wrt`: from that of the result, and the other operand."""
-    roles = {want: cotangent, OTHERS[want][1 - wrt]: (a, b)[1 - wrt]}
-    wanted = OTHERS[want][wrt]
-    return _conv_p.bind(*(roles[role] for role in OTHERS[wanted]), want=wanted, **options)
-
-
-def _batch(operands, axes, *, want: _Want, window, precision):
-    """A batch of both operands is more tasks; of one alone, more of what it shares with the result."""
-    moved = [x if i is None else jnp.moveaxis(x, i, 0) for x, i in zip(operands, axes, strict=True)]
-    bind = partial(_conv_p.bind, want=want, window=window, precision=precision)
-    if None not in axes:
-        size = moved[0].shape[0]
-        out = bind(*(x.reshape(-1, *x.shape[2:]) for x in moved))
-        return out.reshape(size, -1, *out.shape[1:]), 0
-    mapped = 0 if axes[1] is None else 1
-    into, of_result = _SHARED[OTHERS[want][mapped], want]
-    x = moved[mapped]
-    size = x.shape[0]
-    x = jnp.moveaxis(x, 0, into)
-    moved[mapped] = x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
-    out = bind(*moved)
-    return out.reshape(*out.shape[:of_result], size, -1, *out.shape[of_result + 1 :]), of_result
-
-
-def _alone(a, b, *, want: _Want, window: _Window, precision):
+def _alone(a, b, *, want: str, window: _Window, precision):
     """One task, by JAX's own convolution.
 
     The axes are transposed by hand into NHWC, HWIO: XLA for CPUs has a fast path for no other order,
@@ -211,11 +166,11 @@ def _alone(a, b, *, want: _Want, window: _Window, precision):
     return result.transpose(1, 2, 0, 3)
 
 
-def _together(a, b, *, want: _Want, window: _Window, precision):
+def _together(a, b, *, want: str, window: _Window, precision):
     """All tasks, as patches, what the kernel sees at each output, and a matrix product for each."""
     tasks, features = a.shape[0], b.shape[4]
     c = a.shape[3] if want == "images" else a.shape[4]
-    shape = _shape(want, a, b, window)
+    shape = _shape(a, b, want=want, window=window)
     see = jax.vmap(partial(_patches, window=window))
     product = partial(jnp.matmul, precision=precision)
     if want == "out":
@@ -240,9 +195,9 @@ NARROW = 8
 """Channels below which XLA's convolution on a CPU falls far behind a product of patches."""
 
 
-def _on_cpu(a, b, *, want: _Want, window: _Window, precision):
+def _on_cpu(a, b, *, want: str, window: _Window, precision):
     """Whatever form keeps its operands in the cache."""
-    roles = dict(zip(OTHERS[want], (a, b), strict=True))
+    roles = dict(zip(ROLES[want], (a, b), strict=True))
     n = roles["images"].shape[1] if "images" in roles else roles["out"].shape[1]
     c = roles["images"].shape[4] if "images" in roles else roles["kernel"].shape[3]
     of_image = math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
@@ -250,7 +205,7 @@ def _on_cpu(a, b, *, want: _Want, window: _Window, precision):
     return form(a, b, want=want, window=window, precision=precision)
 
 
-def _cpu_form(want: _Want, n: int, c: int, of_image: int, strided: bool):
+def _cpu_form(want: str, n: int, c: int, of_image: int, strided: bool):
     """The form for `n` images of `c` channels, whose patches take `of_image` bytes each."""
     if n * of_image <= IN_CACHE:
         return _together
@@ -268,7 +223,7 @@ def _task_by_task(form, a, b, **options):
     return lax.map(lambda ab: form(*ab, **options), (a, b))
 
 
-def _in_groups(size: int, a, b, *, want: _Want, **options):
+def _in_groups(size: int, a, b, *, want: str, **options):
     """One task, `size` images after the other, each group as patches."""
 
     def group(x):
@@ -306,12 +261,15 @@ def _at_once(a, b, **options):
     return _together(a, b, **options)
 
 
-_conv_p.def_impl(jax.jit(_conv_p.bind, static_argnames=("want", "window", "precision")))
-_conv_p.def_abstract_eval(_abstract)
-ad.defbilinear(_conv_p, partial(_transpose, 0), partial(_transpose, 1))
-batching.primitive_batchers[_conv_p] = _batch
-mlir.register_lowering(_conv_p, mlir.lower_fun(_at_once, multiple_results=False))
-mlir.register_lowering(_conv_p, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+_conv_p = bilinear(
+    "bilinear_conv",
+    ROLES,
+    {("images", "out"): (1, 1), ("images", "kernel"): (4, 3), ("kernel", "out"): (4, 4)},
+    _shape,
+    _at_once,
+    _on_cpu,
+    ("window", "precision"),
+)
 
 
 def _patches(images: jax.Array, window: _Window) -> jax.Array:

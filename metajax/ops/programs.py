@@ -5,7 +5,7 @@ import math
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from metajax.ops.convolution import OTHERS
+from metajax.ops import convolution, product
 
 
 def grouped_convolutions(program: ClosedJaxpr | Jaxpr) -> int:
@@ -25,6 +25,11 @@ def _shapes(variables) -> list[tuple[int, ...]]:
 
 def _is_jaxpr(value) -> bool:
     return isinstance(value, ClosedJaxpr | Jaxpr)
+
+
+def _roles(roles, equation, shapes, outs):
+    want = equation.params["want"]
+    return {want: outs[0], **dict(zip(roles[want], shapes, strict=True))}
 
 
 def flops(program: ClosedJaxpr | Jaxpr) -> int:
@@ -50,10 +55,12 @@ def flops(program: ClosedJaxpr | Jaxpr) -> int:
                 features = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
                 total += 2 * math.prod(outs[0]) * math.prod(shapes[1]) // features
             case "bilinear_conv":
-                roles = dict(zip(OTHERS[equation.params["want"]], shapes, strict=True))
-                roles[equation.params["want"]] = outs[0]
+                roles = _roles(convolution.ROLES, equation, shapes, outs)
                 taps_and_channels = math.prod(roles["kernel"][1:4])
                 total += 2 * math.prod(roles["out"]) * taps_and_channels
+            case "bilinear_product":
+                roles = _roles(product.ROLES, equation, shapes, outs)
+                total += 2 * math.prod(roles["out"]) * roles["kernel"][1]
             case "scan":
                 total += equation.params["length"] * sum(counts)
             case "cond":
