@@ -7,6 +7,8 @@ import jax
 import matplotlib
 import pytest
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `one_device_per_core` sets it, and why
+
 jax.config.update("jax_num_cpu_devices", 2)  # so that what spreads over devices is tested on two
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the time would go into optimising thousands of tiny programs.
