@@ -54,7 +54,7 @@ class Row:
 ROWS = {
     "quadratics": Row("mlp", "quadratics", 50, 4_000, 16, log_loss=True),
     "quadratics_lstm": Row("lstm", "quadratics", 50, 3_000, 16, log_loss=True),
-    "digits": Row("mlp", "digits", 100, 600, 4),
+    "digits": Row("mlp", "digits", 100, 1_200, 4),
     "digits_lstm": Row("lstm", "digits", 100, 500, 4, adjoint="first_order"),
 }
 

@@ -144,13 +144,13 @@ def test_the_features_of_the_mlp_by_hand():
 
 def test_magnitude_direction_and_slope_of_the_mlp(key):
     # A silent network but for its biases: direction 1/2, a magnitude that ends at log 2, and a slope
-    # that ends at log 3, whose sinh is 4/3. The gradient of the first step is 3.
-    optimizer = mj.optimizers.mlp(hidden=2, rate=0.1)
+    # that ends at log 3, whose sinh is 4/3. The gradient of the first step is 0.3.
+    optimizer = mj.optimizers.mlp(hidden=2, rate=0.01)
     weights = optimizer.init(key)
     bias = jnp.array([[0.5, *(5 * np.arctanh(np.log([2.0, 3.0]) / 5))]])
     rule = optimizer.build({**weights, "output": weights["output"]._replace(bias=bias)})
-    update, _ = two_steps(rule, jnp.array([3.0]), jnp.zeros(1))
-    expected = -0.1 * 2 * (1 + 0.5) - np.tanh(10 * 0.1 * 4 / 3 * 3)
+    update, _ = two_steps(rule, jnp.array([0.3]), jnp.zeros(1))
+    expected = -0.01 * 2 * (1 + 0.5) - np.tanh(100 * 0.01 * 4 / 3 * 0.3)
     np.testing.assert_allclose(update, [expected], rtol=1e-5)
 
 
