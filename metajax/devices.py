@@ -19,7 +19,8 @@ def one_device_per_core() -> None:
     """
     if "XLA_FLAGS" in os.environ:
         return
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when scipy is loaded, which JAX does late
+    # Read when scipy is loaded, which JAX does late.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):  # JAX has begun
         jax.config.update("jax_num_cpu_devices", cores)
