@@ -1,6 +1,8 @@
 """Strict settings for every test, and the few things that many of them share."""
 
+import dataclasses
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -34,8 +36,19 @@ class _FewPrograms:
             jax.clear_caches()
 
 
+_PROGRAMS = "METAJAX_TEST_PROGRAMS"
+
+
 def pytest_configure(config):
     config.pluginmanager.register(_FewPrograms())
+    # What was forgotten, or compiled by the other worker, is read again: a fifth of the time.
+    if _PROGRAMS not in os.environ:  # workers inherit it
+        folder = tempfile.TemporaryDirectory(prefix="metajax-programs-")
+        os.environ[_PROGRAMS] = folder.name
+        config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", os.environ[_PROGRAMS])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture
@@ -49,6 +62,17 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture
+def few_test_tasks(monkeypatch):
+    """Recipes test on 200 tasks, where what is said of them does not matter."""
+    from metajax import recipes
+
+    whole = recipes.build
+    monkeypatch.setattr(
+        recipes, "build", lambda settings: dataclasses.replace(whole(settings), test_tasks=200)
+    )
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ def run(*arguments, status=0):
     assert caught.value.code == status
 
 
+@pytest.mark.usefixtures("few_test_tasks")
 def test_train_evaluate_and_resume(tmp_path, capsys):
     folder = tmp_path / "run"
     run("train", "sinusoid", "--outer-steps", 50, "--judged-steps", 1, 2, "--run-dir", folder)
@@ -26,7 +27,7 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     for picture in ("training.png", "adaptation.png"):
         assert (folder / "plots" / picture).read_bytes().startswith(b"\x89PNG")
     before = json.loads((folder / "evaluation.json").read_text())
-    assert before["num_tasks"] == 10_000
+    assert before["num_tasks"] == 200
 
     run("evaluate", folder, "--num-tasks", 50, "--num-steps", 0, 3)
     assert "step 3" in capsys.readouterr().out
@@ -42,6 +43,7 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     assert json.loads((folder / "evaluation.json").read_text()) == before
 
 
+@pytest.mark.usefixtures("few_test_tasks")
 def test_an_optimiser_is_trained_compared_and_kept(tmp_path, capsys, monkeypatch):
     import metajax as mj
     from metajax.optimizers.tuning import BASELINES
@@ -137,6 +139,7 @@ def test_settings_that_a_learner_does_not_have_are_refused():
         build(Omniglot(learner="protonet", train_way=20, normalisation="task"))
 
 
+@pytest.mark.usefixtures("few_test_tasks")
 def test_a_pretrained_network_and_tasknorm_learn_from_real_characters(omniglot_data, key):
     from metajax.recipes import build
     from metajax.recipes.omniglot import Omniglot
@@ -192,6 +195,7 @@ def test_list_names_what_is_public(capsys):
     assert all(hasattr(mj, name) for name in named)
 
 
+@pytest.mark.usefixtures("few_test_tasks")
 def test_omniglot_trains_from_the_real_zips(tmp_path, omniglot_data, capsys):
     folder = tmp_path / "run"
     run(

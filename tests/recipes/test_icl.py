@@ -11,6 +11,7 @@ from metajax.recipes import build
 from metajax.recipes.icl import Icl
 
 
+@pytest.mark.usefixtures("few_test_tasks")
 def test_train_beside_the_best_possible_error(tmp_path, capsys):
     folder = tmp_path / "run"
     flags = (

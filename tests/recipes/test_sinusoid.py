@@ -21,6 +21,10 @@ def test_an_outer_rate_that_stays():
     assert [rate(n) for n in (0, 99)] == [2.0, 2.0]
 
 
+def test_it_is_tested_on_ten_thousand_tasks():
+    assert recipes.build(Sinusoid()).test_tasks == 10_000
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_a_warm_up_that_never_ends_is_refused(share):
     with pytest.raises(ValueError, match=r"warm_up=.* below 1"):
