@@ -195,8 +195,7 @@ def tables() -> str:
         result = json.loads(path.read_text())
         machine = result["machine"]
         lines += [
-            f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32; "
-            f"matrix products reach {result['matmul_peak_gflops']:.0f} GFLOP/s.",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32.",
             "",
             "| | | ms an outer step (quartiles) | times ours (quartiles) | peak memory of the process, MB "
             "| compilation, s | of the matrix-product peak |",
@@ -209,7 +208,7 @@ def tables() -> str:
                 middle = row["step_s"]["median"]
                 low, high = row["step_s"]["quartiles"]
                 a, b, c = row["times_ours"]
-                share = workload["gigaflop"] / middle / result["matmul_peak_gflops"]
+                share = workload["gigaflop"] / middle / workload["matmul_peak_gflops"]
                 compilation = f"{row['compile_s']:.0f}" if row["compile_s"] > 0.5 else ""
                 cells = [
                     name,
@@ -223,7 +222,11 @@ def tables() -> str:
                 lines.append(f"| {' | '.join(cells)} |")
         lines += [
             "",
-            *(f"{name}: {w['title']}." for name, w in sorted(result["workloads"].items())),
+            *(
+                f"{name}: {w['title']}; {w['date']}, when matrix products reached "
+                f"{w['matmul_peak_gflops']:.0f} GFLOP/s."
+                for name, w in sorted(result["workloads"].items())
+            ),
         ]
     return "\n".join(lines)
 
@@ -256,8 +259,12 @@ def main() -> None:
         kept = json.loads(path.read_text())["workloads"] if path.exists() else {}
         for workload in arguments.workload:
             kept[workload] = race(workload, arguments.contestant)
-            kept[workload]["gigaflop"] = gigaflop(workload)
-            record.write(name, {**context, "matmul_peak_gflops": matmul_peak(), "workloads": kept})
+            kept[workload] |= {
+                "gigaflop": gigaflop(workload),
+                "matmul_peak_gflops": matmul_peak(),
+                "date": context["date"],
+            }
+            record.write(name, {**context, "workloads": kept})
     record.put_into_readme("speed.py", tables())
 
 

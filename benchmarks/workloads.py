@@ -93,7 +93,7 @@ def arrays(w: Workload, seed: int = 0) -> Arrays:
 
 
 def jax_apply(w: Workload, convolution=None):
-    """`apply(weights, x)` in plain JAX, with our convolution, statistics and pooling or with JAX's."""
+    """`apply(weights, x)` in plain JAX, with our operations or with JAX's."""
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
@@ -123,7 +123,14 @@ def jax_apply(w: Workload, convolution=None):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    convolution_by, normal = (mj.ops.Convolution, ours) if convolution is None else (plain, naive)
+    if convolution is None:
+        convolution_by, normal, dot = mj.ops.Convolution, ours, mj.dot_general
+    else:
+        convolution_by, normal, dot = plain, naive, lax.dot_general
+
+    def dense(x, kernel):
+        return dot(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+
     strides = (1, 1) if w.pool else (2, 2)
 
     def apply(weights, x):
@@ -133,8 +140,8 @@ def jax_apply(w: Workload, convolution=None):
                 convolve = convolution_by(kernel, strides, ((1, 1), (1, 1)))
                 x = jax.nn.relu(normal(x, convolve) + bias)
             else:
-                x = jax.nn.relu(x @ kernel + bias)
-        return jnp.reshape(x, (len(x), -1)) @ weights["kernel_out"] + weights["bias_out"]
+                x = jax.nn.relu(dense(x, kernel) + bias)
+        return dense(jnp.reshape(x, (len(x), -1)), weights["kernel_out"]) + weights["bias_out"]
 
     return apply
 
