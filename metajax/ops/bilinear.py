@@ -21,17 +21,18 @@ Form = Callable[..., jax.Array]
 """`(a, b, *, want, **options) -> array`: the wanted one of three, of the other two in their order."""
 
 
-class Roles(dict[str, tuple[str, str]]):
-    """Three names in their order, as a dictionary: what is wanted, to the two it is made of.
+Roles = Mapping[str, tuple[str, str]]
+"""What is wanted, to the two that it is made of."""
+
+
+def roles_of(a: str, b: str, c: str) -> Roles:
+    """The roles of three arrays by their names, in this order.
 
     Example:
-      >>> Roles("inputs", "kernel", "out")["kernel"]
+      >>> roles_of("inputs", "kernel", "out")["kernel"]
       ('inputs', 'out')
     """
-
-    def __init__(self, *names: str):
-        """Three names."""
-        super().__init__({want: tuple(n for n in names if n != want) for want in names})
+    return {a: (b, c), b: (a, c), c: (a, b)}
 
 
 def bilinear(
@@ -72,17 +73,17 @@ def bilinear(
         moved = [_first(x, axis) for x, axis in zip(operands, axes, strict=True)]
         bind = partial(primitive.bind, want=want, **options)
         if None not in axes:
-            size = moved[0].shape[0]
-            out = bind(*(x.reshape(-1, *x.shape[2:]) for x in moved))
-            return out.reshape(size, -1, *out.shape[1:]), 0
+            size, tasks = moved[0].shape[:2]
+            out = bind(*(_merge(x, 0) for x in moved))
+            return out.reshape(size, tasks, *out.shape[1:]), 0
         mapped = 0 if axes[1] is None else 1
         into, of_result = shared[roles[want][mapped], want]
         x = moved[mapped]
-        size = x.shape[0]
-        x = jnp.moveaxis(x, 0, into)
-        moved[mapped] = x.reshape(*x.shape[:into], -1, *x.shape[into + 2 :])
+        size, rest = x.shape[0], x.shape[into + 1]
+        moved[mapped] = _merge(jnp.moveaxis(x, 0, into), into)
         out = bind(*moved)
-        return out.reshape(*out.shape[:of_result], size, -1, *out.shape[of_result + 1 :]), of_result
+        split = (*out.shape[:of_result], size, rest, *out.shape[of_result + 1 :])
+        return out.reshape(split), of_result
 
     primitive.def_impl(jax.jit(primitive.bind, static_argnames=("want", *options)))
     primitive.def_abstract_eval(abstract)
@@ -91,6 +92,11 @@ def bilinear(
     mlir.register_lowering(primitive, mlir.lower_fun(form, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), "cpu")
     return primitive
+
+
+def _merge(x: jax.Array, axis: int) -> jax.Array:
+    """This axis and the next as one."""
+    return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
 def _first(x: Any, axis: int | None):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from metajax.ops.bilinear import Roles, bilinear
+from metajax.ops.bilinear import bilinear, roles_of
 
 _IMAGES = ("NHWC", "HWIO", "NHWC")
 
@@ -109,7 +109,7 @@ class Convolution(NamedTuple):
 
 
 # images (tasks, n, h, w, c), kernel (tasks, kh, kw, c, features), out (tasks, n, oh, ow, features).
-ROLES = Roles("images", "kernel", "out")
+ROLES = roles_of("images", "kernel", "out")
 
 
 class _Window(NamedTuple):

@@ -1,12 +1,13 @@
 """A matrix product that stays fast under `vmap` over tasks of a few examples, at any derivative."""
 
 import math
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from metajax.ops.bilinear import Roles, bilinear
+from metajax.ops.bilinear import bilinear, roles_of
 
 FEW = 16
 """Examples up to which, on a CPU, a sum of outer products beats XLA's product over the first axis."""
@@ -68,7 +69,7 @@ def dot_general(
 
 
 # inputs (tasks, n, d), kernel (tasks, d, f), out (tasks, n, f).
-ROLES = Roles("inputs", "kernel", "out")
+ROLES = roles_of("inputs", "kernel", "out")
 
 
 def _shape(a, b, *, want: str, precision) -> tuple[int, ...]:
@@ -91,7 +92,7 @@ def _product(a, b, *, want: str, precision):
 def _on_cpu(a, b, *, want: str, precision):
     n, of_full_width = a.shape[1], jnp.finfo(a.dtype).bits >= 32  # XLA adds others up in float32
     if want == "kernel" and 0 < n <= FEW and of_full_width and min(a.shape[2], b.shape[2]) > 1:
-        return sum(a[:, i, :, None] * b[:, i, None, :] for i in range(n))
+        return reduce(jnp.add, (a[:, i, :, None] * b[:, i, None, :] for i in range(n)))
     return _product(a, b, want=want, precision=precision)
 
 
