@@ -47,6 +47,8 @@ class Row:
     task_clip: float = 0.3
     """Greatest norm of the hypergradient of one problem."""
     adjoint: str = "remat"
+    options: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Of the optimiser."""
     log_loss: bool = False
     """Train on the logarithm of the loss, which counts a halving the same wherever it happens."""
 
@@ -54,7 +56,7 @@ class Row:
 ROWS = {
     "quadratics": Row("mlp", "quadratics", 50, 4_000, 16, log_loss=True),
     "quadratics_lstm": Row("lstm", "quadratics", 50, 3_000, 16, log_loss=True),
-    "digits": Row("mlp", "digits", 100, 1_200, 4),
+    "digits": Row("mlp", "digits", 100, 1_200, 4, options={"sgd_rate": 1.0}),
     "digits_lstm": Row("lstm", "digits", 100, 500, 4, adjoint="first_order"),
 }
 
@@ -103,7 +105,7 @@ def families(family: str, horizon: int) -> dict[str, tuple[Problem, Problem, int
 
 
 def optimizer_of(row: Row) -> LearnedOptimizer:
-    return {"mlp": mj.optimizers.mlp, "lstm": mj.optimizers.lstm}[row.optimizer]()
+    return {"mlp": mj.optimizers.mlp, "lstm": mj.optimizers.lstm}[row.optimizer](**row.options)
 
 
 def learner_of(row: Row, problem: Problem, num_steps: int) -> mj.Learner:

@@ -20,8 +20,6 @@ TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 INPUTS = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5 + len(TIMES)
 _MOST = 5.0
 """Of magnitude and slope: a rate changes by a factor of up to 150, and never overflows."""
-_PLAIN = 100.0
-"""Rate of the plain gradient, in rates of Adam's direction: SGD's best is about as much larger."""
 _EPSILON = 1e-10
 """Under every root: a gradient below 1e-5 counts as small, and one of 0 has a derivative."""
 
@@ -41,10 +39,12 @@ class Averages(NamedTuple):
     columns: list[jax.Array]
 
 
-def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOptimizer:
+def mlp(
+    hidden: int = 16, layers: int = 2, *, rate: float = 0.01, sgd_rate: float = 0.1
+) -> LearnedOptimizer:
     """A per-coordinate perceptron on momenta, second moments, Adafactor's factors and the time.
 
-    The update is `-rate * exp(magnitude) * (adam + direction) - tanh(100 rate * sinh(slope) * gradient)`,
+    The update is `-rate * exp(magnitude) * (adam + direction) - tanh(sgd_rate * sinh(slope) * gradient)`,
     where the network gives direction, magnitude and slope of every coordinate, the latter two between
     -5 and 5. All start at 0, so that training starts from Adam at `rate`: the nominal term of Harrison
     et al. The last term is SGD's: where SGD beats Adam, its rate is soon found, which the network could
@@ -54,7 +54,9 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
     Args:
       hidden: units of each layer.
       layers: hidden layers, with ReLU.
-      rate: of the whole; the network's magnitude changes it by time and coordinate.
+      rate: of the first term; the network's magnitude changes it by time and coordinate.
+      sgd_rate: of the last term, where the sinh of its slope is 1. Near SGD's best, training is
+        quickest; far below it, what was trained is more careful with problems it has not seen.
 
     Returns:
       A `LearnedOptimizer` that reads gradients and parameters, and keeps about five arrays of the
@@ -77,10 +79,10 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
     Metz, Maheswaranathan, Freeman, Poole and Sohl-Dickstein, 2020. https://arxiv.org/abs/2009.11243
     Harrison, Metz and Sohl-Dickstein, NeurIPS 2022, section 4. https://arxiv.org/abs/2209.11208
     """
-    if hidden < 1 or layers < 1 or rate <= 0:
+    if hidden < 1 or layers < 1 or rate <= 0 or sgd_rate <= 0:
         raise ValueError(
-            f"mlp: hidden={hidden}, layers={layers} and rate={rate}; the first two are 1 or more, "
-            "and the rate is above 0."
+            f"mlp: hidden={hidden}, layers={layers}, rate={rate} and sgd_rate={sgd_rate}; the first "
+            "two are 1 or more, and rates are above 0."
         )
 
     def init(key):
@@ -103,12 +105,12 @@ def mlp(hidden: int = 16, layers: int = 2, *, rate: float = 0.01) -> LearnedOpti
             direction, magnitude, slope = affine(weights["output"], x).T
             gradient, unravel = ravel_pytree(updates)
             adaptive = jnp.exp(_bounded(magnitude)) * (adam + direction)
-            plain = jnp.tanh(_PLAIN * rate * jnp.sinh(_bounded(slope)) * gradient)
+            plain = jnp.tanh(sgd_rate * jnp.sinh(_bounded(slope)) * gradient)
             return unravel(-(rate * adaptive + plain)), state
 
         return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
 
-    settings = {"hidden": hidden, "layers": layers, "rate": rate}
+    settings = {"hidden": hidden, "layers": layers, "rate": rate, "sgd_rate": sgd_rate}
     return LearnedOptimizer(init, build, ("mlp", settings))
 
 

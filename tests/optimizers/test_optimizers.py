@@ -145,12 +145,12 @@ def test_the_features_of_the_mlp_by_hand():
 def test_magnitude_direction_and_slope_of_the_mlp(key):
     # A silent network but for its biases: direction 1/2, a magnitude that ends at log 2, and a slope
     # that ends at log 3, whose sinh is 4/3. The gradient of the first step is 0.3.
-    optimizer = mj.optimizers.mlp(hidden=2, rate=0.01)
+    optimizer = mj.optimizers.mlp(hidden=2, rate=0.01, sgd_rate=1.0)
     weights = optimizer.init(key)
     bias = jnp.array([[0.5, *(5 * np.arctanh(np.log([2.0, 3.0]) / 5))]])
     rule = optimizer.build({**weights, "output": weights["output"]._replace(bias=bias)})
     update, _ = two_steps(rule, jnp.array([0.3]), jnp.zeros(1))
-    expected = -0.01 * 2 * (1 + 0.5) - np.tanh(100 * 0.01 * 4 / 3 * 0.3)
+    expected = -0.01 * 2 * (1 + 0.5) - np.tanh(1.0 * 4 / 3 * 0.3)
     np.testing.assert_allclose(update, [expected], rtol=1e-5)
 
 
@@ -305,7 +305,8 @@ def test_what_makes_no_sense_is_refused():
     for make, message in {
         lambda: optimizers.lstm(hidden=0): "hidden=0 and layers=2; each is 1 or more",
         lambda: optimizers.meta_lstm(rate=1.0): "rate=1.0; give 1 unit or more and a rate between",
-        lambda: optimizers.mlp(rate=0.0): "the rate is above 0",
+        lambda: optimizers.mlp(rate=0.0): "rate=0.0 and sgd_rate=0.1; .* rates are above 0",
+        lambda: optimizers.mlp(sgd_rate=-1.0): "rate=0.01 and sgd_rate=-1.0; ",
         lambda: optimizers.schedule("sgd", 0, 0.1): "give 1 step or more and a rate above 0",
         lambda: optimizers.hyperparameters("adam"): "nothing is learned; give some by name",
         lambda: optimizers.hyperparameters(
