@@ -141,9 +141,7 @@ def train(name: str, row: Row, seed: int, folder: Path) -> mj.TrainState:
         key=jax.random.key(seed),
         outer_steps=row.outer_steps,
         meta_batch=row.meta_batch,
-        estimator=mj.parallel(
-            row.meta_batch, max(1, row.meta_batch // 2), mj.clipped(row.task_clip)
-        ),
+        estimator=mj.parallel(row.meta_batch, row.meta_batch, mj.clipped(row.task_clip)),
         run_dir=folder,
         settings={"row": name, "seed": seed, **dataclasses.asdict(row)},
         resume=folder.exists(),

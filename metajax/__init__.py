@@ -35,6 +35,7 @@ from metajax.evaluation import compare as compare
 from metajax.evaluation import evaluate as evaluate
 from metajax.export import export as export
 from metajax.export import load as load
+from metajax.inner import clip_by_global_norm as clip_by_global_norm
 from metajax.inner import descend as descend
 from metajax.inspection import Inspection as Inspection
 from metajax.inspection import inspect as inspect

@@ -310,6 +310,7 @@ def list_all(command: List) -> bool:
 
 _PACKAGES = {
     "Learners": "metajax.learners",
+    "Inner loops": "metajax.inner",
     "Adjoints and their solvers": "metajax.adjoints",
     "Objectives": "metajax.objectives",
     "Objectives that show their inner steps": "metajax.unroll",

@@ -98,6 +98,41 @@ def _leap(body, gap, carry, _):
     return carry, carry[0]
 
 
+def clip_by_global_norm(max_norm: float) -> Optimizer:
+    """Shorten gradients longer than `max_norm`: optax's, with a derivative where they are all zero.
+
+    Meta-learning drives the inner loop towards the edge of what is stable, and beyond it for one task in
+    thousands, whose loss then decides every mean over tasks. Clipped before `optax.sgd(rate)`, no step is
+    longer than `rate * max_norm`. Choose a norm that the gradients of most tasks do not reach.
+
+    Args:
+      max_norm: of all gradients of a task together; `inf` changes nothing.
+
+    Raises:
+      ValueError: unless `max_norm` is above 0.
+
+    Example:
+      >>> import optax, metajax as mj
+      >>> inner = optax.chain(mj.clip_by_global_norm(5.0), optax.sgd(1.0))
+      >>> mj.descend(inner, 1)(lambda w: -w, jnp.array([6.0, 8.0])).tolist()
+      [9.0, 12.0]
+    """
+    if max_norm <= 0:
+        raise ValueError(f"clip_by_global_norm: max_norm={max_norm}; it is above 0.")
+    if max_norm == float("inf"):
+        return optax.identity()
+
+    def update(updates, state, params=None):
+        del params
+        squared = sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(updates))
+        longer = squared > max_norm**2
+        # The root is taken of no zero, whose derivative would be nan also where it is not chosen.
+        scale = jnp.where(longer, max_norm * jax.lax.rsqrt(jnp.where(longer, squared, 1.0)), 1.0)
+        return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def repeat(held: Params, num_steps: Steps) -> Params:
     """What no step changes, with the first axis that several numbers of steps have.
 

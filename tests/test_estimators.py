@@ -47,15 +47,20 @@ def test_one_task_cannot_decide_a_clipped_step(key):
     chex.assert_trees_all_close(gradient, jnp.array([1.2 + 0 + 2, 1.6 - 1 + 0]) / 3, rtol=1e-6)
 
 
-@pytest.mark.parametrize("meta_batch, devices, a_pass", [(6, 2, 1), (5, 1, 1), (1, 1, 1)])
-def test_parallel_uses_as_many_devices_as_divide_the_tasks(meta_batch, devices, a_pass, key):
+@pytest.mark.parametrize(
+    "meta_batch, tasks_per_pass, devices, a_pass",
+    [(6, None, 2, 1), (5, None, 1, 1), (1, None, 1, 1), (6, 6, 2, 3), (5, 5, 1, 5)],
+)
+def test_parallel_uses_as_many_devices_as_divide_the_tasks(
+    meta_batch, tasks_per_pass, devices, a_pass, key
+):
     seen = []
 
     def objective(w, tasks, key):
         seen.append(tasks.shape[0])
         return mean(w, tasks, key)
 
-    estimate = jax.jit(mj.parallel(meta_batch)(objective))
+    estimate = jax.jit(mj.parallel(meta_batch, tasks_per_pass)(objective))
     value, gradient = estimate(jnp.float32(2), jnp.arange(float(meta_batch)), key)
     assert set(seen) == {a_pass}
     assert len(value.sharding.device_set) == devices

@@ -77,19 +77,20 @@ def parallel(
 
     Args:
       meta_batch: tasks in an outer step. As many devices are used as divide it.
-      tasks_per_pass: on a device; by default 1 on a CPU, where a convolutional network's work on one
-        task fills the cache, and all at once elsewhere. Small perceptrons are faster all at once.
+      tasks_per_pass: on a device, where `meta_batch` means all that it has; by default 1 on a CPU,
+        where a convolutional network's work on one task fills the cache, and all elsewhere. Small
+        perceptrons are faster all at once.
       estimator: what to call on each part.
 
     Raises:
-      ValueError: when `tasks_per_pass` does not divide a device's share.
+      ValueError: when `tasks_per_pass` is less than a device's share and does not divide it.
     """
     most = range(min(meta_batch, jax.local_device_count()), 0, -1)
     devices = jax.local_devices()[: next(n for n in most if meta_batch % n == 0)]
     share = meta_batch // len(devices)
     if tasks_per_pass is None:
         tasks_per_pass = 1 if devices[0].platform == "cpu" else share
-    if share % tasks_per_pass:
+    if tasks_per_pass < share and share % tasks_per_pass:
         raise ValueError(
             f"parallel: meta_batch={meta_batch} gives each of {len(devices)} devices {share} tasks, "
             f"which do not split into passes of tasks_per_pass={tasks_per_pass}; change one of them."

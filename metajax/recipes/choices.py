@@ -1,12 +1,14 @@
 """Learners and adjoints by name, as the recipes and `metajax list` know them."""
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Literal, NamedTuple
 
 import optax
 
 from metajax.adjoints import Adjoint, first_order, mixed_mode, remat, truncated, unrolled
 from metajax.contexts import Conditioned
+from metajax.inner import clip_by_global_norm
 from metajax.learners.alfa import alfa
 from metajax.learners.anil import anil
 from metajax.learners.baselines import finetune, from_scratch, linear_probe, nearest_neighbour
@@ -87,6 +89,7 @@ class Ingredients(NamedTuple):
     body: inputs to features.
     conditioned: the model that also reads a context.
     outputs: classes, or the width of a prediction.
+    clip: the greatest norm of an inner gradient.
     options: `adjoint=`, or nothing for the learner's own.
     """
 
@@ -96,6 +99,7 @@ class Ingredients(NamedTuple):
     outputs: int
     num_steps: int
     rate: float
+    clip: float
     options: dict[str, Any]
 
 
@@ -103,6 +107,7 @@ class Choice(NamedTuple):
     """A learner by name: how it is built, and the inner loop it is used with unless told otherwise.
 
     num_steps, rate: None for a learner without an inner loop.
+    clip: the greatest norm of an inner gradient; None for a learner that clips none.
     right_at_the_end: whether its hypergradient is that of where the inner loop ends, not of steps before.
     trained_by: the objective: the loss on queries, Reptile's distance, or a classifier's of all classes.
     """
@@ -113,10 +118,11 @@ class Choice(NamedTuple):
     takes_adjoint: bool = False
     right_at_the_end: bool = False
     trained_by: Literal["query_loss", "reptile", "pretraining"] = "query_loss"
+    clip: float | None = None
 
 
 def _sgd(i: Ingredients) -> optax.GradientTransformation:
-    return optax.sgd(i.rate)
+    return optax.chain(clip_by_global_norm(i.clip), optax.sgd(i.rate))
 
 
 CLASSIFIERS: dict[str, Choice] = {
@@ -242,9 +248,15 @@ CLASSIFIERS: dict[str, Choice] = {
 }  # fmt: skip
 
 REGRESSORS: dict[str, Choice] = {
-    "maml": Choice(lambda i: maml(i.model, mse, _sgd(i), i.num_steps, **i.options), 5, 0.01, True),
+    "maml": Choice(
+        lambda i: maml(i.model, mse, _sgd(i), i.num_steps, **i.options), 5, 0.01, True, clip=50.0
+    ),
     "anil": Choice(
-        lambda i: anil(i.body, linear(i.outputs), mse, _sgd(i), i.num_steps, **i.options), 5, 0.01, True
+        lambda i: anil(i.body, linear(i.outputs), mse, _sgd(i), i.num_steps, **i.options),
+        5,
+        0.01,
+        True,
+        clip=inf,
     ),
     "meta_sgd": Choice(
         lambda i: meta_sgd(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
@@ -266,9 +278,11 @@ REGRESSORS: dict[str, Choice] = {
         right_at_the_end=True,
     ),
     "cavia": Choice(
-        lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True
+        lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True, clip=inf
     ),
-    "from_scratch": Choice(lambda i: from_scratch(i.model, mse, _sgd(i), i.num_steps), 10, 0.01),
+    "from_scratch": Choice(
+        lambda i: from_scratch(i.model, mse, _sgd(i), i.num_steps), 10, 0.01, clip=inf
+    ),
 }  # fmt: skip
 
 
@@ -280,6 +294,7 @@ def build_learner(
     adjoint: str | None,
     num_steps: int | None,
     rate: float | None,
+    clip: float | None = None,
     **ingredients: Any,
 ) -> tuple[Learner, int | None]:
     """The learner of this name, and its inner steps, or None where it has no inner loop.
@@ -291,6 +306,8 @@ def build_learner(
     given = {"num_steps": num_steps, "inner_rate": rate} if choice.num_steps is None else {}
     if not choice.takes_adjoint:
         given["adjoint"] = adjoint
+    if choice.clip is None:
+        given["inner_clip"] = clip
     for setting, value in given.items():
         if value is not None:
             raise ValueError(
@@ -303,6 +320,7 @@ def build_learner(
         Ingredients(
             num_steps=steps or 0,
             rate=(choice.rate if rate is None else rate) or 0.0,
+            clip=next(c for c in (clip, choice.clip, inf) if c is not None),
             options={} if adjoint is None else {"adjoint": ADJOINTS[adjoint]},
             **ingredients,
         )

@@ -1,6 +1,5 @@
 """Learners that adapt by a forward pass, on regression tasks whose best possible error is known."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -9,7 +8,7 @@ import jax
 import optax
 
 from metajax.binned import bin_edges, binned_mean, binned_nll
-from metajax.estimators import sharded
+from metajax.estimators import parallel
 from metajax.evaluation import evaluate
 from metajax.learners.attentive_process import attentive_process
 from metajax.learners.memory_augmented import memory_augmented
@@ -123,13 +122,12 @@ def build(settings: Icl) -> Experiment:
     rate = optax.warmup_cosine_decay_schedule(
         0.0, s.outer_rate, s.outer_steps // 20 + 1, s.outer_steps + 1
     )
-    devices = jax.local_devices()[: math.gcd(s.meta_batch, jax.local_device_count())]
     return Experiment(
         learner=kind.learner,
         loss=kind.loss,
         objective=query_loss(kind.learner, kind.loss),
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
-        estimator=sharded(devices) if len(devices) > 1 else jax.value_and_grad,
+        estimator=parallel(s.meta_batch, tasks_per_pass=s.meta_batch),
         train=train,
         val=test,
         test=test,

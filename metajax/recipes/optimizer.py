@@ -9,7 +9,7 @@ import jax
 import optax
 
 from metajax import optimizers
-from metajax.estimators import sharded
+from metajax.estimators import parallel
 from metajax.evaluation import evaluate
 from metajax.export import export
 from metajax.learners.baselines import Nothing, from_scratch
@@ -196,7 +196,7 @@ def build(settings: Optimizer) -> Experiment:
             optax.clip_by_global_norm(1.0),
             optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
         ),
-        estimator=jax.value_and_grad if s.meta_batch % jax.local_device_count() else sharded(),
+        estimator=parallel(s.meta_batch, tasks_per_pass=s.meta_batch),
         train=problems["train"].sample,
         val=problems["val"].sample,
         test=problems["test"].sample,

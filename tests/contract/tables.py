@@ -63,6 +63,7 @@ INNER = {
     "momentum": optax.sgd(0.1, momentum=0.9),
     "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
     "adam": optax.adam(0.05, eps_root=1e-8),
+    "clipped": optax.chain(mj.clip_by_global_norm(0.5), optax.sgd(0.1)),
 }
 
 EXACT = {

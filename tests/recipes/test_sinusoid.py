@@ -29,3 +29,8 @@ def test_it_is_tested_on_ten_thousand_tasks():
 def test_a_warm_up_that_never_ends_is_refused(share):
     with pytest.raises(ValueError, match=r"warm_up=.* below 1"):
         recipes.build(Sinusoid(warm_up=share))
+
+
+def test_a_learner_that_clips_nothing_refuses_a_clip():
+    with pytest.raises(ValueError, match=r"inner_clip=2\.0 and learner='meta_sgd' has none"):
+        recipes.build(Sinusoid(learner="meta_sgd", inner_clip=2.0))
