@@ -20,7 +20,7 @@ def run(*arguments, status=0):
 @pytest.mark.usefixtures("few_test_tasks")
 def test_train_evaluate_and_resume(tmp_path, capsys):
     folder = tmp_path / "run"
-    run("train", "sinusoid", "--outer-steps", 50, "--judged-steps", 1, 2, "--run-dir", folder)
+    run("train", "sinusoid", "--outer-steps", 10, "--judged-steps", 1, 2, "--run-dir", folder)
     said = capsys.readouterr().out
     assert "MAML, table 2" in said
     assert f"metajax evaluate {folder}" in said
