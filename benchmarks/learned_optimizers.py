@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,22 @@ ROWS = {
     "quadratics": Row("mlp", "quadratics", 50, 4_000, 16, log_loss=True),
     "quadratics_lstm": Row("lstm", "quadratics", 50, 3_000, 16, log_loss=True),
     "digits": Row("mlp", "digits", 100, 1_200, 4, options={"sgd_rate": 1.0}),
+    "digits_adamw": Row(
+        "hyperparameters of AdamW", "digits", 100, 500, 8, 1e-2, options={"eps_root": 1e-8}
+    ),
     "digits_lstm": Row("lstm", "digits", 100, 500, 4, adjoint="first_order"),
+}
+
+
+OPTIMIZERS = {
+    "mlp": mj.optimizers.mlp,
+    "lstm": mj.optimizers.lstm,
+    "hyperparameters of AdamW": partial(
+        mj.optimizers.hyperparameters,
+        "adamw",
+        positive={"learning_rate": 0.02, "weight_decay": 0.1},
+        fraction={"b1": 0.9, "b2": 0.99},
+    ),
 }
 
 
@@ -105,7 +121,7 @@ def families(family: str, horizon: int) -> dict[str, tuple[Problem, Problem, int
 
 
 def optimizer_of(row: Row) -> LearnedOptimizer:
-    return {"mlp": mj.optimizers.mlp, "lstm": mj.optimizers.lstm}[row.optimizer](**row.options)
+    return OPTIMIZERS[row.optimizer](**row.options)
 
 
 def learner_of(row: Row, problem: Problem, num_steps: int) -> mj.Learner:

