@@ -58,9 +58,7 @@ ROWS = {
     "quadratics": Row("mlp", "quadratics", 50, 4_000, 16, log_loss=True),
     "quadratics_lstm": Row("lstm", "quadratics", 50, 3_000, 16, log_loss=True),
     "digits": Row("mlp", "digits", 100, 1_200, 4, options={"sgd_rate": 1.0}),
-    "digits_adamw": Row(
-        "hyperparameters of AdamW", "digits", 100, 500, 8, 1e-2, options={"eps_root": 1e-8}
-    ),
+    "digits_schedule": Row("schedule of SGD", "digits", 100, 600, 8, 1e-2),
     "digits_lstm": Row("lstm", "digits", 100, 500, 4, adjoint="first_order"),
 }
 
@@ -68,12 +66,7 @@ ROWS = {
 OPTIMIZERS = {
     "mlp": mj.optimizers.mlp,
     "lstm": mj.optimizers.lstm,
-    "hyperparameters of AdamW": partial(
-        mj.optimizers.hyperparameters,
-        "adamw",
-        positive={"learning_rate": 0.02, "weight_decay": 0.1},
-        fraction={"b1": 0.9, "b2": 0.99},
-    ),
+    "schedule of SGD": partial(mj.optimizers.schedule, "sgd", 100, rate=3.0),
 }
 
 
