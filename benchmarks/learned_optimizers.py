@@ -6,7 +6,7 @@ python benchmarks/learned_optimizers.py --tables          rewrite the tables in 
 
 Training is kept in runs/learned_optimizers/ROW-SEED and goes on where it stopped; every family that
 was judged is in results/optimizers_ROW-SEED.json, and is not judged again. Rates of the baselines are
-chosen for every family, on validation problems of that very family, from 31 on a logarithmic grid.
+chosen for every family, on validation problems of that very family, from 37 on a logarithmic grid.
 """
 
 import argparse

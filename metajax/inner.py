@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby, pairwise
+from math import inf
 from typing import Any
 
 import jax
@@ -118,8 +119,10 @@ def clip_by_global_norm(max_norm: float) -> Optimizer:
       [9.0, 12.0]
     """
     if max_norm <= 0:
-        raise ValueError(f"clip_by_global_norm: max_norm={max_norm}; it is above 0.")
-    if max_norm == float("inf"):
+        raise ValueError(
+            f"clip_by_global_norm: max_norm={max_norm}; it is above 0, and inf clips nothing."
+        )
+    if max_norm == inf:
         return optax.identity()
 
     def update(updates, state, params=None):

@@ -11,10 +11,9 @@ import matplotlib
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `one_device_per_core` sets it, and why
-if version("jaxlib").startswith(
-    "0.10."
-):  # a flag that another release does not know ends the process
-    # Compiling is most of the time of a test, and the older way to compile fusions takes half of it.
+# Compiling is most of the time of a test, and the older way to compile fusions takes half of it. A flag
+# that a release does not know ends the process.
+if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that what spreads over devices is tested on two

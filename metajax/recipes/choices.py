@@ -107,9 +107,9 @@ class Choice(NamedTuple):
     """A learner by name: how it is built, and the inner loop it is used with unless told otherwise.
 
     num_steps, rate: None for a learner without an inner loop.
-    clip: the greatest norm of an inner gradient; None for a learner that clips none.
     right_at_the_end: whether its hypergradient is that of where the inner loop ends, not of steps before.
     trained_by: the objective: the loss on queries, Reptile's distance, or a classifier's of all classes.
+    clip: the greatest norm of an inner gradient; None for a learner that clips none.
     """
 
     build: Callable[[Ingredients], Learner]
