@@ -102,8 +102,8 @@ def _leap(body, gap, carry, _):
 def clip_by_global_norm(max_norm: float) -> Optimizer:
     """Shorten gradients longer than `max_norm`: optax's, with a derivative where they are all zero.
 
-    Meta-learning drives the inner loop towards the edge of what is stable, and beyond it for one task in
-    thousands, whose loss then decides every mean over tasks. Clipped before `optax.sgd(rate)`, no step is
+    Meta-learning drives the inner loop towards the edge of what is stable, and beyond it for a
+    rare task, whose loss then decides every mean over tasks. Clipped before `optax.sgd(rate)`, no step is
     longer than `rate * max_norm`. Choose a norm that the gradients of most tasks do not reach.
 
     Args:

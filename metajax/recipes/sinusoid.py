@@ -43,12 +43,12 @@ class Sinusoid:
     inner_rate: float | None = None
     """Step size of inner SGD; by default the learner's own, 0.01 for MAML."""
     inner_clip: float | None = None
-    """Greatest norm of an inner gradient, beyond which one task in thousands would overflow; by default the
-    learner's own, 50 for MAML; inf for none."""
+    """Greatest norm of an inner gradient, beyond which a rare task would overflow; by default the learner's
+    own, 50 for MAML; inf for none."""
     adjoint: AdjointName | None = None
     """How the inner loop is differentiated; by default exactly, and for iMAML implicitly."""
     meta_batch: int = 24
-    """Tasks in an outer step; an even number splits over two cores, which takes two thirds of the time."""
+    """Tasks in an outer step; an even number splits over two cores, which is faster."""
     outer_rate: float = 5e-3
     """Adam's step size, at its greatest."""
     warm_up: float = 0.05
