@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import re
 import sys
 import time
@@ -342,6 +343,13 @@ def _public(package: str) -> dict[str, str]:
     return lines
 
 
+def _cell(digits: int, *numbers: float) -> str:
+    """A mean and its interval, or a median; the inner loop of some task overflowed where it is no number."""
+    if not all(map(math.isfinite, numbers)):
+        return "diverged"
+    return " ± ".join(f"{number:.{digits}f}" for number in numbers)
+
+
 def _first_line(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
@@ -422,10 +430,11 @@ def _test(
             for v in (score.mean, score.interval, np.median(score.values, axis=0))
         )
         digits = experiment.digits
-        pairs = zip(mean, interval, strict=True)
-        table.add_row(shown_as, *(f"{m:.{digits}f} ± {i:.{digits}f}" for m, i in pairs))
+        table.add_row(
+            shown_as, *(_cell(digits, *pair) for pair in zip(mean, interval, strict=True))
+        )
         if shown_as == "mean":
-            table.add_row("median", *(f"{m:.{digits}f}" for m in median))
+            table.add_row("median", *(_cell(digits, m) for m in median))
         written[name] = {
             "mean": mean.tolist(),
             "interval": interval.tolist(),

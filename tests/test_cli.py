@@ -177,6 +177,13 @@ def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
     assert "Did you mean 'protonet' by 'protonets'?" in capsys.readouterr().out
 
 
+def test_what_is_no_number_is_said_to_have_diverged():
+    from metajax.cli import _cell
+
+    assert _cell(3, 0.25, 0.01) == "0.250 ± 0.010"
+    assert _cell(2, float("inf"), float("nan")) == _cell(2, float("nan")) == "diverged"
+
+
 def test_list_names_what_is_public(capsys):
     import metajax as mj
 
