@@ -92,7 +92,11 @@ def _product(a, b, *, want: str, precision):
 def _on_cpu(a, b, *, want: str, precision):
     n, of_full_width = a.shape[1], jnp.finfo(a.dtype).bits >= 32  # XLA adds others up in float32
     if want == "kernel" and 0 < n <= FEW and of_full_width and min(a.shape[2], b.shape[2]) > 1:
+        a = lax.optimization_barrier(a)  # or each entry is computed anew wherever it is read
         return reduce(jnp.add, (a[:, i, :, None] * b[:, i, None, :] for i in range(n)))
+    if want == "kernel" and a.shape[0] == 1:
+        # Of two matrices XLA reads the first as it lies; of a batch of one it would write it transposed.
+        return lax.dot_general(a[0], b[0], (((0,), (0,)), ((), ())), precision=precision)[None]
     return _product(a, b, want=want, precision=precision)
 
 
