@@ -1,17 +1,25 @@
-"""Where an outer step's time goes: the compiled operations of workloads A, B and C, by kind.
+"""Where an outer step's time and memory go: the compiled operations of workloads A, B and C, by kind.
 
 python benchmarks/hotspots.py             write results/hotspots_PLATFORM.json and the table in README.md
 
 Times are those of XLA's own profiler, summed over threads, so they add up to more than the clock's.
+Memory is that of a process which reads back what another one compiled.
 """
 
+import argparse
 import collections
+import json
+import os
 import re
+import resource
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import record
 from contestants import CONTESTANTS
+from speed import MALLOC
 from workloads import WORKLOADS, arrays
 
 STEPS = {"A": 500, "B": 5, "C": 1}
@@ -64,23 +72,71 @@ def measure(workload: str) -> dict:
     return {"ms_by_kind": dict(spent), "operations": count / steps}
 
 
+def memory(workload: str) -> dict:
+    """Megabytes at the peak before there is a program, with it, and of its temporaries on all devices."""
+    import jax
+
+    w = WORKLOADS[workload]
+    racer = CONTESTANTS["metajax"](w, arrays(w))
+    before = _peak_mb()
+    program = racer.many.lower(racer.state, racer.tasks, 1).compile()
+    analysis = program.memory_analysis()
+    return {
+        "libraries_and_data_mb": before,
+        "with_program_mb": _peak_mb(),
+        "temporaries_mb": analysis.temp_size_in_bytes * jax.device_count() / 2**20,
+    }
+
+
+def apart(workload: str) -> dict:
+    """Both in processes of their own: how many devices there are differs. The first one compiles."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": folder, "GLIBC_TUNABLES": MALLOC}
+        for part in PARTS:
+            command = [sys.executable, __file__, "--part", part, workload]
+            done = subprocess.run(
+                command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            )
+            found[part] = json.loads(done.stdout)
+    return {**found["time"], "memory": found["memory"]}
+
+
+PARTS = {"time": measure, "memory": memory}
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def tables() -> str:
     """The stored profiles as Markdown."""
-    import json
-
-    lines = ["| | operations in a step | " + " | ".join([*KINDS, REST]) + " |", "|---" * 6 + "|"]
+    stages = {
+        "libraries_and_data_mb": "MB of libraries and data",
+        "with_program_mb": "and the program",
+        "temporaries_mb": "temporaries beside",
+    }
+    titles = ["", "operations in a step", *KINDS, REST, *stages.values()]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for path in sorted(record.RESULTS.glob("hotspots_*.json")):
         for name, found in json.loads(path.read_text())["workloads"].items():
             total = sum(found["ms_by_kind"].values())
             shares = [found["ms_by_kind"].get(kind, 0) / total for kind in (*KINDS, REST)]
-            cells = " | ".join(f"{100 * share:.0f} %" for share in shares)
-            lines.append(f"| {name} | {found['operations']:,.0f} | {cells} |")
+            cells = [f"{100 * share:.0f} %" for share in shares]
+            cells += [f"{found['memory'][stage]:.0f}" for stage in stages]
+            lines.append(f"| {name} | {found['operations']:,.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    part = parser.parse_args().part
+    if part:
+        print(json.dumps(PARTS[part[0]](part[1])))
+        return
     context = record.context()
-    result = {**context, "workloads": {name: measure(name) for name in WORKLOADS}}
+    result = {**context, "workloads": {name: apart(name) for name in WORKLOADS}}
     record.write(f"hotspots_{context['machine']['platform']}", result)
     record.put_into_readme("hotspots.py", tables())
 
