@@ -30,9 +30,17 @@ from workloads import WORKLOADS, arrays, jax_apply
 TOLERANCE = 1e-4
 ROUNDS = 7
 SECONDS_PER_TURN = 5.0
-MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
-"""For all contestants: an outer step of C touches gigabytes, which Linux hands out by 4 kB, and threads
-with a heap each keep what they have freed."""
+MALLOC = ":".join(
+    f"glibc.malloc.{setting}"
+    for setting in (
+        "hugetlb=1",
+        "trim_threshold=268435456",
+        "mmap_threshold=268435456",
+        "arena_max=3",
+    )
+)
+"""For all contestants: an outer step of C touches gigabytes, which Linux hands out by 4 kB and takes back
+when they are free, unless told otherwise; and every thread has a heap of its own."""
 TOO_SLOW = 60.0
 """Seconds of a step after which a contestant gets one turn alone."""
 
