@@ -60,14 +60,7 @@ ROWS = {
     "quadratics_lstm": Row("lstm", "quadratics", 50, 3_000, 16, log_loss=True),
     "digits": Row("mlp", "digits", 100, 1_200, 4, optimizer_options={"sgd_rate": 1.0}),
     "digits_training": Row(
-        "mlp",
-        "digits",
-        100,
-        600,
-        4,
-        optimizer_options={"sgd_rate": 1.0},
-        judged_on="support",
-        log_loss=True,
+        "mlp", "digits", 100, 400, 4, 3e-4, task_clip=0.1, judged_on="support", log_loss=True
     ),
     "digits_schedule": Row("schedule of SGD", "digits", 100, 600, 8, 1e-2),
     "digits_lstm": Row("lstm", "digits", 100, 500, 4, adjoint="first_order"),
