@@ -7,14 +7,18 @@ python benchmarks/optimizer_speed.py --tables    the table alone
 All train the same perceptron on the same batch, a hundred steps in one compiled loop: as anyone would
 use them (apply), and differentiated with respect to the optimiser's weights, as its own training does
 (meta-gradient; every step is recomputed in the backward pass). Turns alternate in one process, which
-shares what noise there is; compilation is apart.
+shares what noise there is and has the allocator's settings of speed.py; compilation is apart. It is
+measured on all cores, and on one, which is what a task has where `mj.parallel` spreads tasks over cores.
 """
 
 import argparse
 import functools
 import importlib
+import itertools
 import json
+import os
 import statistics
+import subprocess
 import sys
 import time
 import types
@@ -26,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import record
+from speed import MALLOC
 
 import metajax as mj
 from metajax.types import LearnedOptimizer
@@ -176,21 +181,29 @@ def measure() -> dict:
     return found
 
 
+def measure_on(cores: set[int]) -> dict:
+    """What `measure` finds in a process that has these cores."""
+    command = [sys.executable, __file__, "--cores", ",".join(map(str, cores))]
+    environment = os.environ | {"GLIBC_TUNABLES": MALLOC}  # which is read when a process starts
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def tables() -> str:
     lines = []
     for path in sorted(record.RESULTS.glob("optimizer_speed_*.json")):
         result = json.loads(path.read_text())
         machine = result["machine"]
         lines += [
-            f"{machine['processor']}, {machine['cores']} cores, {machine['platform']}: median (quartiles).",
+            f"{machine['processor']}, {machine['platform']}: median (quartiles).",
             "",
-            "| network trained | optimiser | inner steps a second | times ours | inner steps a second "
-            "with the meta-gradient | times ours | compilation of both, s |",
-            "|---|---|---|---|---|---|---|",
+            "| network trained | cores | optimiser | inner steps a second | times ours | inner steps a "
+            "second with the meta-gradient | times ours | compilation of both, s |",
+            "|---|---|---|---|---|---|---|---|",
         ]
-        for shape, of_shape in result["shapes"].items():
-            for name, own in of_shape.items():
-                cells = [shape, name]
+        for shape, cores in itertools.product(SHAPES, result["cores"]):
+            for name, own in result["cores"][cores][shape].items():
+                cells = [shape, cores, name]
                 for kind in ("apply", "meta-gradient"):
                     low, median, high = own[kind]["ms_a_step"]
                     cells.append(f"{1e3 / median:,.0f} ({1e3 / high:,.0f} to {1e3 / low:,.0f})")
@@ -201,13 +214,24 @@ def tables() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", action="store_true", help="rewrite the table in README.md")
-    if not parser.parse_args().tables:
+    parser.add_argument("--cores", help="print what is measured on these alone, such as 0,1")
+    arguments = parser.parse_args()
+    if arguments.cores:
+        os.sched_setaffinity(0, map(int, arguments.cores.split(",")))
+        print(json.dumps(measure()))
+        return
+    if not arguments.tables:
+        all_cores = os.sched_getaffinity(0)
+        found = {str(len(cores)): measure_on(cores) for cores in ({min(all_cores)}, all_cores)}
+        settings = {"steps": STEPS, "turns": TURNS, "hidden": HIDDEN, "allocator": MALLOC}
         context = record.context()
-        record.write(
-            f"optimizer_speed_{context['machine']['platform']}",
-            {"steps": STEPS, "turns": TURNS, "hidden": HIDDEN, **context, "shapes": measure()},
-        )
+        name = f"optimizer_speed_{context['machine']['platform']}"
+        record.write(name, {**settings, **context, "cores": found})
     record.put_into_readme("optimizer_speed.py", tables())
+
+
+if __name__ == "__main__":
+    main()

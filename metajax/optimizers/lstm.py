@@ -59,7 +59,7 @@ def lstm(hidden: int = 20, layers: int = 2, *, scale: float = 0.1) -> LearnedOpt
     def build(weights):
         def start(params):
             flat, _ = ravel_pytree(params)
-            zeros = jnp.zeros((flat.size, hidden), flat.dtype)
+            zeros = jnp.zeros((hidden, flat.size), flat.dtype)
             return [Memory(zeros, zeros)] * layers
 
         def update(updates, state, params=None):
@@ -69,7 +69,7 @@ def lstm(hidden: int = 20, layers: int = 2, *, scale: float = 0.1) -> LearnedOpt
             for cell, memory in zip(weights["cells"], state, strict=True):
                 memories.append(lstm_step(cell, x, memory))
                 x = memories[-1].output
-            return unravel(scale * affine(weights["output"], x)[:, 0]), memories
+            return unravel(scale * affine(weights["output"], x)[0]), memories
 
         return in_precision_of(weights, optax.GradientTransformation(start, update))
 

@@ -23,7 +23,7 @@ _KEPT = 6.0
 
 
 class Gates(NamedTuple):
-    """What the network remembers of each coordinate, and its gates of the step before, `(n, 1)`."""
+    """What the network remembers of each coordinate, and its gates of the step before, `(1, n)`."""
 
     memory: Memory
     forget: jax.Array
@@ -76,7 +76,7 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
     def build(weights):
         def start(params):
             flat, _ = ravel_pytree(params)
-            zeros, gate = jnp.zeros((flat.size, hidden), flat.dtype), jnp.zeros_like(flat)[:, None]
+            zeros, gate = jnp.zeros((hidden, flat.size), flat.dtype), jnp.zeros_like(flat)[None]
             return Gates(Memory(zeros, zeros), gate, gate)
 
         def update(updates, state, params=None):
@@ -86,16 +86,16 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
                     "update(gradients, state, params)."
                 )
             flat, unravel = ravel_pytree(updates)  # gradients, until they are updates
-            values = ravel_pytree(params)[0][:, None]
+            values = ravel_pytree(params)[0][None]
             memory = lstm_step(weights["reader"], log_and_sign(flat), state.memory)
 
             def gate(name, before):
-                read = jnp.concatenate([memory.output, values, before], axis=1)
+                read = jnp.concatenate([memory.output, values, before])
                 return jax.nn.sigmoid(affine(weights[name], read))
 
             forget, enter = gate("forget", state.forget), gate("enter", state.enter)
-            change = (forget - 1) * values - enter * flat[:, None]
-            return unravel(change[:, 0]), Gates(memory, forget, enter)
+            change = (forget - 1) * values - enter * flat[None]
+            return unravel(change[0]), Gates(memory, forget, enter)
 
         return in_precision_of(weights, optax.GradientTransformation(start, update))
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from metajax.optimizers.parts import affine, dense, in_precision_of, silent
+from metajax.optimizers.parts import Dense, affine, dense, in_precision_of, silent
 from metajax.types import LearnedOptimizer, Params
 
 MOMENTA = (0.5, 0.9, 0.99)
@@ -17,7 +17,8 @@ SQUARES = (0.9, 0.999)
 FACTORED = 0.99
 TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 """Steps around which the network can tell early from late."""
-INPUTS = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5 + len(TIMES)
+OF_A_COORDINATE = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5
+INPUTS = OF_A_COORDINATE + len(TIMES)
 _MOST = 5.0
 """Of magnitude and slope: a rate changes by a factor of up to 150, and never overflows."""
 _EPSILON = 1e-10
@@ -99,10 +100,11 @@ def mlp(
                     "update(gradients, state, params)."
                 )
             state = remember(state, updates)  # gradients, until they are updates
-            adam, x = features(updates, params, state)
-            for layer in weights["hidden"]:
+            adam, x, times = features(updates, params, state)
+            first, *later = weights["hidden"]
+            for layer in [_at(times, first), *later]:
                 x = jax.nn.relu(affine(layer, x))
-            direction, magnitude, slope = affine(weights["output"], x).T
+            direction, magnitude, slope = affine(weights["output"], x)
             gradient, unravel = ravel_pytree(updates)
             adaptive = jnp.exp(_bounded(magnitude)) * (adam + direction)
             plain = jnp.tanh(sgd_rate * jnp.sinh(_bounded(slope)) * gradient)
@@ -158,8 +160,13 @@ def remember(averages: Averages, gradients: Params) -> Averages:
     )
 
 
-def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax.Array, jax.Array]:
-    """Adam's direction `(n,)`, and what the network reads of each coordinate, `(n, INPUTS)`."""
+def features(
+    gradients: Params, params: Params, averages: Averages
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Adam's direction `(n,)`, and what the network reads.
+
+    That is `(OF_A_COORDINATE, n)` numbers of coordinates, and `(len(TIMES), 1)` of time, which all share.
+    """
     gradient, param = ravel_pytree(gradients)[0], ravel_pytree(params)[0]
     count = averages.steps
     momenta = averages.momenta / (1 - _column(MOMENTA, gradient.dtype) ** count)
@@ -191,9 +198,14 @@ def features(gradients: Params, params: Params, averages: Averages) -> tuple[jax
         momenta[1] * factor,
     ]
     times = jnp.tanh(count / _column(TIMES, gradient.dtype) - 1)
-    times = jnp.broadcast_to(times, (len(TIMES), gradient.size))
-    read = [jnp.concatenate(relative, axis=1), jnp.stack(others), times]
-    return adaptive[1], jnp.concatenate(read).T
+    read = [jnp.concatenate(relative, axis=1), jnp.stack(others)]
+    return adaptive[1], jnp.concatenate(read), times
+
+
+def _at(times: jax.Array, first: Dense) -> Dense:
+    """The first layer at a time: what that adds is the same for all coordinates, a bias."""
+    of_coordinates, of_times = jnp.split(first.kernel, [OF_A_COORDINATE])
+    return Dense(of_coordinates, affine(Dense(of_times, first.bias), times).T)
 
 
 def _matrices(tree: Params) -> list[jax.Array]:

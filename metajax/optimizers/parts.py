@@ -1,4 +1,8 @@
-"""What learned update rules are made of: layers on coordinates, and the precision they compute in."""
+"""What learned update rules are made of: layers on coordinates, and the precision they compute in.
+
+Coordinates are the last axis everywhere, `(features, n)`: there are few features and many coordinates,
+so that every loop over them is a long one and no product needs a transposed copy.
+"""
 
 from typing import NamedTuple
 
@@ -28,19 +32,19 @@ def silent(inputs: int, outputs: int, bias: float = 0.0) -> Dense:
 
 
 def affine(layer: Dense, x: jax.Array) -> jax.Array:
-    """Inputs `(n, inputs)` to outputs `(n, outputs)`."""
-    return x @ layer.kernel + layer.bias
+    """Inputs `(inputs, n)` to outputs `(outputs, n)`."""
+    return layer.kernel.T @ x + layer.bias.T
 
 
 class Memory(NamedTuple):
-    """What an LSTM remembers of each of `n` coordinates, both `(n, hidden)`."""
+    """What an LSTM remembers of each of `n` coordinates, both `(hidden, n)`."""
 
     output: jax.Array
     cell: jax.Array
 
 
 def lstm_step(gates: Dense, x: jax.Array, memory: Memory) -> Memory:
-    """One step of an LSTM on inputs `(n, inputs)`; `gates` reads `inputs + hidden` numbers.
+    """One step of an LSTM on inputs `(inputs, n)`; `gates` reads `inputs + hidden` numbers.
 
     Example:
       >>> closed = silent(2, 4)  # gates of 1/2 and a candidate of 0: half of the cell is kept
@@ -48,22 +52,22 @@ def lstm_step(gates: Dense, x: jax.Array, memory: Memory) -> Memory:
       >>> lstm_step(closed, one, Memory(one, one)).cell.tolist()
       [[0.5]]
     """
-    read = affine(gates, jnp.concatenate([x, memory.output], axis=1))
-    enter, keep, leave, candidate = jnp.split(read, 4, axis=1)
+    read = affine(gates, jnp.concatenate([x, memory.output]))
+    enter, keep, leave, candidate = jnp.split(read, 4)
     # A keep gate that begins open lets gradients pass through many steps.
     cell = jax.nn.sigmoid(keep) * memory.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
     return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
 
 
 def log_and_sign(gradients: jax.Array, p: float = 10.0) -> jax.Array:
-    """Gradients `(n,)` of any magnitude to two numbers each, `(n, 2)`, between -1 and about 1.
+    """Gradients `(n,)` of any magnitude to two numbers each, `(2, n)`, between -1 and about 1.
 
     Above `exp(-p)` they are the logarithm over `p` and the sign; below, -1 and the gradient times
     `exp(p)`, so that 0 has a value and a derivative.
 
     Example:
       >>> log_and_sign(jnp.array([1.0, -jnp.exp(-5.0), 0.0])).round(2).tolist()
-      [[0.0, 1.0], [-0.5, -1.0], [-1.0, 0.0]]
+      [[0.0, -0.5, -1.0], [1.0, -1.0, 0.0]]
 
     Reference: Andrychowicz et al., NeurIPS 2016, appendix A. https://arxiv.org/abs/1606.04474
     """
@@ -71,7 +75,7 @@ def log_and_sign(gradients: jax.Array, p: float = 10.0) -> jax.Array:
     magnitude = jnp.where(large, jnp.abs(gradients), 1.0)  # log(0) has no derivative
     logs = jnp.where(large, jnp.log(magnitude) / p, -1.0)
     signs = jnp.where(large, jnp.sign(gradients), gradients * jnp.exp(p))
-    return jnp.stack([logs, signs], axis=1)
+    return jnp.stack([logs, signs])
 
 
 def in_precision_of(weights: Params, rule: Optimizer) -> Optimizer:
