@@ -55,9 +55,7 @@ def proto_maml(
         del key
         means, present = prototypes(embed.apply(meta_params, support.x), support.y)
         squares = jnp.sum(means**2, axis=1)
-        lowest = (
-            -1e9
-        )  # of a class without examples: beyond any distance, and a float32 sum is finite
+        lowest = -1e9  # without examples: beyond any distance, and a float32 sum stays finite
         head = 2 * means.T, jnp.where(present, -squares, lowest)[None]
         return adjoint(descend(inner, num_steps), gradient, Parts(meta_params, head), support)
 
