@@ -73,9 +73,8 @@ class MemoryAugmented(nn.Module):
         """Read one example, `(1, d)`: write it, then read."""
         controller, keys = self.control(notes, self.tokens(features, told))
         gate = nn.sigmoid(self.gate(controller.shown)).T  # (reads, 1)
-        least = jax.nn.one_hot(
-            jnp.argsort(notes.usage)[: self.reads], self.slots, dtype=keys.dtype
-        )  # each head has a slot of its own
+        unused = jnp.argsort(notes.usage)[: self.reads]  # each head has a slot of its own
+        least = jax.nn.one_hot(unused, self.slots, dtype=keys.dtype)
         write = gate * notes.weights + (1 - gate) * least
         erased = notes.memory * (1 - least.sum(axis=0))[:, None]
         memory = erased + write.T @ keys[0]
