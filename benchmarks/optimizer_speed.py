@@ -225,7 +225,8 @@ def main() -> None:
         return
     if not arguments.tables:
         all_cores = os.sched_getaffinity(0)
-        found = {str(len(cores)): measure_on(cores) for cores in ({min(all_cores)}, all_cores)}
+        core_sets = {"1": {min(all_cores)}, str(len(all_cores)): all_cores}
+        found = {number: measure_on(cores) for number, cores in core_sets.items()}
         settings = {"steps": STEPS, "turns": TURNS, "hidden": HIDDEN, "allocator": MALLOC}
         context = record.context()
         name = f"optimizer_speed_{context['machine']['platform']}"

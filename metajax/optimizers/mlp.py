@@ -102,7 +102,7 @@ def mlp(
             state = remember(state, updates)  # gradients, until they are updates
             adam, x, times = features(updates, params, state)
             first, *later = weights["hidden"]
-            for layer in [_at(times, first), *later]:
+            for layer in [at_time(times, first), *later]:
                 x = jax.nn.relu(affine(layer, x))
             direction, magnitude, slope = affine(weights["output"], x)
             gradient, unravel = ravel_pytree(updates)
@@ -202,7 +202,7 @@ def features(
     return adaptive[1], jnp.concatenate(read), times
 
 
-def _at(times: jax.Array, first: Dense) -> Dense:
+def at_time(times: jax.Array, first: Dense) -> Dense:
     """The first layer at a time: what that adds is the same for all coordinates, a bias."""
     of_coordinates, of_times = jnp.split(first.kernel, [OF_A_COORDINATE])
     return Dense(of_coordinates, affine(Dense(of_times, first.bias), times).T)

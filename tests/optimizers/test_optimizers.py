@@ -15,11 +15,14 @@ from metajax.optimizers.mlp import (
     FACTORED,
     INPUTS,
     MOMENTA,
+    OF_A_COORDINATE,
     SQUARES,
+    at_time,
     features,
     nothing_yet,
     remember,
 )
+from metajax.optimizers.parts import Dense, affine
 
 OPTIMIZERS = {
     "lstm": mj.optimizers.lstm(hidden=2, layers=2),
@@ -141,6 +144,14 @@ def test_the_features_of_the_mlp_by_hand():
     np.testing.assert_allclose(read, by_hand, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(times[0], np.tanh(2 / 1 - 1), rtol=1e-5)
     np.testing.assert_allclose(adam, (momenta[1] * inverse[-1]).ravel(), rtol=1e-4)
+
+
+def test_a_layer_at_a_time_is_that_of_coordinates_and_time(key):
+    layer = Dense(jax.random.normal(key, (INPUTS, 3)), jnp.ones((1, 3)))
+    x, times = jnp.split(jnp.sin(jnp.arange(INPUTS * 2.0)).reshape(INPUTS, 2), [OF_A_COORDINATE])
+    times = times[:, :1]
+    both = jnp.concatenate([x, jnp.broadcast_to(times, (len(times), 2))])
+    np.testing.assert_allclose(affine(at_time(times, layer), x), affine(layer, both), rtol=1e-5)
 
 
 def test_magnitude_direction_and_slope_of_the_mlp(key):
