@@ -128,6 +128,9 @@ def test_settings_that_a_learner_does_not_have_are_refused():
     for settings in (Sinusoid(outer_rate=-0.1), Sinusoid(inner_rate=-0.1), Sinusoid(clip=-0.1)):
         with pytest.raises(ValueError, match=r"=-0\.1; give a number above 0"):
             build(settings)
+    for settings in (Sinusoid(meta_batch=0), Sinusoid(outer_steps=0), Omniglot(tasks_per_pass=0)):
+        with pytest.raises(ValueError, match="=0; give 1 or more"):
+            build(settings)
 
     with pytest.raises(ValueError, match="adjoint='remat' and learner='protonet' has none; leave"):
         build(Omniglot(learner="protonet", adjoint="remat", source="glyphs", test_source="glyphs"))

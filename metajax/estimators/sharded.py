@@ -83,8 +83,14 @@ def parallel(
       estimator: what to call on each part.
 
     Raises:
-      ValueError: when `tasks_per_pass` is less than a device's share and does not divide it.
+      ValueError: for no tasks, and when `tasks_per_pass` is less than a device's share and does not
+        divide it.
     """
+    if meta_batch < 1 or (tasks_per_pass is not None and tasks_per_pass < 1):
+        raise ValueError(
+            f"parallel: meta_batch={meta_batch} and tasks_per_pass={tasks_per_pass}; the first is 1 task "
+            "or more, and so is the second where it is given."
+        )
     most = range(min(meta_batch, jax.local_device_count()), 0, -1)
     devices = jax.local_devices()[: next(n for n in most if meta_batch % n == 0)]
     share = meta_batch // len(devices)

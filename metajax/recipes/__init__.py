@@ -47,6 +47,10 @@ def build(settings: Any) -> Experiment:
         value = getattr(settings, name, None)
         if value is not None and not value > 0:
             raise ValueError(f"{name_of(settings)}: {name}={value}; give a number above 0.")
+    for name in ("outer_steps", "meta_batch", "tasks_per_pass"):
+        value = getattr(settings, name, None)
+        if value is not None and value < 1:
+            raise ValueError(f"{name_of(settings)}: {name}={value}; give 1 or more.")
     return RECIPES[name_of(settings)].build(settings)
 
 
