@@ -35,9 +35,9 @@ def test_what_makes_no_sense_is_refused():
         mj.chunked(0)
     with pytest.raises(ValueError, match="each of 2 devices 3 tasks, which do not split into"):
         mj.parallel(6, tasks_per_pass=2)
-    for sizes in ((0,), (4, 0)):
+    for meta_batch, tasks_per_pass in ((0, None), (4, 0)):
         with pytest.raises(ValueError, match="is 1 task or more"):
-            mj.parallel(*sizes)
+            mj.parallel(meta_batch, tasks_per_pass)
 
 
 def test_one_task_cannot_decide_a_clipped_step(key):
