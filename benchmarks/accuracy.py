@@ -97,6 +97,11 @@ FAMILY = {
     for name in get_args(ClassifierName)
 }
 """Every learner on the same characters, each for as many minutes."""
+TWENTY = {
+    f"twenty_{name}": Omniglot(learner=name, way=20, train_way=60, meta_batch=4)
+    for name in ("lrd2", "protonet", "r2d2", "matching", "proto_maml", "relation")
+}
+"""The six that lead `FAMILY`, at 20-way, trained on tasks of 60 classes as prototypical networks are."""
 CIFAR = {
     "cifar_maml": CifarFs(num_steps=5, inner_rate=0.1),
     "cifar_protonet": CifarFs(learner="protonet", train_way=20),
@@ -105,9 +110,9 @@ CIFAR = {
     "cifar_linear_probe": CifarFs(learner="linear_probe"),
     "cifar_nearest_neighbour": CifarFs(learner="nearest_neighbour"),
 }
-MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(CIFAR, 30.0)
+MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(TWENTY, 20.0) | dict.fromkeys(CIFAR, 30.0)
 """Of training on two cores with nothing else beside it."""
-ALL = ROWS | SINUSOIDS | VINYALS | GLYPHS | FAMILY | CIFAR
+ALL = ROWS | SINUSOIDS | VINYALS | GLYPHS | FAMILY | TWENTY | CIFAR
 TEST_TASKS = {"sinusoid": 10_000, "omniglot": 4_000, "cifar_fs": 1_000}
 FEWER_TEST_TASKS = 2_000
 """With several shots, each of whose queries is predicted alone as well."""
@@ -299,6 +304,8 @@ _CLASSIFICATION = {
     "Omniglot, the split of Vinyals et al., each rotation of a character a class of its own.": VINYALS,
     "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
     "its settings are in the files, and none was tuned on these tasks.": FAMILY,
+    "Omniglot 20-way 1-shot, the six learners that lead at 5-way, with as many outer steps as fit into 20 "
+    "minutes on two cores; none was tuned on these tasks.": TWENTY,
     "Trained on invented characters alone (`glyphs`), tested on Omniglot's evaluation alphabets, the "
     "lake split.": GLYPHS,
     "CIFAR-FS, from a lossy copy of CIFAR-100 (JPEG of quality 85), 15 queries of each class, as many "
