@@ -15,7 +15,9 @@ def one_device_per_core() -> None:
 
     LAPACK gets one thread too, unless OPENBLAS_NUM_THREADS says otherwise: its threads wait for each
     other busily, and devices that decompose at once take each other's cores (eigh of 128 x 128 on two:
-    37 s instead of 4).
+    37 s instead of 4). jaxlib before 0.11.2 shares a batch of large matrices out to the threads that
+    devices run on, and waits for ever if all of them do so at once; where a model needs such a batch,
+    set PJRT_NPROC to more than there are cores, which is slower, or XLA_FLAGS to "" for one device.
     """
     if "XLA_FLAGS" in os.environ:
         return

@@ -221,8 +221,8 @@ def together(problems: Sequence[Problem]) -> Problem:
 def _orthogonal(key: jax.Array, n: int) -> jax.Array:
     """A uniformly random orthogonal matrix, up to signs of its columns: a product of reflections.
 
-    A QR decomposition would do as well, but on two CPU devices XLA's call of LAPACK can wait for ever
-    (jaxlib 0.10.2, 50 x 50 within an evaluation).
+    A QR decomposition would do as well, but a batch of them can wait for ever on several CPU devices,
+    see `devices`.
 
     Reference: Stewart, SIAM Journal on Numerical Analysis 17(3), 1980.
     """

@@ -107,16 +107,26 @@ def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0
     if num_steps < 1:
         raise ValueError(f"lrd2: num_steps={num_steps}; it takes 1 step or more.")
 
+    def solve_positive(product, b):
+        # The systems of all classes share their products with the Gram matrix, which no factorisation
+        # does; and jaxlib before 0.11.2 can wait for ever in a batch of them, see `devices`.
+        tolerance = 10 * float(jnp.finfo(b.dtype).eps)
+        return jax.scipy.sparse.linalg.cg(product, b, tol=tolerance, maxiter=2 * len(b))[0]
+
     def solve(features, labels, ridge):
         gram = features @ features.T
 
         def of_class(targets):  # -1 or 1
             def step(outputs, _):
-                # Weighted least squares, in the outputs on the support set: w = X' a.
+                # Weighted least squares, in the outputs on the support set: w = X' a. Its system is
+                # scaled to have ones beside the Gram matrix.
                 probability = jax.nn.sigmoid(outputs)
                 weight = jnp.maximum(probability * (1 - probability), 1e-4)
                 working = outputs + ((targets + 1) / 2 - probability) / weight
-                dual = jnp.linalg.solve(gram + jnp.diag(ridge / weight), working)
+                root = jnp.sqrt(weight / ridge)
+                dual = root * solve_positive(
+                    lambda z: root * (gram @ (root * z)) + z, root * working
+                )
                 return gram @ dual, dual
 
             _, duals = jax.lax.scan(step, jnp.zeros(len(gram), gram.dtype), length=num_steps)
