@@ -45,7 +45,10 @@ ROWS = {
     "sinusoid_recipe": Sinusoid(outer_steps=70_000),
     "omniglot_maml_5w1s_paper": Omniglot(outer_steps=14_000, distortion=0.0),
     "omniglot_maml_5w1s": Omniglot(outer_steps=20_000),
-    "omniglot_maml_20w1s": Omniglot(way=20, meta_batch=16, outer_steps=15_000),
+    "omniglot_maml_20w1s_slow": Omniglot(way=20, meta_batch=16, outer_steps=15_000),
+    "omniglot_maml_20w1s": Omniglot(
+        way=20, inner_rate=2.0, meta_batch=16, outer_rate=3e-3, outer_steps=12_000
+    ),
     "omniglot_maml_5w5s": Omniglot(shot=5, meta_batch=8, outer_steps=14_000),
     "omniglot_protonet_5w1s": Omniglot(
         learner="protonet", train_way=20, meta_batch=8, outer_steps=6_000, distortion=0.0
