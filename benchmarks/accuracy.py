@@ -359,13 +359,18 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
         rows = cifar_fs.published(of) if isinstance(of, CifarFs) else omniglot.published(of)
         best = "; ".join(f"{p.values[-1]:g} ({p.name})" for p in images.published(of, rows))
         distortion = settings.get("distortion", 0.0)
+        rates = "".join(
+            f", {name.replace('_', ' ')} {getattr(of, name):g}"
+            for name in ("inner_rate", "outer_rate")
+            if getattr(of, name) != getattr(kind(), name)
+        )
         for i, column in enumerate(result["columns"]):
             scores = [
                 f"{result[policy]['mean'][i]:.2f} ± {result[policy]['interval_95'][i]:.2f}"
                 for policy in ("transductive", "inductive")
             ]
             cells = [
-                f"{of.learner} {of.way}-way {of.shot}-shot",
+                f"{of.learner} {of.way}-way {of.shot}-shot{rates}",
                 str(result["seed"]),
                 f"{100 * distortion:.0f} %" if distortion else "no",
                 column.removeprefix("step ") if "step" in column else "none",
