@@ -362,7 +362,7 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
         rates = "".join(
             f", {name.replace('_', ' ')} {getattr(of, name):g}"
             for name in ("inner_rate", "outer_rate")
-            if getattr(of, name) != getattr(kind(), name)
+            if "step" in result["columns"][0] and getattr(of, name) != getattr(kind(), name)
         )
         for i, column in enumerate(result["columns"]):
             scores = [
