@@ -118,7 +118,7 @@ MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(TWENTY, 20.0) | dict.fromke
 ALL = ROWS | SINUSOIDS | VINYALS | GLYPHS | FAMILY | TWENTY | CIFAR
 TEST_TASKS = {"sinusoid": 10_000, "omniglot": 4_000, "cifar_fs": 1_000}
 FEWER_TEST_TASKS = 2_000
-"""With several shots, each of whose queries is predicted alone as well."""
+"""With more than five queries, each of which is predicted alone as well."""
 
 
 def seconds_of_a_step(settings: Any) -> float:
@@ -178,7 +178,7 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
     if int(state.step) < settings.outer_steps:
         return
     num_tasks = TEST_TASKS[recipe]
-    if getattr(settings, "shot", 1) > 1 and recipe == "omniglot":
+    if recipe == "omniglot" and settings.way * settings.shot > 5:
         num_tasks = FEWER_TEST_TASKS
     scores = mj.evaluate(
         experiment.learner,
