@@ -1,10 +1,12 @@
 """How long README's first command takes: a clone, a new virtual environment, installation, the main job.
 
 python benchmarks/fresh_clone.py           write results/fresh_clone.json and the sentence in README.md
+python benchmarks/fresh_clone.py --tables  only rewrite the sentence
 
 What pip downloads depends on the network and on its cache, so installation is apart.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -49,5 +51,8 @@ def sentence() -> str:
 
 
 if __name__ == "__main__":
-    record.write("fresh_clone", {"seconds": measure(), **record.context()})
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", action="store_true", help="only rewrite the sentence in README.md")
+    if not parser.parse_args().tables:
+        record.write("fresh_clone", {"seconds": measure(), **record.context()})
     record.put_into_readme("fresh_clone.py", sentence())

@@ -1,6 +1,7 @@
 """Where an outer step's time and memory go: the compiled operations of workloads A, B and C, by kind.
 
 python benchmarks/hotspots.py             write results/hotspots_PLATFORM.json and the table in README.md
+python benchmarks/hotspots.py --tables    only rewrite the table
 
 Times are those of XLA's own profiler, summed over threads, so they add up to more than the clock's.
 Memory is that of a process which reads back what another one compiled.
@@ -131,13 +132,16 @@ def tables() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
-    part = parser.parse_args().part
-    if part:
-        print(json.dumps(PARTS[part[0]](part[1])))
+    parser.add_argument("--tables", action="store_true", help="only rewrite the table in README.md")
+    arguments = parser.parse_args()
+    if arguments.part:
+        part, workload = arguments.part
+        print(json.dumps(PARTS[part](workload)))
         return
-    context = record.context()
-    result = {**context, "workloads": {name: apart(name) for name in WORKLOADS}}
-    record.write(f"hotspots_{context['machine']['platform']}", result)
+    if not arguments.tables:
+        context = record.context()
+        result = {**context, "workloads": {name: apart(name) for name in WORKLOADS}}
+        record.write(f"hotspots_{context['machine']['platform']}", result)
     record.put_into_readme("hotspots.py", tables())
 
 
