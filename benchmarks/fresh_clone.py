@@ -52,7 +52,9 @@ def sentence() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", action="store_true", help="only rewrite the sentence in README.md")
+    parser.add_argument(
+        "--tables", action="store_true", help="only rewrite the sentence in README.md"
+    )
     if not parser.parse_args().tables:
         record.write("fresh_clone", {"seconds": measure(), **record.context()})
     record.put_into_readme("fresh_clone.py", sentence())
