@@ -258,6 +258,13 @@ def _two_digits(value: float, interval: float | None = None) -> str:
     return f"{value:.{places}f}" + ("" if interval is None else f" ± {interval:.{places}f}")
 
 
+def _percent(way: int, mean: float, interval: float) -> str:
+    """A learner of which no prediction is finite gives every query the same class."""
+    if interval == 0 and round(mean * way) == 100:
+        return "diverged"
+    return f"{mean:.2f} ± {interval:.2f}"
+
+
 def _sinusoid(by_row) -> list[str]:
     lines = [
         "Sinusoid regression, MAML's distribution, trained with 10 shots and tested with 5: mean "
@@ -366,7 +373,7 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
         )
         for i, column in enumerate(result["columns"]):
             scores = [
-                f"{result[policy]['mean'][i]:.2f} ± {result[policy]['interval_95'][i]:.2f}"
+                _percent(of.way, result[policy]["mean"][i], result[policy]["interval_95"][i])
                 for policy in ("transductive", "inductive")
             ]
             cells = [
