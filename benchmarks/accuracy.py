@@ -260,7 +260,7 @@ def _two_digits(value: float, interval: float | None = None) -> str:
 
 def _percent(way: int, mean: float, interval: float) -> str:
     """A learner of which no prediction is finite gives every query the same class."""
-    if interval == 0 and round(mean * way) == 100:
+    if interval < 1e-3 and round(mean * way) == 100:
         return "diverged"
     return f"{mean:.2f} ± {interval:.2f}"
 
