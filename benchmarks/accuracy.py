@@ -178,7 +178,7 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
     if int(state.step) < settings.outer_steps:
         return
     num_tasks = TEST_TASKS[recipe]
-    if recipe == "omniglot" and settings.way * settings.shot > 5:
+    if isinstance(settings, Omniglot) and settings.way * settings.shot > 5:
         num_tasks = FEWER_TEST_TASKS
     scores = mj.evaluate(
         experiment.learner,
