@@ -118,8 +118,8 @@ def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0
 
         def of_class(targets):  # -1 or 1
             def step(outputs, _):
-                # Weighted least squares, in the outputs on the support set: w = X' a. Its system is
-                # scaled to have ones beside the Gram matrix.
+                # Weighted least squares, in the outputs on the support set: w = X' a. The system is
+                # scaled so that the identity is added to the Gram matrix: few steps solve it.
                 probability = jax.nn.sigmoid(outputs)
                 weight = jnp.maximum(probability * (1 - probability), 1e-4)
                 working = outputs + ((targets + 1) / 2 - probability) / weight
