@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.types import Learner, Loss, Objective, Steps
+from metajax.types import Examples, Learner, Loss, Objective, Steps
 
 
 def predict_alone(learner: Learner, adapted: Any, support_x: Any, query_x: Any) -> Any:
@@ -94,17 +94,25 @@ def query_loss(
     return objective
 
 
-def reptile(learner: Learner) -> Objective:
+def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int = 1) -> Objective:
     """Half the squared distance from the meta-parameters to where tasks lead them, held constant.
 
     Its gradient is `meta_params - mean(adapted)`: under `optax.sgd(epsilon)` an outer step is
     Reptile's interpolation. The query set is not read; move its examples to the support set.
 
+    What makes Reptile learn to learn, and not only learn, is that steps which read different examples
+    have gradients with a positive inner product (section 5.1). With the same few examples in every step
+    there is none, and it stays near what joint training gives: take mini-batches.
+
     Args:
       learner: one whose `adapted` has the tree of its `meta_params`, such as `maml`.
+      num_steps: inner steps other than the learner's own, on each mini-batch.
+      num_batches: parts that the support set is shuffled into. The learner adapts to one after the other,
+        each from where the one before led; its inner optimiser starts fresh in each.
 
     Raises:
-      ValueError: when traced with a learner whose `adapted` is another tree.
+      ValueError: for fewer than 1 mini-batch; when traced, for a support set that cannot be divided
+        evenly, and with a learner whose `adapted` is another tree.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -117,16 +125,24 @@ def reptile(learner: Learner) -> Objective:
 
     Reference: Nichol, Achiam and Schulman, 2018, algorithm 2. https://arxiv.org/abs/1803.02999
     """
+    if num_batches < 1:
+        raise ValueError(f"reptile: num_batches={num_batches}; give 1 or more.")
+    options = {} if num_steps is None else {"num_steps": num_steps}
 
     def distance(meta_params, task, key):
+        shuffle_key, adapt_key = jax.random.split(key)
+        batches = _shuffled_into(num_batches, task.support, shuffle_key)
         # Held where it enters: a learner without derivatives is never asked for any.
-        adapted = learner.adapt(jax.lax.stop_gradient(meta_params), task.support, key)
-        if jax.tree.map(jnp.shape, adapted) != jax.tree.map(jnp.shape, meta_params):
-            raise ValueError(
-                f"reptile: adapting returns {jax.tree.map(jnp.shape, adapted)} and the "
-                f"meta-parameters are {jax.tree.map(jnp.shape, meta_params)}; give a learner that "
-                "adapts all of its meta-parameters and returns them, such as mj.maml."
-            )
+        adapted = jax.lax.stop_gradient(meta_params)
+        for i in range(num_batches):
+            batch = jax.tree.map(lambda leaf, i=i: leaf[i], batches)
+            adapted = learner.adapt(adapted, batch, jax.random.fold_in(adapt_key, i), **options)
+            if jax.tree.map(jnp.shape, adapted) != jax.tree.map(jnp.shape, meta_params):
+                raise ValueError(
+                    f"reptile: adapting returns {jax.tree.map(jnp.shape, adapted)} and the "
+                    f"meta-parameters are {jax.tree.map(jnp.shape, meta_params)}; give a learner that "
+                    "adapts all of its meta-parameters and returns them, such as mj.maml."
+                )
         gaps = jax.tree.map(lambda start, end: jnp.sum((start - end) ** 2), meta_params, adapted)
         return sum(jax.tree.leaves(gaps)) / 2
 
@@ -135,6 +151,18 @@ def reptile(learner: Learner) -> Objective:
         return jnp.mean(jax.vmap(distance, in_axes=(None, 0, 0))(meta_params, tasks, keys))
 
     return objective
+
+
+def _shuffled_into(num_batches: int, examples: Examples, key: jax.Array) -> Examples:
+    """Examples in random order, cut into parts along a new first axis."""
+    count = jax.tree.leaves(examples)[0].shape[0]
+    if count % num_batches:
+        raise ValueError(
+            f"reptile: {count} support examples are not divided evenly by num_batches={num_batches}; "
+            "give more or fewer of either."
+        )
+    order = jax.random.permutation(key, count).reshape(num_batches, -1)
+    return jax.tree.map(lambda leaf: leaf[order], examples)
 
 
 class Annealed(NamedTuple):

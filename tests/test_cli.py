@@ -164,7 +164,11 @@ def test_a_pretrained_network_and_tasknorm_learn_from_real_characters(omniglot_d
             assert float(loss) == pytest.approx(chance[settings.learner], rel=0.2)
         else:
             assert float(loss) > 0
-            assert tasks.support.y.shape == (2, 10)
+            assert tasks.support.y.shape == (2, 50)  # ten of a class, for five steps of ten
+    with pytest.raises(
+        ValueError, match=r"3 training images of each of way=5 classes .* num_steps"
+    ):
+        build(Omniglot(learner="reptile", query_shot=2, num_steps=2, **small))
 
 
 def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):

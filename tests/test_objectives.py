@@ -23,6 +23,33 @@ def test_weights_of_several_steps(key):
         mj.query_loss(LEARNER, mj.mse, num_steps=2, weights=jnp.ones(2))
 
 
+def test_reptile_goes_from_one_mini_batch_to_the_next():
+    # From 0 a step goes halfway to the mean target of its batch: to 2 over 4 and then 1.5 over 1, or to 0.5
+    # and then 2.25; both at once lead to 1.25.
+    support = mj.Examples(x=jnp.ones((1, 2, 1)), y=jnp.array([[[4.0], [1.0]]]))
+    tasks = mj.Task(support, support)
+    learner = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps=9)
+
+    def ends(num_batches):
+        objective = mj.reptile(learner, num_steps=1, num_batches=num_batches)
+        gradient = jax.vmap(jax.grad(objective), in_axes=(None, None, 0))
+        return set(
+            (-gradient(jnp.zeros(()), tasks, jax.random.split(jax.random.key(0), 20))).tolist()
+        )
+
+    assert ends(1) == {1.25}
+    assert ends(2) == {1.5, 2.25}
+
+
+def test_reptile_refuses_mini_batches_that_cannot_be(key):
+    with pytest.raises(ValueError, match="num_batches=0; give 1 or more"):
+        mj.reptile(LEARNER, num_batches=0)
+    with pytest.raises(
+        ValueError, match="1 support examples are not divided evenly by num_batches=2"
+    ):
+        mj.reptile(LEARNER, num_batches=2)(jnp.zeros(()), TASKS, key)
+
+
 def test_multi_step_weights_go_from_equal_to_the_last():
     np.testing.assert_allclose(mj.multi_step_weights(jnp.array(0), 5, 100), 0.2)
     halfway = mj.multi_step_weights(jnp.array(50), 5, 100)

@@ -29,7 +29,8 @@ def imaml(
       num_steps: inner steps, from the centre.
       strength: of the pull to the centre, the paper's lambda. It must outweigh the negative
         curvature of `loss`, or there is no minimum to differentiate.
-      adjoint: by default `implicit(conjugate_gradient(5))`, as in the paper.
+      adjoint: by default `implicit(conjugate_gradient(5))`, as in the paper. Where the inner loop ends
+        short of a minimum, as a few steps on a network do, give it a `damping`, as the authors' code does.
 
     Raises:
       ValueError: for a `strength` of 0 or less.

@@ -6,7 +6,16 @@ from typing import Any, Literal, NamedTuple
 
 import optax
 
-from metajax.adjoints import Adjoint, first_order, mixed_mode, remat, truncated, unrolled
+from metajax.adjoints import (
+    Adjoint,
+    conjugate_gradient,
+    first_order,
+    implicit,
+    mixed_mode,
+    remat,
+    truncated,
+    unrolled,
+)
 from metajax.contexts import Conditioned
 from metajax.inner import clip_by_global_norm
 from metajax.learners.alfa import alfa
@@ -204,7 +213,14 @@ CLASSIFIERS: dict[str, Choice] = {
         lambda i: cavia(i.conditioned, cross_entropy, _sgd(i), i.num_steps, **i.options), 2, 1.0, True
     ),
     "imaml": Choice(
-        lambda i: imaml(i.model, cross_entropy, _sgd(i), i.num_steps, strength=2.0, **i.options),
+        lambda i: imaml(
+            i.model,
+            cross_entropy,
+            _sgd(i),
+            i.num_steps,
+            strength=2.0,
+            **{"adjoint": implicit(conjugate_gradient(5, damping=10.0)), **i.options},
+        ),
         16,
         0.1,
         True,

@@ -157,8 +157,9 @@ def experiment(s: Images, photos: Photos) -> Experiment:
     objective = query_loss(learner, cross_entropy, inductive=s.inductive)
     shots, labels = (s.shot, query_shot), "episode"
     if choice.trained_by == "reptile":
-        # It reads no queries: they are support examples as well.
-        objective, shots = reptile(learner), (s.shot + query_shot, 1)
+        # It reads no queries: they are support examples as well, of which every step takes others.
+        objective = reptile(learner, num_steps=1, num_batches=num_steps or 0)
+        shots = (_shots_of_reptile(s, name, num_steps or 0), 1)
     elif choice.trained_by == "pretraining":
         if photos.classes is None:
             raise ValueError(
@@ -199,6 +200,18 @@ def experiment(s: Images, photos: Photos) -> Experiment:
         picture=lambda meta_params: _picture(learner, meta_params, judged("test", 4)),
         published=published(s, photos.published),
     )
+
+
+def _shots_of_reptile(s: Images, name: str, num_steps: int) -> int:
+    """Training images of a class: two for each mini-batch as in the paper, unless told otherwise."""
+    shots = max(2 * num_steps, s.shot) if s.query_shot is None else s.shot + s.query_shot
+    if s.way * shots % num_steps:
+        raise ValueError(
+            f"{name}: reptile's num_steps={num_steps} steps each take a mini-batch of their own, and "
+            f"{shots} training images of each of way={s.way} classes are not divided evenly; change "
+            "num_steps, or query_shot, which is added to shot."
+        )
+    return shots
 
 
 def published(s: Images, rows: Table) -> tuple[Published, ...]:

@@ -44,6 +44,7 @@ def test_hypergradient_of_many_steps_by_hand(name, num_steps, key):
     "solver, share",
     [
         (mj.conjugate_gradient(1), 1.0),
+        (mj.conjugate_gradient(1, damping=4.0), 0.5),  # 8 in place of the Hessian
         (mj.neumann(1, 0.1), 0.4),  # T1-T2: 1 - (1 - 0.1 * 4)^1
         (mj.neumann(3, 0.1), 1 - 0.6**3),
     ],
@@ -55,6 +56,14 @@ def test_implicit_hypergradient_by_hand(solver, share, key):
     tasks = mj.Task(support=mj.Examples(ONE, 3 * ONE), query=mj.Examples(ONE, ONE))
     hypergradient = jax.grad(mj.query_loss(learner, mj.mse))(jnp.ones(()), tasks, key)
     assert hypergradient == pytest.approx(2 * (2 - 1) * 0.5 * share, rel=1e-4)
+
+
+def test_damping_makes_an_indefinite_system_one_that_conjugate_gradients_solve():
+    def indefinite(x):
+        return jnp.array([4.0, -2.0]) * x
+
+    solution = mj.conjugate_gradient(2, damping=6.0)(indefinite, jnp.ones(2))
+    chex.assert_trees_all_close(solution, jnp.array([0.1, 0.25]), rtol=1e-5)
 
 
 def test_implicit_serves_several_numbers_of_steps_and_no_step_but_the_last(key):
