@@ -56,6 +56,7 @@ ROWS = {
     "omniglot_protonet_5w5s": Omniglot(
         learner="protonet", shot=5, train_way=20, meta_batch=4, outer_steps=3_000, distortion=0.0
     ),
+    "omniglot_lrd2_5w1s": Omniglot(learner="lrd2", train_way=60, meta_batch=4),
 }
 _TO_FIVE = (1, 1, 1, 2, 3, 4, 5)
 _SLOWER = Sinusoid(meta_batch=25, outer_rate=1e-3, warm_up=0.0)
@@ -107,12 +108,14 @@ TWENTY = {
 """The six that lead `FAMILY`, at 20-way, trained on tasks of 60 classes as prototypical networks are."""
 CIFAR = {
     "cifar_maml": CifarFs(num_steps=5, inner_rate=0.1),
-    "cifar_protonet": CifarFs(learner="protonet", train_way=20),
-    "cifar_r2d2": CifarFs(learner="r2d2", train_way=20),
+    "cifar_protonet": CifarFs(learner="protonet", train_way=20, meta_batch=1),
+    "cifar_r2d2": CifarFs(learner="r2d2", train_way=20, meta_batch=1),
     "cifar_finetune": CifarFs(learner="finetune"),
     "cifar_linear_probe": CifarFs(learner="linear_probe"),
     "cifar_nearest_neighbour": CifarFs(learner="nearest_neighbour"),
 }
+SAME_TRAINING = {"cifar_linear_probe": "cifar_finetune", "omniglot_lrd2_5w1s": "twenty_lrd2"}
+"""Rows tested on what another row has trained: training tasks and objective are the same."""
 MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(TWENTY, 20.0) | dict.fromkeys(CIFAR, 30.0)
 """Of training on two cores with nothing else beside it."""
 ALL = ROWS | SINUSOIDS | VINYALS | GLYPHS | FAMILY | TWENTY | CIFAR
@@ -162,21 +165,30 @@ def budget(data: str | None) -> None:
             )
 
 
-def run(row: str, seed: int, data: str | None, beside: bool) -> None:
+def settings_of(row: str, seed: int, data: str | None) -> Any:
     settings = replace(ALL[row], seed=seed)
-    recipe = recipes.name_of(settings)
-    folder = Path("runs/accuracy") / f"{row}-{seed}"
-    if row in MINUTES:
+    trained = SAME_TRAINING.get(row, row)
+    if trained in MINUTES:
         path = record.RESULTS / f"{budget_file()}.json"
         if not path.exists():
-            raise SystemExit(f"{row} trains for {MINUTES[row]:g} minutes: run --budget first.")
-        steps = json.loads(path.read_text())["outer_steps"][row]
+            raise SystemExit(f"{row} trains for {MINUTES[trained]:g} minutes: run --budget first.")
+        steps = json.loads(path.read_text())["outer_steps"][trained]
         settings = replace(settings, outer_steps=steps)
-    if hasattr(settings, "data"):
-        settings = replace(settings, data=data)
-    experiment, state = recipes.train(settings, folder, resume=folder.exists())
+    return replace(settings, data=data) if hasattr(settings, "data") else settings
+
+
+def run(row: str, seed: int, data: str | None, beside: bool) -> None:
+    trained = SAME_TRAINING.get(row, row)
+    settings = settings_of(row, seed, data)
+    recipe = recipes.name_of(settings)
+    folder = Path("runs/accuracy") / f"{trained}-{seed}"
+    experiment, state = recipes.train(
+        settings_of(trained, seed, data), folder, resume=folder.exists()
+    )
     if int(state.step) < settings.outer_steps:
         return
+    if trained != row:
+        experiment = recipes.build(settings)
     num_tasks = TEST_TASKS[recipe]
     if isinstance(settings, Omniglot) and settings.way * settings.shot > 5:
         num_tasks = FEWER_TEST_TASKS
@@ -204,6 +216,7 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
     result = {
         "row": row,
         "seed": seed,
+        "trained_by_row": trained,
         "recipe": recipe,
         "settings": asdict(settings) | {"data": None},
         "metric": experiment.metric_name,
@@ -245,8 +258,9 @@ def _time(result) -> str:
     seconds = result["training_seconds"]
     if result["settings"]["outer_steps"] == 1:
         return "none"
-    if result["row"] in MINUTES:
-        return f"{MINUTES[result['row']]:.0f} min"
+    trained = SAME_TRAINING.get(result["row"], result["row"])
+    if trained in MINUTES:
+        return f"{MINUTES[trained]:.0f} min"
     if result.get("training_paused") or result.get("training_beside_other_work"):
         return "shared"
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
