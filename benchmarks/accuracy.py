@@ -87,12 +87,14 @@ GLYPHS = {
     ),
 }  # fmt: skip
 """Trained on invented characters alone, tested on Omniglot's evaluation alphabets."""
+_SNELL = Omniglot(
+    learner="protonet", way=20, train_way=60, meta_batch=4, outer_steps=6_000, distortion=0.0,
+    split="vinyals", rotations="class",
+)  # fmt: skip
 VINYALS = {
-    "vinyals_protonet_20w1s": Omniglot(
-        learner="protonet", way=20, train_way=60, meta_batch=4, outer_steps=6_000, distortion=0.0,
-        split="vinyals", rotations="class",
-    ),
-}  # fmt: skip
+    "vinyals_protonet_20w1s": _SNELL,
+    "vinyals_protonet_20w1s_distorted": replace(_SNELL, outer_steps=12_000, distortion=0.1),
+}
 """The characters of Vinyals et al., rotated ones being characters of their own."""
 FAMILY = {
     f"family_{name}": Omniglot(learner=name, train_way=20, meta_batch=8)
