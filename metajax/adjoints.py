@@ -135,9 +135,8 @@ def conjugate_gradient(num_steps: int, *, damping: float = 0.0) -> LinearSolver:
 
     Args:
       num_steps: 1 or more.
-      damping: added to every eigenvalue of `product`: the least change of the answer that is wanted where
-        they are large, and one that exceeds the most negative of them where some are. Conjugate
-        gradients ask for none below 0, which a network's Hessian has after a few inner steps.
+      damping: added to every eigenvalue of `product`. They must all be above 0 then, or what comes out
+        solves nothing, and the Hessian of a network after a few inner steps has some below.
 
     Raises:
       ValueError: for fewer than 1 step, or a negative damping.
