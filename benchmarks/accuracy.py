@@ -329,9 +329,7 @@ _CLASSIFICATION = {
     ],
     "Omniglot, the split of Vinyals et al., each rotation of a character a class of its own.": VINYALS,
     "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
-    "its settings are in the files, and none was tuned on these tasks. imaml stays near the "
-    "baselines that learn nothing over tasks: its linear system is solved without damping where the "
-    "Hessian is indefinite.": FAMILY,
+    "its settings are in the files, and none was tuned on these tasks.": FAMILY,
     "Omniglot 20-way 1-shot, the learners that lead at 5-way, with as many outer steps as fit into 20 "
     "minutes on two cores; none was tuned on these tasks.": TWENTY,
     "Trained on invented characters alone (`glyphs`), tested on Omniglot's evaluation alphabets, the "
