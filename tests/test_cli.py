@@ -169,6 +169,8 @@ def test_a_pretrained_network_and_tasknorm_learn_from_real_characters(omniglot_d
         ValueError, match=r"3 training images of each of way=5 classes .* num_steps"
     ):
         build(Omniglot(learner="reptile", query_shot=2, num_steps=2, **small))
+    with pytest.raises(ValueError, match=r"num_steps=0; reptile takes 1 step or more"):
+        build(Omniglot(learner="reptile", num_steps=0, **small))
 
 
 def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):

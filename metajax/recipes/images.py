@@ -158,8 +158,9 @@ def experiment(s: Images, photos: Photos) -> Experiment:
     shots, labels = (s.shot, query_shot), "episode"
     if choice.trained_by == "reptile":
         # It reads no queries: they are support examples as well, of which every step takes others.
-        objective = reptile(learner, num_steps=1, num_batches=num_steps or 0)
-        shots = (_shots_of_reptile(s, name, num_steps or 0), 1)
+        steps = num_steps or 0
+        shots = (_shots_of_reptile(s, name, steps), 1)
+        objective = reptile(learner, num_steps=1, num_batches=steps)
     elif choice.trained_by == "pretraining":
         if photos.classes is None:
             raise ValueError(
@@ -204,6 +205,8 @@ def experiment(s: Images, photos: Photos) -> Experiment:
 
 def _shots_of_reptile(s: Images, name: str, num_steps: int) -> int:
     """Training images of a class: two for each mini-batch as in the paper, unless told otherwise."""
+    if num_steps < 1:
+        raise ValueError(f"{name}: num_steps={num_steps}; reptile takes 1 step or more.")
     shots = max(2 * num_steps, s.shot) if s.query_shot is None else s.shot + s.query_shot
     if s.way * shots % num_steps:
         raise ValueError(
