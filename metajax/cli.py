@@ -285,12 +285,16 @@ def list_all(command: List) -> bool:
     """`metajax list`."""
     del command
     from metajax import recipes
+    from metajax.normalisation import NORMALISATIONS
 
     catalogue = {
         "Recipes: metajax train NAME": {
             name: _first_line(recipe.settings) for name, recipe in recipes.RECIPES.items()
         },
-        **{title: _public(package) for title, package in _PACKAGES.items()},
+        **{title: _public(packages) for title, packages in _PACKAGES.items()},
+        "Normalisation: mj.conv4(normalisation=NAME)": {
+            name: _line(getattr(layer, "func", layer)) for name, layer in NORMALISATIONS.items()
+        },
         "Data sets: metajax data NAME": {
             "omniglot": "1623 characters, 20 drawings each (Lake et al. 2015, MIT licence)",
             "cifar_fs": "100 classes, 600 photographs each (CIFAR-100, Krizhevsky 2009, no licence stated)",
@@ -310,21 +314,26 @@ def list_all(command: List) -> bool:
 
 
 _PACKAGES = {
-    "Learners": "metajax.learners",
-    "Inner loops": "metajax.inner",
-    "Adjoints and their solvers": "metajax.adjoints",
-    "Objectives": "metajax.objectives",
-    "Objectives that show their inner steps": "metajax.unroll",
-    "Estimators": "metajax.estimators",
-    "Sources": "metajax.tasks",
-    "Learned optimisers": "metajax.optimizers",
-    "Problems for optimisers": "metajax.problems",
-    "Models that read a context": "metajax.contexts",
+    "Learners": ("metajax.learners",),
+    "Inner loops": ("metajax.inner",),
+    "Adjoints and their solvers": ("metajax.adjoints",),
+    "Objectives": ("metajax.objectives",),
+    "Objectives that show their inner steps": ("metajax.unroll",),
+    "Estimators": ("metajax.estimators",),
+    "Training": ("metajax.outer", "metajax.training"),
+    "Evaluation": ("metajax.evaluation", "metajax.inspection"),
+    "Losses and metrics": ("metajax.losses", "metajax.binned"),
+    "Sources": ("metajax.tasks",),
+    "Learned optimisers": ("metajax.optimizers", "metajax.export"),
+    "Problems for optimisers": ("metajax.problems",),
+    "Models": ("metajax.models",),
+    "Models that read a context": ("metajax.contexts",),
+    "Operations of a model": ("metajax.ops",),
 }
 
 
-def _public(package: str) -> dict[str, str]:
-    """The public functions of a module or package: what their docstrings begin with, and their source."""
+def _public(packages: tuple[str, ...]) -> dict[str, str]:
+    """The public functions of modules or packages, each with its line."""
     import metajax
 
     lines = {}
@@ -334,13 +343,18 @@ def _public(package: str) -> dict[str, str]:
             of = getattr(thing, "__module__", "")
             if name.startswith("_") or not inspect.isfunction(thing):
                 continue
-            if of == package or of.startswith(f"{package}."):
-                reference = re.search(
-                    r"Reference: (.*?)(?:, sections? .*?)?\.\s", thing.__doc__ or ""
-                )
-                source = f" ({' '.join(reference[1].split())})" if reference else ""
-                lines[f"{prefix}{name}"] = _first_line(thing).rstrip(".") + source
+            if of.startswith(module.__name__) and any(
+                of == package or of.startswith(f"{package}.") for package in packages
+            ):
+                lines[f"{prefix}{name}"] = _line(thing)
     return lines
+
+
+def _line(thing: Any) -> str:
+    """What its docstring begins with, and its source."""
+    reference = re.search(r"Reference: (.*?)(?:, sections? .*?)?\.\s", thing.__doc__ or "")
+    source = f" ({' '.join(reference[1].split())})" if reference else ""
+    return _first_line(thing).rstrip(".") + source
 
 
 def _cell(digits: int, *numbers: float) -> str:

@@ -48,7 +48,7 @@ class BatchStatistics(nn.Module):
 
 
 class SupportStatistics(nn.Module):
-    """As `BatchStatistics`, by the first examples of the batch alone: see `beside_support`.
+    """As "batch", by the statistics of the first examples alone, the support set: see `beside_support`.
 
     support: how many, the support set's number of examples.
     """
@@ -122,8 +122,8 @@ NORMALISATIONS: dict[str, Callable[..., nn.Module]] = {
     "batch": BatchStatistics,
     "support": SupportStatistics,
     "task": TaskNorm,
-    "layer": lambda: OwnStatistics((-3, -2, -1)),
-    "instance": lambda: OwnStatistics((-3, -2)),
+    "layer": partial(OwnStatistics, (-3, -2, -1)),
+    "instance": partial(OwnStatistics, (-3, -2)),
     "none": Identity,
 }
 BY_SUPPORT = ("support", "task")
