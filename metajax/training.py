@@ -102,6 +102,7 @@ def fit(
     Raises:
       ValueError: for settings that cannot work, found before anything is compiled.
       FileExistsError: for a `run_dir` that is not empty, without `resume`.
+      RuntimeError: for a `run_dir` in which another process is training.
       NonFiniteError: when the loss or its gradient is not finite, naming the step.
       OSError: when a checkpoint cannot be written; the one before it stays.
 
@@ -134,10 +135,6 @@ def fit(
     # Copied, because the loop gives its buffers away and an optimiser may hold one twice.
     loop = jax.tree.map(jnp.copy, _Loop(state, jnp.zeros(every), jnp.zeros(every)))
     facts = {"key": jax.random.key_data(key).tolist(), "meta_batch": meta_batch, "every": every}
-    run = _RunDir.open(run_dir, settings, facts, resume)
-    if run and resume:
-        loop = checkpoint.restore(run.checkpoints, loop)
-        run.forget_after(int(loop.state.step))
 
     @partial(jax.jit, donate_argnums=0)
     def advance(loop, stop, sample, key):
@@ -160,52 +157,57 @@ def fit(
 
         return jax.lax.while_loop(unfinished, step, (loop, jnp.array(True)))
 
-    started = time.perf_counter()
-    traced = advance.trace(loop, jnp.int32(0), sample, step_key)
-    _warn_of_slow_convolutions(traced.jaxpr, learner, sample, check_key)
-    compiled = traced.lower().compile()
-    compile_seconds = time.perf_counter() - started
+    with _run_dir(run_dir, settings, facts, resume) as run:
+        if run and resume:
+            loop = checkpoint.restore(run.checkpoints, loop)
+            run.forget_after(int(loop.state.step))
 
-    done, calls = int(loop.state.step), 1
-    before = read_metrics(run.folder) if run else []
-    seconds = before[-1]["training_seconds"] if before else 0.0
-    from metajax import progress  # rich is loaded by those who train
+        started = time.perf_counter()
+        traced = advance.trace(loop, jnp.int32(0), sample, step_key)
+        _warn_of_slow_convolutions(traced.jaxpr, learner, sample, check_key)
+        compiled = traced.lower().compile()
+        compile_seconds = time.perf_counter() - started
 
-    reporter = progress.reporter(outer_steps, show_progress, compile_seconds)
-    events = _events(run, tensorboard)
-    with reporter, events as write_events, _interruptible() as interrupted:
-        reporter.advance(done)
-        while done < outer_steps and not interrupted.is_set():
-            stop = min(done + calls, (done // every + 1) * every, outer_steps)
-            started = time.perf_counter()
-            (loop, finite) = compiled(loop, jnp.int32(stop), sample, step_key)
-            finite = bool(finite)
-            elapsed = time.perf_counter() - started
-            seconds += elapsed
-            taken, done = int(loop.state.step) - done, int(loop.state.step)
-            if not finite:
-                _stop_at_non_finite(run, loop, every)
-            calls = max(1, round(taken / max(elapsed, 1e-9) * SECONDS_PER_CALL))
-            reporter.advance(done, float(loop.losses[(done - 1) % every]))
-            if done % every and done != outer_steps:
-                continue
-            window = slice(0, (done - 1) % every + 1)
-            row = {
-                "step": done,
-                "loss": float(np.mean(loop.losses[window])),
-                "gradient_norm": float(np.mean(loop.gradient_norms[window])),
-            }
-            if validate is not None:
-                row["validation"] = float(validate(loop.state.meta_params))
-            reporter.report(row)
-            write_events(row)
-            if run:
-                run.write({**row, "training_seconds": round(seconds, 3)})
+        done, calls = int(loop.state.step), 1
+        before = read_metrics(run.folder) if run else []
+        seconds = before[-1]["training_seconds"] if before else 0.0
+        from metajax import progress  # rich is loaded by those who train
+
+        reporter = progress.reporter(outer_steps, show_progress, compile_seconds)
+        events = _events(run, tensorboard)
+        with reporter, events as write_events, _interruptible() as interrupted:
+            reporter.advance(done)
+            while done < outer_steps and not interrupted.is_set():
+                stop = min(done + calls, (done // every + 1) * every, outer_steps)
+                started = time.perf_counter()
+                (loop, finite) = compiled(loop, jnp.int32(stop), sample, step_key)
+                finite = bool(finite)
+                elapsed = time.perf_counter() - started
+                seconds += elapsed
+                taken, done = int(loop.state.step) - done, int(loop.state.step)
+                if not finite:
+                    _stop_at_non_finite(run, loop, every)
+                calls = max(1, round(taken / max(elapsed, 1e-9) * SECONDS_PER_CALL))
+                reporter.advance(done, float(loop.losses[(done - 1) % every]))
+                if done % every and done != outer_steps:
+                    continue
+                window = slice(0, (done - 1) % every + 1)
+                row = {
+                    "step": done,
+                    "loss": float(np.mean(loop.losses[window])),
+                    "gradient_norm": float(np.mean(loop.gradient_norms[window])),
+                }
+                if validate is not None:
+                    row["validation"] = float(validate(loop.state.meta_params))
+                reporter.report(row)
+                write_events(row)
+                if run:
+                    run.write({**row, "training_seconds": round(seconds, 3)})
+                    checkpoint.save(run.checkpoints, done, loop)
+            if interrupted.is_set() and run and done % every and done != outer_steps:
                 checkpoint.save(run.checkpoints, done, loop)
-        if interrupted.is_set() and run and done % every and done != outer_steps:
-            checkpoint.save(run.checkpoints, done, loop)
-    if done < outer_steps:
-        reporter.stopped(done, str(run.folder) if run else None)
+        if done < outer_steps:
+            reporter.stopped(done, str(run.folder) if run else None)
     return loop.state
 
 
@@ -296,23 +298,36 @@ class _RunDir(NamedTuple):
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
 
-    @classmethod
-    def open(cls, run_dir, settings, facts, resume) -> "_RunDir | None":
-        """Make the folder, or see that it holds the run that is to be resumed."""
-        if run_dir is None:
-            if resume:
-                raise ValueError("fit: resume=True needs the run_dir to resume.")
-            return None
-        folder = Path(run_dir)
+    def write(self, row: dict[str, Any]) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows of a report whose checkpoint was never written: they are computed again."""
+        rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
+        self.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@contextlib.contextmanager
+def _run_dir(run_dir, settings, facts, resume) -> Iterator[_RunDir | None]:
+    """Make the folder, or see that it holds the run that is to be resumed, and hold it alone."""
+    if run_dir is None:
         if resume:
-            written = read_settings(folder)["fit"]
-            for name, value in facts.items():
-                if written[name] != value:
-                    raise ValueError(
-                        f"{folder}: the run was started with {name}={written[name]} and would go "
-                        f"on with {name}={value}; give the same, or start a new run_dir."
-                    )
-            return cls(folder)
+            raise ValueError("fit: resume=True needs the run_dir to resume.")
+        yield None
+        return
+    from filelock import FileLock, Timeout  # like rich, loaded by those who train
+
+    folder = Path(run_dir)
+    if resume:
+        written = read_settings(folder)["fit"]
+        for name, value in facts.items():
+            if written[name] != value:
+                raise ValueError(
+                    f"{folder}: the run was started with {name}={written[name]} and would go "
+                    f"on with {name}={value}; give the same, or start a new run_dir."
+                )
+    else:
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(
                 f"{folder} is not empty; resume the run in it, or name another folder."
@@ -323,16 +338,18 @@ class _RunDir(NamedTuple):
         versions = {"jax": jax.__version__, "started": datetime.now(UTC).isoformat("T", "seconds")}
         written = {"settings": settings, "fit": facts, "versions": versions}
         (folder / "settings.json").write_text(json.dumps(written, indent=2) + "\n")
-        return cls(folder)
-
-    def write(self, row: dict[str, Any]) -> None:
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def forget_after(self, step: int) -> None:
-        """Drop rows of a report whose checkpoint was never written: they are computed again."""
-        rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
-        self.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise RuntimeError(
+            f"{folder}: a run is going on in this folder, and two would overwrite each other's "
+            "checkpoints; stop it or wait until it ends, then resume."
+        ) from error
+    try:
+        yield _RunDir(folder)
+    finally:
+        lock.release()
 
 
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:

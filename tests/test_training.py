@@ -204,6 +204,22 @@ def test_a_run_is_not_resumed_with_another_key_or_batch(tmp_path):
         fit(tmp_path / "run", resume=True, key=jax.random.key(4))
 
 
+def test_one_folder_is_trained_in_by_one_at_a_time(tmp_path):
+    def another_starts(meta_params):
+        del meta_params
+        with pytest.raises(RuntimeError, match="run: a run is going on in this folder"):
+            fit(tmp_path / "run", resume=True)
+        return 0.0
+
+    def fails(meta_params):
+        raise KeyError("of the user's own")
+
+    fit(tmp_path / "run", outer_steps=20, validate=another_starts)
+    with pytest.raises(KeyError):
+        fit(tmp_path / "run", outer_steps=30, validate=fails, resume=True)
+    chex.assert_trees_all_equal(fit(tmp_path / "run", resume=True), fit())
+
+
 def test_a_model_of_another_way_is_refused_before_training():
     learner = mj.maml(mj.conv4(5, filters=2), mj.cross_entropy, optax.sgd(0.1), 1)
     images = np.zeros((20, 2, 16, 16, 1), np.float32)
