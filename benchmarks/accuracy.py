@@ -112,7 +112,7 @@ TWENTY = {
     f"twenty_{name}": Omniglot(learner=name, way=20, train_way=60, meta_batch=4)
     for name in ("lrd2", "protonet", "r2d2", "matching", "proto_maml", "relation")
 }
-"""The six that lead `FAMILY`, at 20-way, trained on tasks of 60 classes as prototypical networks are."""
+"""The leading six of `FAMILY`, at 20-way, trained on tasks of 60 classes as prototypical networks are."""
 CIFAR = {
     "cifar_maml": CifarFs(num_steps=5, inner_rate=0.1),
     "cifar_protonet": CifarFs(learner="protonet", train_way=20, meta_batch=1),
@@ -192,9 +192,9 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
     settings = settings_of(row, seed, data)
     recipe = recipes.name_of(settings)
     folder = Path("runs/accuracy") / f"{trained}-{seed}"
-    experiment, state = recipes.train(
-        settings_of(trained, seed, data), folder, resume=folder.exists()
-    )
+    of_training = settings_of(trained, seed, data)
+    experiment = recipes.build(of_training)
+    state = recipes.train(experiment, of_training, folder, resume=folder.exists())
     if int(state.step) < settings.outer_steps:
         return
     if trained != row:
@@ -339,7 +339,7 @@ _CLASSIFICATION = {
     "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
     "its settings are in the files, and none was tuned on these tasks; imaml's damping and reptile's "
     "mini-batches were chosen on validation tasks.": FAMILY,
-    "Omniglot 20-way 1-shot, the learners that lead at 5-way, with as many outer steps as fit into 20 "
+    "Omniglot 20-way 1-shot, the six learners that lead at 5-way, with as many outer steps as fit into 20 "
     "minutes on two cores; none was tuned on these tasks.": TWENTY,
     "Trained on invented characters alone (`glyphs`), tested on Omniglot's evaluation alphabets, the "
     "lake split.": GLYPHS,

@@ -48,7 +48,8 @@ def run(row: str, seed: int) -> None:
     settings = dataclasses.replace(ROWS[row], seed=seed)
     recipe = recipes.name_of(settings)
     folder = Path("runs/in_context") / f"{row}-{seed}"
-    experiment, state = recipes.train(settings, folder, resume=folder.exists())
+    experiment = recipes.build(settings)
+    state = recipes.train(experiment, settings, folder, resume=folder.exists())
     if int(state.step) < settings.outer_steps:
         return
     options = {"key": jax.random.key(1), "num_tasks": TEST_TASKS[recipe]}

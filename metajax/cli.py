@@ -377,13 +377,14 @@ def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: b
     # A second start finds the compiled programs of the first.
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     begun = time.perf_counter()
+    experiment = recipes.build(settings)
     console.print(f"[bold]metajax train {name}[/] on {jax.devices()[0].platform}, run in {folder}")
     if jax.default_backend() == "gpu":
         console.print(
             "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
             "keeps all of float32."
         )
-    experiment, state = recipes.train(settings, folder, resume=resume, tensorboard=tensorboard)
+    state = recipes.train(experiment, settings, folder, resume=resume, tensorboard=tensorboard)
     pictures = folder / "plots"
     pictures.mkdir(exist_ok=True)
     rows = training.read_metrics(folder)

@@ -102,7 +102,7 @@ def fit(
     Raises:
       ValueError: for settings that cannot work, found before anything is compiled.
       FileExistsError: for a `run_dir` that is not empty, without `resume`.
-      RuntimeError: for a `run_dir` in which another process is training.
+      BlockingIOError: for a `run_dir` in which another process is training.
       NonFiniteError: when the loss or its gradient is not finite, naming the step.
       OSError: when a checkpoint cannot be written; the one before it stays.
 
@@ -338,11 +338,11 @@ def _run_dir(run_dir, settings, facts, resume) -> Iterator[_RunDir | None]:
         versions = {"jax": jax.__version__, "started": datetime.now(UTC).isoformat("T", "seconds")}
         written = {"settings": settings, "fit": facts, "versions": versions}
         (folder / "settings.json").write_text(json.dumps(written, indent=2) + "\n")
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / ".lock")
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise RuntimeError(
+        raise BlockingIOError(
             f"{folder}: a run is going on in this folder, and two would overwrite each other's "
             "checkpoints; stop it or wait until it ends, then resume."
         ) from error

@@ -178,7 +178,9 @@ def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
     run("evaluate", tmp_path, status=2)
     assert "no run was started here" in capsys.readouterr().out
     run("train", "omniglot", "--data", tmp_path, status=2)
-    assert "run `metajax data omniglot` to download it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "run `metajax data omniglot` to download it" in said
+    assert "run in" not in said  # no folder was made
     run("data", "omniglt", status=2)
     assert "did you mean 'omniglot'?" in capsys.readouterr().out
     run("train", "omniglto", status=2)

@@ -207,7 +207,7 @@ def test_a_run_is_not_resumed_with_another_key_or_batch(tmp_path):
 def test_one_folder_is_trained_in_by_one_at_a_time(tmp_path):
     def another_starts(meta_params):
         del meta_params
-        with pytest.raises(RuntimeError, match="run: a run is going on in this folder"):
+        with pytest.raises(BlockingIOError, match="run: a run is going on in this folder"):
             fit(tmp_path / "run", resume=True)
         return 0.0
 

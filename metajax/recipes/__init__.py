@@ -55,17 +55,21 @@ def build(settings: Any) -> Experiment:
 
 
 def train(
-    settings: Any, run_dir: str | Path, *, resume: bool = False, tensorboard: bool = False
-) -> tuple[Experiment, TrainState]:
-    """Build and meta-train a recipe, validating on validation tasks alone.
+    experiment: Experiment,
+    settings: Any,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> TrainState:
+    """Meta-train what `build` made of these settings, validating on validation tasks alone.
 
     Returns:
-      The experiment, and the state after the last outer step or where Ctrl-C stopped it.
+      The state after the last outer step or where Ctrl-C stopped it.
 
     Raises:
       As `fit` does.
     """
-    experiment = build(settings)
 
     def validate(meta_params):
         scores = evaluate(
@@ -80,7 +84,7 @@ def train(
         )
         return experiment.scale * scores.mean
 
-    state = fit(
+    return fit(
         experiment.learner,
         experiment.objective,
         experiment.optimizer,
@@ -95,7 +99,6 @@ def train(
         resume=resume,
         tensorboard=tensorboard,
     )
-    return experiment, state
 
 
 def from_json(name: str, values: dict[str, Any]) -> Any:
