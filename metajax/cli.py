@@ -343,6 +343,7 @@ def _public(packages: tuple[str, ...]) -> dict[str, str]:
             of = getattr(thing, "__module__", "")
             if name.startswith("_") or not inspect.isfunction(thing):
                 continue
+            # What a part merely imports is shown where it is at home.
             if of.startswith(module.__name__) and any(
                 of == package or of.startswith(f"{package}.") for package in packages
             ):
