@@ -30,8 +30,8 @@ from metajax.recipes.omniglot import Omniglot
 from metajax.recipes.sinusoid import Sinusoid
 
 _LRD2 = Omniglot(
-    learner="lrd2", way=20, train_way=60, meta_batch=4, outer_rate=2e-3, outer_steps=24_000,
-    distortion=0.15,
+    learner="lrd2", way=20, train_way=60, meta_batch=4, outer_rate=2e-3, outer_steps=40_000,
+    distortion=0.2,
 )  # fmt: skip
 ROWS = {
     "sinusoid_paper": Sinusoid(
