@@ -91,8 +91,9 @@ def inspect(
         objective = query_loss(learner, loss, num_steps=steps)
         return jax.jit(jax.value_and_grad(objective))
 
-    program = hypergradient(learner, num_steps)
-    value, gradient = program(meta_params, tasks, key)
+    traced = hypergradient(learner, num_steps).trace(meta_params, tasks, key)
+    compiled = traced.lower().compile()
+    value, gradient = compiled(meta_params, tasks, key)
     named = jax.tree.leaves_with_path(gradient)
     dead = tuple(jax.tree_util.keystr(path) for path, leaf in named if not jnp.any(leaf != 0))
     values, norms = [], []
@@ -108,13 +109,13 @@ def inspect(
         _, other = hypergradient(reference, num_steps)(meta_params, tasks, key)
         theirs = jax.flatten_util.ravel_pytree(other)[0]
         cosine = float(ours @ theirs / (jnp.linalg.norm(ours) * jnp.linalg.norm(theirs)))
-    memory = program.lower(meta_params, tasks, key).compile().memory_analysis()
+    memory = compiled.memory_analysis()
     return Inspection(
         dead=dead,
         norms=tuple(norms),
         first_non_finite=next(broken, None),
         cosine=cosine,
-        gigaflop=flops(jax.make_jaxpr(program)(meta_params, tasks, key)) / 1e9,
+        gigaflop=flops(traced.jaxpr) / 1e9,
         temporaries_mb=memory.temp_size_in_bytes / 1e6 if memory else float("nan"),
     )
 
