@@ -365,6 +365,11 @@ def _cell(digits: int, *numbers: float) -> str:
     return " ± ".join(f"{number:.{digits}f}" for number in numbers)
 
 
+def _plain(numbers: Any) -> list[float | None]:
+    """For JSON, which has no word for what is no number."""
+    return [float(number) if math.isfinite(number) else None for number in numbers]
+
+
 def _first_line(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
@@ -419,7 +424,7 @@ def _test(
 
     from metajax.evaluation import Evaluation, Score, evaluate
 
-    num_tasks = num_tasks or experiment.test_tasks
+    num_tasks = experiment.test_tasks if num_tasks is None else num_tasks
     scores = evaluate(
         experiment.learner,
         meta_params,
@@ -452,9 +457,9 @@ def _test(
         if shown_as == "mean":
             table.add_row("median", *(_cell(digits, m) for m in median))
         written[name] = {
-            "mean": mean.tolist(),
-            "interval": interval.tolist(),
-            "median": median.tolist(),
+            "mean": _plain(mean),
+            "interval": _plain(interval),
+            "median": _plain(median),
         }
 
     if scores.inductive is None:

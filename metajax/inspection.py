@@ -76,6 +76,9 @@ def inspect(
       num_steps: the inner steps to look at, from 0 to this; None for a learner without an inner loop.
       reference: the same learner with another adjoint, such as `first_order`, to compare with.
 
+    Raises:
+      ValueError: where there is no task.
+
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> exact = mj.implicit(mj.conjugate_gradient(3))  # forgets where descent began
@@ -86,6 +89,9 @@ def inspect(
       >>> len(mj.inspect(learner, mj.mse, meta_params, tasks, key).dead)
       4
     """
+
+    if not jax.tree.leaves(tasks)[0].shape[0]:
+        raise ValueError("inspect: the batch has 0 tasks; give 1 or more.")
 
     def hypergradient(learner, steps):
         objective = query_loss(learner, loss, num_steps=steps)

@@ -119,7 +119,9 @@ def fit(
         raise ValueError(
             f"fit: outer_steps={outer_steps} and meta_batch={meta_batch}; each is 1 or more."
         )
-    every = report_every or max(1, outer_steps // 50)
+    every = max(1, outer_steps // 50) if report_every is None else report_every
+    if every < 1:
+        raise ValueError(f"fit: report_every={report_every}; give 1 or more, or leave it out.")
     init_key, step_key, check_key = jax.random.split(key, 3)
     init, update = outer_step(objective, optimizer, estimator)
     sample = jax.tree_util.Partial(sample)  # a pytree: its arrays are arguments, not constants

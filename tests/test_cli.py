@@ -40,6 +40,12 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     assert "every meta-parameter has a hypergradient" in said
     assert "cosine with the reference's hypergradient: 0." in said
 
+    for command, needed in (("evaluate", "an interval needs 2 tasks"), ("inspect", "give 1 or more")):
+        run(command, folder, "--num-tasks", 0, status=2)
+        assert needed in capsys.readouterr().out
+    run("evaluate", folder, "--num-steps", status=2)
+    assert "give one number, or a tuple" in capsys.readouterr().out
+
     run("resume", folder)  # nothing is left to do: it is tested again, to the same bits
     assert json.loads((folder / "evaluation.json").read_text()) == before
 
@@ -190,10 +196,11 @@ def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
 
 
 def test_what_is_no_number_is_said_to_have_diverged():
-    from metajax.cli import _cell
+    from metajax.cli import _cell, _plain
 
     assert _cell(3, 0.25, 0.01) == "0.250 ± 0.010"
     assert _cell(2, float("inf"), float("nan")) == _cell(2, float("nan")) == "diverged"
+    assert json.dumps(_plain(np.array([0.5, np.nan, np.inf]))) == "[0.5, null, null]"
 
 
 def test_list_names_what_is_public(capsys):
