@@ -40,7 +40,10 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
     assert "every meta-parameter has a hypergradient" in said
     assert "cosine with the reference's hypergradient: 0." in said
 
-    for command, needed in (("evaluate", "an interval needs 2 tasks"), ("inspect", "give 1 or more")):
+    for command, needed in (
+        ("evaluate", "an interval needs 2 tasks"),
+        ("inspect", "give 1 or more"),
+    ):
         run(command, folder, "--num-tasks", 0, status=2)
         assert needed in capsys.readouterr().out
     run("evaluate", folder, "--num-steps", status=2)
@@ -143,6 +146,12 @@ def test_settings_that_a_learner_does_not_have_are_refused():
         build(Omniglot(learner="protonet", adjoint="remat", source="glyphs", test_source="glyphs"))
     with pytest.raises(ValueError, match="num_steps=2 and learner='r2d2' has none"):
         build(Omniglot(learner="r2d2", num_steps=2, source="glyphs", test_source="glyphs"))
+    with pytest.raises(ValueError, match="test_num_steps=2 and learner='r2d2' has no inner loop"):
+        build(Omniglot(learner="r2d2", test_num_steps=2, source="glyphs", test_source="glyphs"))
+    with pytest.raises(ValueError, match="inductive=True and learner='reptile' is not trained on"):
+        build(Omniglot(learner="reptile", inductive=True, source="glyphs", test_source="glyphs"))
+    with pytest.raises(ValueError, match=r"judged_steps=\(\); give one number or more"):
+        build(Sinusoid(judged_steps=()))
     with pytest.raises(ValueError, match="train_way=20 and way=5; the network of 'anil' has one"):
         build(Omniglot(learner="anil", train_way=20))
     with pytest.raises(ValueError, match="normalisation='task' counts the support set"):

@@ -286,7 +286,9 @@ def test_tensorboard_events_are_written_when_asked_for(tmp_path):
 def test_steps_that_make_no_sense_are_refused(outer_steps):
     with pytest.raises(ValueError, match="each is 1 or more"):
         fit(outer_steps=outer_steps)
-    with pytest.raises(ValueError, match=f"report_every={outer_steps}; give 1 or more, or leave it"):
+    with pytest.raises(
+        ValueError, match=f"report_every={outer_steps}; give 1 or more, or leave it"
+    ):
         fit(report_every=outer_steps)
 
 

@@ -18,7 +18,7 @@ from metajax.models import Conv4, conv4, linear, mixed_precision
 from metajax.names import choose
 from metajax.normalisation import BY_SUPPORT, Normalisation, normalisation_of
 from metajax.objectives import query_loss, reptile
-from metajax.recipes.choices import CLASSIFIERS, AdjointName, ClassifierName, build_learner
+from metajax.recipes.choices import CLASSIFIERS, AdjointName, Choice, ClassifierName, build_learner
 from metajax.recipes.experiment import Experiment, Published
 from metajax.types import Sample
 
@@ -113,18 +113,8 @@ def experiment(s: Images, photos: Photos) -> Experiment:
     """
     name = photos.name
     choice = CLASSIFIERS[choose(name, "learner", s.learner, CLASSIFIERS)]
-    if s.learner not in EPISODIC and s.train_way not in (None, s.way):
-        raise ValueError(
-            f"{name}: train_way={s.train_way} and way={s.way}; the network of {s.learner!r} has one "
-            "output for each class, so leave train_way out."
-        )
-    choose(name, "precision", s.precision, ("float32", "bfloat16"))
+    _check(s, name, choice)
     by_support = s.normalisation in BY_SUPPORT
-    if by_support and s.train_way not in (None, s.way):
-        raise ValueError(
-            f"{name}: normalisation={s.normalisation!r} counts the support set, so that train_way is "
-            f"way={s.way}; leave train_way={s.train_way} out."
-        )
     network: dict[str, Any] = {
         "filters": s.filters,
         "readout": s.readout,
@@ -201,6 +191,39 @@ def experiment(s: Images, photos: Photos) -> Experiment:
         picture=lambda meta_params: _picture(learner, meta_params, judged("test", 4)),
         published=published(s, photos.published),
     )
+
+
+def _check(s: Images, name: str, choice: Choice) -> None:
+    """See that no setting is out of its range, or would be ignored."""
+    choose(name, "precision", s.precision, ("float32", "bfloat16"))
+    # Reptile's training images of a class are shot and query_shot together.
+    least = {"query_shot": 0 if choice.trained_by == "reptile" else 1}
+    for setting, bound in (
+        least | {"test_query_shot": 1, "test_num_steps": 0, "filters": 1}
+    ).items():
+        value = getattr(s, setting)
+        if value is not None and value < bound:
+            raise ValueError(f"{name}: {setting}={value}; give {bound} or more.")
+    if s.learner not in EPISODIC and s.train_way not in (None, s.way):
+        raise ValueError(
+            f"{name}: train_way={s.train_way} and way={s.way}; the network of {s.learner!r} has one "
+            "output for each class, so leave train_way out."
+        )
+    if s.normalisation in BY_SUPPORT and s.train_way not in (None, s.way):
+        raise ValueError(
+            f"{name}: normalisation={s.normalisation!r} counts the support set, so that train_way is "
+            f"way={s.way}; leave train_way={s.train_way} out."
+        )
+    if choice.num_steps is None and s.test_num_steps is not None:
+        raise ValueError(
+            f"{name}: test_num_steps={s.test_num_steps} and learner={s.learner!r} has no inner loop; "
+            "leave test_num_steps out."
+        )
+    if s.inductive and choice.trained_by != "query_loss":
+        raise ValueError(
+            f"{name}: inductive=True and learner={s.learner!r} is not trained on queries; leave inductive "
+            "out, its test is both."
+        )
 
 
 def _shots_of_reptile(s: Images, name: str, num_steps: int) -> int:

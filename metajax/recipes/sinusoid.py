@@ -80,7 +80,9 @@ def build(settings: Sinusoid) -> Experiment:
 
     choice = REGRESSORS[choose("sinusoid", "learner", s.learner, REGRESSORS)]
     usual = (choice.num_steps or 1,) if choice.right_at_the_end else (1, 1, 2, 3)
-    asked = s.judged_steps or usual
+    asked = usual if s.judged_steps is None else s.judged_steps
+    if not asked:
+        raise ValueError("sinusoid: judged_steps=(); give one number or more, or leave it out.")
     test_steps = (0, *sorted({1, 5, 10, max(10, *asked)}))
     learner, _ = build_learner(
         "sinusoid",
