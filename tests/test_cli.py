@@ -96,6 +96,12 @@ def test_every_optimiser_and_problem_that_can_be_named_is_built():
         assert jax.eval_shape(experiment.objective, meta_params, tasks, key).shape == ()
     with pytest.raises(ValueError, match="judged_from=50 and num_steps=40; give 1 <= judged_from"):
         build(Optimizer(judged_from=50))
+    with pytest.raises(
+        ValueError, match="source='mnist' and problem='convs' has none; leave source"
+    ):
+        build(Optimizer(problem="convs", source="mnist"))
+    with pytest.raises(ValueError, match="depth=2 and problem='logistic' has none"):
+        build(Optimizer(problem="logistic", depth=2))
 
 
 def test_every_learner_that_can_be_named_is_built_and_learns(tmp_path):

@@ -29,6 +29,14 @@ from metajax.types import LearnedOptimizer, Sample
 WAY = 10
 """Classes of every problem that has some."""
 _TUNING_KEY = 2_000_003
+_LAYERS = ("mlps", "convs", "mixture")
+_PROBLEMS_WITH = {
+    "source": ("mlps", "logistic", "mixture"),
+    "width": _LAYERS,
+    "depth": _LAYERS,
+    "activation": _LAYERS,
+}
+"""Data and layers of the other problems are their own."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,13 @@ def build(settings: Optimizer) -> Experiment:
             f"optimizer: judged_from={judged_from} and num_steps={s.num_steps}; give 1 <= "
             "judged_from <= num_steps."
         )
+    for setting, named in _PROBLEMS_WITH.items():
+        value = getattr(s, setting)
+        if value != getattr(Optimizer, setting) and s.problem not in named:
+            raise ValueError(
+                f"optimizer: {setting}={value!r} and problem={s.problem!r} has none; leave {setting} out, "
+                f"or choose a problem out of {', '.join(named)}."
+            )
     problems = {subset: problem_of(s, subset) for subset in ("train", "val", "test")}
     _, model, loss = problems["train"]
     optimizer = optimizer_of(s)
