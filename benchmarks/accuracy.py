@@ -394,7 +394,8 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
         of = kind(**{name: value for name, value in settings.items() if name in known})
         rows = cifar_fs.published(of) if isinstance(of, CifarFs) else omniglot.published(of)
         best = "; ".join(f"{p.values[-1]:g} ({p.name})" for p in images.published(of, rows))
-        distortion = settings.get("distortion", 0.0)
+        drawn = settings.get("source") == "omniglot"
+        distortion = settings["distortion"] if drawn else 0.0
         rates = "".join(
             f", {name.replace('_', ' ')} {getattr(of, name):g}"
             for name in ("inner_rate", "outer_rate")

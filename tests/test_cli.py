@@ -156,6 +156,8 @@ def test_settings_that_a_learner_does_not_have_are_refused():
         build(Omniglot(learner="r2d2", test_num_steps=2, source="glyphs", test_source="glyphs"))
     with pytest.raises(ValueError, match="inductive=True and learner='reptile' is not trained on"):
         build(Omniglot(learner="reptile", inductive=True, source="glyphs", test_source="glyphs"))
+    with pytest.raises(ValueError, match="is for Omniglot's drawings, and glyphs take"):
+        build(Omniglot(source="glyphs", distortion=0.0))
     with pytest.raises(ValueError, match=r"judged_steps=\(\); give one number or more"):
         build(Sinusoid(judged_steps=()))
     with pytest.raises(ValueError, match="train_way=20 and way=5; the network of 'anil' has one"):

@@ -27,12 +27,27 @@ class Omniglot(Images):
     rotations: Literal["episode", "class", "none"] = "episode"
     """How drawings are rotated: see `mj.tasks.omniglot`."""
     distortion: float = 0.1
-    """Warp training drawings by up to this, see `mj.tasks.omniglot`; 0 as in the papers."""
+    """Warp Omniglot's training drawings by up to this, see `mj.tasks.omniglot`; 0 as in the papers."""
 
 
 def build(settings: Omniglot) -> Experiment:
-    """The experiment these settings describe; reads the drawings."""
+    """The experiment these settings describe; reads the drawings.
+
+    Raises:
+      ValueError: for settings that do not go together.
+    """
     s = settings
+    for setting, sources in {
+        "split": (s.source, s.test_source),
+        "rotations": (s.source, s.test_source),
+        "distortion": (s.source,),
+    }.items():
+        value = getattr(s, setting)
+        if value != getattr(Omniglot, setting) and "omniglot" not in sources:
+            raise ValueError(
+                f"omniglot: {setting}={value!r} is for Omniglot's drawings, and glyphs take their place; "
+                f"leave {setting} out."
+            )
 
     def source(subset, way, shot, query_shot, labels):
         if (s.test_source if subset == "test" else s.source) == "glyphs":
