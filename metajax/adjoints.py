@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 
-from metajax.inner import Gradient, Solve
-from metajax.types import Params
+from metajax.inner import Gradient, Solve, descend
+from metajax.types import Optimizer, Params
 
 Adjoint: TypeAlias = Callable[..., Params]
 
@@ -256,3 +258,34 @@ def implicit(solver: LinearSolver) -> Adjoint:
         return solved(params, *args)
 
     return adjoint
+
+
+def check_derivative(learner: str, inner: Optimizer, adjoint: Adjoint, params: Params) -> None:
+    """See that a step of `inner` has a finite derivative where the gradient is exactly zero.
+
+    Args:
+      learner: whose message it is.
+      inner: what steps `params`; only their shapes are read.
+      adjoint: by which steps are differentiated, or not.
+
+    Raises:
+      ValueError: where it has none.
+    """
+
+    def zero_gradient(params):
+        return jax.tree.map(lambda leaf: 0 * leaf, params)
+
+    def probe(params):
+        return optax.tree.sum(adjoint(descend(inner, 1), zero_gradient, params))
+
+    # Values are needed even where `init` is being traced, and only shapes are known there.
+    with jax.ensure_compile_time_eval():
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
+        derivatives = jax.tree.leaves(jax.jit(jax.grad(probe))(zeros))
+        if all(bool(np.isfinite(leaf).all()) for leaf in derivatives):
+            return
+    raise ValueError(
+        f"{learner}: the derivative of one step of `inner` is nan where a gradient is exactly zero, and "
+        "ReLU networks have such gradients; Adam and RMSProp divide by sqrt(0). Give it eps_root > 0, as "
+        "in optax.adam(1e-3, eps_root=1e-8), or use adjoint=mj.first_order."
+    )

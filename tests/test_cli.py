@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from metajax import cli
@@ -134,6 +135,29 @@ def test_every_learner_that_can_be_named_is_built_and_learns(tmp_path):
         )
         assert loss.shape == ()
         assert jax.tree.structure(gradient) == jax.tree.structure(meta_params)
+
+
+def test_every_adjoint_that_can_be_named_gives_a_hypergradient_of_its_own(key):
+    from metajax.recipes import build
+    from metajax.recipes.choices import ADJOINTS, ImplicitName
+    from metajax.recipes.omniglot import Omniglot
+    from metajax.recipes.sinusoid import Sinusoid
+
+    names: tuple[Any, ...] = (*ADJOINTS, *get_args(ImplicitName))
+    sizes = {}
+    for name in names:
+        glyphs: Any = {"source": "glyphs", "test_source": "glyphs", "filters": 2}
+        experiment = build(Omniglot(learner="imaml", adjoint=name, num_steps=2, **glyphs))
+        tasks = jax.vmap(experiment.train)(jax.random.split(key, 2))
+        meta_params = experiment.learner.init(key, tasks.support.x[0])
+        gradient = jax.jit(jax.grad(experiment.objective))(meta_params, tasks, key)
+        sizes[name] = float(optax.tree.norm(gradient))
+    exact = sizes.pop("unrolled")
+    for name in ("remat", "mixed_mode"):
+        assert sizes.pop(name) == pytest.approx(exact, rel=1e-4)
+    assert len({round(size, 5) for size in (exact, *sizes.values())}) == 6
+    with pytest.raises(ValueError, match="adjoint='neumann' and learner='maml'; it differentiates"):
+        build(Sinusoid(adjoint="neumann"))
 
 
 def test_settings_that_a_learner_does_not_have_are_refused():

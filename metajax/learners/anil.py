@@ -1,13 +1,12 @@
 """Learn a body that all tasks share and a head that each adapts."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend, repeat
 from metajax.types import Learner, Loss, Model, Optimizer, Params, Steps
 
@@ -58,6 +57,10 @@ def anil(
     Returns:
       A learner whose meta-parameters and adapted parameters are `Parts(body, head)`.
 
+    Raises:
+      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+        is nan where a gradient is exactly zero.
+
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> learner = mj.anil(mj.conv4(None), mj.linear(5), mj.cross_entropy, optax.sgd(0.1), 5)
@@ -72,6 +75,11 @@ def anil(
     descend(inner, own_steps)
     gradient = jax.grad(lambda params, features, y: loss(head.apply(params, features), y))
 
+    def init(key, x):
+        meta_params = init_parts(body, head, key, x)
+        check_derivative("anil", inner, adjoint, meta_params.head)
+        return meta_params
+
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
         features = body.apply(meta_params.body, support.x)
@@ -79,4 +87,4 @@ def anil(
         adapted = adjoint(solve, gradient, meta_params.head, features, support.y)
         return Parts(repeat(meta_params.body, num_steps), adapted)
 
-    return Learner(partial(init_parts, body, head), adapt, predict_parts(body, head))
+    return Learner(init, adapt, predict_parts(body, head))

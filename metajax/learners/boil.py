@@ -1,10 +1,8 @@
 """Learn a head that no task changes and a body that each adapts to it."""
 
-from functools import partial
-
 import jax
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend, repeat
 from metajax.learners.anil import Parts, init_parts, predict_parts
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
@@ -33,6 +31,10 @@ def boil(
     Returns:
       A learner whose meta-parameters and adapted parameters are `Parts(body, head)`.
 
+    Raises:
+      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+        is nan where a gradient is exactly zero.
+
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> head = mj.linear(5, start="lecun")
@@ -52,10 +54,15 @@ def boil(
     def gradient(params, held, support):
         return loss(predict(Parts(params, held), support.x), support.y)
 
+    def init(key, x):
+        meta_params = init_parts(body, head, key, x)
+        check_derivative("boil", inner, adjoint, meta_params.body)
+        return meta_params
+
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
         solve = descend(inner, num_steps)
         adapted = adjoint(solve, gradient, meta_params.body, meta_params.head, support)
         return Parts(adapted, repeat(meta_params.head, num_steps))
 
-    return Learner(partial(init_parts, body, head), adapt, predict)
+    return Learner(init, adapt, predict)

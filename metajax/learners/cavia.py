@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.contexts import Conditioned
 from metajax.inner import descend, repeat
 from metajax.types import Learner, Loss, Optimizer, Params, Steps
@@ -39,6 +39,10 @@ def cavia(
     Returns:
       A learner whose meta-parameters are the model's and which adapts to `InContext`.
 
+    Raises:
+      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+        is nan where a gradient is exactly zero.
+
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> learner = mj.cavia(mj.concatenated(mj.mlp(), 4), mj.mse, optax.sgd(1.0), num_steps=1)
@@ -57,6 +61,11 @@ def cavia(
     def gradient(context, params, support):
         return loss(model.apply(params, context, support.x), support.y)
 
+    def init(key, x):
+        meta_params = model.init(key, x)
+        check_derivative("cavia", inner, adjoint, model.context(meta_params))
+        return meta_params
+
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
         start, solve = model.context(meta_params), descend(inner, num_steps)
@@ -66,4 +75,4 @@ def cavia(
     def predict(adapted, x):
         return model.apply(adapted.params, adapted.context, x)
 
-    return Learner(model.init, adapt, predict)
+    return Learner(init, adapt, predict)

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from metajax.adjoints import Adjoint, conjugate_gradient, implicit
+from metajax.adjoints import Adjoint, check_derivative, conjugate_gradient, implicit
 from metajax.inner import descend
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
@@ -33,7 +33,8 @@ def imaml(
         short of a minimum, as a few steps on a network do, give it a `damping`, as the authors' code does.
 
     Raises:
-      ValueError: for a `strength` of 0 or less.
+      ValueError: for a `strength` of 0 or less; from `init`, for an `adjoint` that differentiates steps
+        and an inner optimiser whose derivative is nan where a gradient is exactly zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -61,8 +62,13 @@ def imaml(
         pull = strength / 2 * optax.tree.norm(gap, squared=True)
         return loss(model.apply(params, support.x), support.y) + pull
 
+    def init(key, x):
+        meta_params = model.init(key, x)
+        check_derivative("imaml", inner, chosen, meta_params)
+        return meta_params
+
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
         return chosen(descend(inner, num_steps), gradient, meta_params, meta_params, support)
 
-    return Learner(model.init, adapt, model.apply)
+    return Learner(init, adapt, model.apply)

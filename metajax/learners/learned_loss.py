@@ -5,10 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend
-from metajax.learners.maml import maml
-from metajax.losses import mse
 from metajax.types import Learner, Model, Optimizer, Params, Steps
 
 
@@ -42,7 +40,8 @@ def learned_loss(
       model's.
 
     Raises:
-      ValueError: for a negative `num_steps`; from `init`, what `maml` raises there.
+      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+        is nan where a gradient is exactly zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -75,8 +74,8 @@ def learned_loss(
 
     def init(key, x):
         start_key, loss_key = jax.random.split(key)
-        # MAML's init also sees whether `inner` can be differentiated; its loss plays no part in that.
-        start = maml(model, mse, inner, own_steps, adjoint=adjoint).init(start_key, x)
+        start = model.init(start_key, x)
+        check_derivative("learned_loss", inner, adjoint, start)
         outputs = jax.eval_shape(model.apply, start, x)
         seen = jnp.zeros((1, 2 * outputs.shape[-1]), outputs.dtype)
         return Guided(start, judge.init(loss_key, seen))

@@ -1,10 +1,8 @@
 """Learn an initialisation from which a few gradient steps solve a new task."""
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
@@ -44,13 +42,7 @@ def maml(
 
     def init(key, x):
         meta_params = model.init(key, x)
-        if not _differentiable_at_zero(inner, adjoint, meta_params):
-            raise ValueError(
-                "maml: the derivative of one step of `inner` is nan where a gradient is exactly "
-                "zero, and ReLU networks have such gradients; Adam and RMSProp divide by sqrt(0). "
-                "Give it eps_root > 0, as in optax.adam(1e-3, eps_root=1e-8), or use "
-                "adjoint=mj.first_order."
-            )
+        check_derivative("maml", inner, adjoint, meta_params)
         return meta_params
 
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
@@ -58,20 +50,3 @@ def maml(
         return adjoint(descend(inner, num_steps), gradient, meta_params, support)
 
     return Learner(init, adapt, model.apply)
-
-
-def _differentiable_at_zero(inner: Optimizer, adjoint: Adjoint, params) -> bool:
-    """Whether one step of `inner` has a finite derivative where the gradient is exactly zero."""
-
-    def zero_gradient(params):
-        return jax.tree.map(lambda leaf: 0 * leaf, params)
-
-    def probe(params):
-        solved = adjoint(descend(inner, 1), zero_gradient, params)
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(solved))
-
-    # Values are needed even where `init` is being traced, and only shapes are known there.
-    with jax.ensure_compile_time_eval():
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
-        derivatives = jax.tree.leaves(jax.jit(jax.grad(probe))(zeros))
-        return all(bool(np.isfinite(leaf).all()) for leaf in derivatives)

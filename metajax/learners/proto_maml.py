@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend
 from metajax.learners.anil import Parts
 from metajax.learners.protonet import prototypes
@@ -30,6 +30,10 @@ def proto_maml(
       A learner for integer targets `0 .. way - 1`, with as many columns as `protonet`'s; it adapts to
       `Parts(body, head)`.
 
+    Raises:
+      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+        is nan where a gradient is exactly zero.
+
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> identity = mj.Model(init=lambda key, x: (), apply=lambda params, x: x)
@@ -51,6 +55,12 @@ def proto_maml(
 
     gradient = jax.grad(lambda parts, support: loss(predict(parts, support.x), support.y))
 
+    def init(key, x):
+        meta_params = embed.init(key, x)
+        head = jnp.zeros((1, 1)), jnp.zeros((1, 1))  # of any shape
+        check_derivative("proto_maml", inner, adjoint, Parts(meta_params, head))
+        return meta_params
+
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):
         del key
         means, present = prototypes(embed.apply(meta_params, support.x), support.y)
@@ -59,4 +69,4 @@ def proto_maml(
         head = 2 * means.T, jnp.where(present, -squares, lowest)[None]
         return adjoint(descend(inner, num_steps), gradient, Parts(meta_params, head), support)
 
-    return Learner(embed.init, adapt, predict)
+    return Learner(init, adapt, predict)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend, repeat
 from metajax.trees import partition
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
@@ -33,7 +33,8 @@ def warp(
       adjoint: how the steps are differentiated.
 
     Raises:
-      ValueError: from `init`, when `is_warp` holds all arrays or none.
+      ValueError: for a negative `num_steps`; from `init`, when `is_warp` holds all arrays or none, and
+        for an inner optimiser whose hypergradient is nan where a gradient is exactly zero.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, metajax as mj
@@ -57,6 +58,7 @@ def warp(
                 f"warp: is_warp holds {len(held)} of {len(names)} arrays; let it choose some of "
                 f"{', '.join(names)}."
             )
+        check_derivative("warp", inner, adjoint, steps)
         return params
 
     def adapt(meta_params, support, key, num_steps: Steps = own_steps):

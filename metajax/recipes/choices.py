@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import optax
 
@@ -12,6 +12,7 @@ from metajax.adjoints import (
     first_order,
     implicit,
     mixed_mode,
+    neumann,
     remat,
     truncated,
     unrolled,
@@ -45,6 +46,7 @@ from metajax.names import choose
 from metajax.types import Learner, Model
 
 AdjointName = Literal["unrolled", "first_order", "truncated", "remat", "mixed_mode"]
+ImplicitName = Literal["conjugate_gradient", "neumann", "t1_t2"]
 ADJOINTS: dict[str, Adjoint] = {
     "unrolled": unrolled,
     "first_order": first_order,
@@ -119,6 +121,7 @@ class Choice(NamedTuple):
     right_at_the_end: whether its hypergradient is that of where the inner loop ends, not of steps before.
     trained_by: the objective: the loss on queries, Reptile's distance, or a classifier's of all classes.
     clip: the greatest norm of an inner gradient; None for a learner that clips none.
+    damping: of conjugate gradients; None for a learner whose inner loop has no minimum to end in.
     """
 
     build: Callable[[Ingredients], Learner]
@@ -128,6 +131,7 @@ class Choice(NamedTuple):
     right_at_the_end: bool = False
     trained_by: Literal["query_loss", "reptile", "pretraining"] = "query_loss"
     clip: float | None = None
+    damping: float | None = None
 
 
 def _sgd(i: Ingredients) -> optax.GradientTransformation:
@@ -213,17 +217,11 @@ CLASSIFIERS: dict[str, Choice] = {
         lambda i: cavia(i.conditioned, cross_entropy, _sgd(i), i.num_steps, **i.options), 2, 1.0, True
     ),
     "imaml": Choice(
-        lambda i: imaml(
-            i.model,
-            cross_entropy,
-            _sgd(i),
-            i.num_steps,
-            strength=2.0,
-            **{"adjoint": implicit(conjugate_gradient(5, damping=10.0)), **i.options},
-        ),
+        lambda i: imaml(i.model, cross_entropy, _sgd(i), i.num_steps, strength=2.0, **i.options),
         16,
         0.1,
         True,
+        damping=10.0,
     ),
     "ensemble": Choice(
         lambda i: ensemble(maml(i.model, cross_entropy, _sgd(i), i.num_steps, **i.options), 3),
@@ -292,6 +290,7 @@ REGRESSORS: dict[str, Choice] = {
         0.03,
         True,
         right_at_the_end=True,
+        damping=0.0,
     ),
     "cavia": Choice(
         lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True, clip=inf
@@ -329,19 +328,43 @@ def build_learner(
             raise ValueError(
                 f"{recipe}: {setting}={value!r} and learner={name!r} has none; leave {setting} out."
             )
-    if adjoint is not None:
-        choose(recipe, "adjoint", adjoint, ADJOINTS)
+    rate = (choice.rate if rate is None else rate) or 0.0
     steps = choice.num_steps if num_steps is None else num_steps
     learner = choice.build(
         Ingredients(
             num_steps=steps or 0,
-            rate=(choice.rate if rate is None else rate) or 0.0,
+            rate=rate,
             clip=next(c for c in (clip, choice.clip, inf) if c is not None),
-            options={} if adjoint is None else {"adjoint": ADJOINTS[adjoint]},
+            options=_adjoint(recipe, name, choice, adjoint, rate),
             **ingredients,
         )
     )
     return learner, steps
+
+
+def _adjoint(
+    recipe: str, name: str, choice: Choice, adjoint: str | None, rate: float
+) -> dict[str, Adjoint]:
+    """The adjoint of this name as an option, or nothing for the learner's own."""
+    if adjoint is None and choice.damping is not None:
+        adjoint = "conjugate_gradient"
+    if adjoint is None:
+        return {}
+    choose(recipe, "adjoint", adjoint, (*ADJOINTS, *get_args(ImplicitName)))
+    if adjoint in ADJOINTS:
+        return {"adjoint": ADJOINTS[adjoint]}
+    if choice.damping is None:
+        raise ValueError(
+            f"{recipe}: adjoint={adjoint!r} and learner={name!r}; it differentiates the end of an inner "
+            "loop as a minimum, wherever it began, and only 'imaml' is held to have one; choose that "
+            "learner, or another adjoint."
+        )
+    solvers = {
+        "conjugate_gradient": conjugate_gradient(5, damping=choice.damping),
+        "neumann": neumann(10, rate),
+        "t1_t2": neumann(1, rate),
+    }
+    return {"adjoint": implicit(solvers[adjoint])}
 
 
 def takes_adjoint(name: str) -> bool:

@@ -18,7 +18,14 @@ from metajax.models import Conv4, conv4, linear, mixed_precision
 from metajax.names import choose
 from metajax.normalisation import BY_SUPPORT, Normalisation, normalisation_of
 from metajax.objectives import query_loss, reptile
-from metajax.recipes.choices import CLASSIFIERS, AdjointName, Choice, ClassifierName, build_learner
+from metajax.recipes.choices import (
+    CLASSIFIERS,
+    AdjointName,
+    Choice,
+    ClassifierName,
+    ImplicitName,
+    build_learner,
+)
 from metajax.recipes.experiment import Experiment, Published
 from metajax.types import Sample
 
@@ -46,8 +53,9 @@ class Images:
     inner_rate: float | None = None
     """Step size of inner SGD, on the mean cross-entropy; by default the learner's own, 0.4 for MAML,
     which suits 5-way; 20-way MAML learns faster at 2."""
-    adjoint: AdjointName | None = None
-    """How the inner loop is differentiated; by default exactly, and for iMAML implicitly."""
+    adjoint: AdjointName | ImplicitName | None = None
+    """How the inner loop is differentiated; by default exactly, and for iMAML, which alone takes the
+    implicit ones, by conjugate gradients."""
     filters: int = 64
     """Channels of the convolutional network."""
     readout: Literal["flatten", "mean"] = "flatten"

@@ -13,7 +13,13 @@ from metajax.losses import mse
 from metajax.models import mlp
 from metajax.names import choose
 from metajax.objectives import query_loss
-from metajax.recipes.choices import REGRESSORS, AdjointName, RegressorName, build_learner
+from metajax.recipes.choices import (
+    REGRESSORS,
+    AdjointName,
+    ImplicitName,
+    RegressorName,
+    build_learner,
+)
 from metajax.recipes.experiment import Experiment, Published
 from metajax.tasks.functions import functions, harmonics, lines, mixture, polynomials
 from metajax.tasks.sinusoid import sinusoid
@@ -45,8 +51,9 @@ class Sinusoid:
     inner_clip: float | None = None
     """Greatest norm of an inner gradient, beyond which a rare task would overflow; by default the learner's
     own, 50 for MAML; inf for none."""
-    adjoint: AdjointName | None = None
-    """How the inner loop is differentiated; by default exactly, and for iMAML implicitly."""
+    adjoint: AdjointName | ImplicitName | None = None
+    """How the inner loop is differentiated; by default exactly, and for iMAML, which alone takes the
+    implicit ones, by conjugate gradients."""
     meta_batch: int = 24
     """Tasks in an outer step; an even number splits over two cores, which is faster."""
     outer_rate: float = 5e-3

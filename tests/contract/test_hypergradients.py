@@ -362,6 +362,26 @@ def test_an_optimiser_with_a_nan_hypergradient_is_refused_before_training(inner,
         learner.init(key, ONE)
 
 
+@pytest.mark.parametrize("name", ["anil", "boil", "cavia", "warp", "proto_maml", "imaml"])
+def test_so_it_is_by_every_learner_that_differentiates_its_steps(name, key):
+    body, head, adam = smooth(3), mj.linear(3, start="lecun"), optax.adam(1e-2)
+    learners = {
+        "anil": lambda a: mj.anil(body, head, mj.cross_entropy, adam, 1, adjoint=a),
+        "boil": lambda a: mj.boil(body, head, mj.cross_entropy, adam, 1, adjoint=a),
+        "cavia": lambda a: mj.cavia(mj.concatenated(body, 2), mj.cross_entropy, adam, 1, adjoint=a),
+        "warp": lambda a: mj.warp(
+            body, mj.cross_entropy, adam, 1, is_warp=lambda path: "Dense_1" in path, adjoint=a
+        ),
+        "proto_maml": lambda a: mj.proto_maml(body, mj.cross_entropy, adam, 1, adjoint=a),
+        "imaml": lambda a: mj.imaml(body, mj.cross_entropy, adam, 1, strength=1.0, adjoint=a),
+    }
+    with pytest.raises(ValueError, match=f"{name}: the derivative of one step of `inner` is nan"):
+        learners[name](mj.unrolled).init(key, ONE)
+    learners[name](mj.first_order).init(key, ONE)
+    if name == "imaml":
+        learners[name](None).init(key, ONE)  # an implicit one takes no derivative of a step
+
+
 def test_the_same_optimiser_is_accepted_where_its_derivative_is_not_taken(key):
     mj.maml(mj.mlp(), mj.mse, optax.adam(1e-2), 1, adjoint=mj.first_order).init(key, ONE)
     net = smooth(1)
