@@ -17,6 +17,20 @@ def test_padding_changes_neither_loss_nor_accuracy_nor_gradient(key):
     assert float(mj.cross_entropy(logits, jnp.full(6, -1))) == 0  # and not 0 / 0
 
 
+@pytest.mark.parametrize("metric", [mj.cross_entropy, mj.accuracy, mj.reliability()])
+@pytest.mark.parametrize("labels", [jnp.zeros((3, 1), int), jnp.zeros(2, int), jnp.zeros(3)])
+def test_labels_that_would_broadcast_into_a_wrong_number_are_refused(metric, labels):
+    with pytest.raises(ValueError, match=r"logits are \(3, 5\) .*; give integers of shape \(3,\)"):
+        metric(jnp.zeros((3, 5)), labels)
+
+
+@pytest.mark.parametrize("metric", [mj.gaussian_nll, mj.error_of_mean, mj.coverage])
+def test_targets_that_would_broadcast_are_refused(metric):
+    for predictions in (jnp.ones((3, 2, 1)), jnp.ones((3, 1))):
+        with pytest.raises(ValueError, match=r"give means and deviations \(n, 2, c\) and targets"):
+            metric(predictions, jnp.ones(3))
+
+
 def test_padded_support_examples_are_no_prototype(key):
     x = jax.random.normal(key, (4, 2))
     learner = mj.protonet(mj.pixels)
@@ -30,6 +44,8 @@ def test_calibration_error_of_a_model_that_is_sure_and_right_nine_times_in_ten(k
     logits = jnp.tile(jnp.array([99.0, 0.0]), (10, 1))
     by_bin = mj.reliability()(logits, jnp.array([1] + 9 * [0]))
     assert float(mj.calibration_error(by_bin)) == pytest.approx(0.1)
+    padded = mj.reliability()(jnp.tile(logits, (2, 1)), jnp.array([1] + 9 * [0] + 10 * [-1]))
+    assert jnp.allclose(padded, by_bin)
     even = mj.reliability()(jnp.zeros((10, 2)), jnp.tile(jnp.arange(2), 5))
     assert float(mj.calibration_error(even)) == pytest.approx(0.0, abs=1e-6)
 

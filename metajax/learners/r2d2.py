@@ -24,7 +24,10 @@ class Head(NamedTuple):
     weights: jax.Array
 
 
-def _learner(embed: Model, ridge: float, scale: float, solve) -> Learner:
+def _learner(name: str, embed: Model, ridge: float, scale: float, solve) -> Learner:
+    if ridge <= 0 or scale <= 0:
+        raise ValueError(f"{name}: ridge={ridge} and scale={scale}; both are above 0.")
+
     def init(key, x):
         logs = jnp.log(jnp.float32(ridge)), jnp.log(jnp.float32(scale))
         return Solved(embed.init(key, x), *logs, jnp.zeros(()))
@@ -50,11 +53,14 @@ def r2d2(embed: Model, *, ridge: float = 1.0, scale: float = 1.0) -> Learner:
       embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`; features of norm about 1
         suit the starting values.
       ridge: regularisation to begin with, above 0; meta-learned.
-      scale: of the regression's outputs as logits, to begin with; meta-learned.
+      scale: of the regression's outputs as logits, to begin with, above 0; meta-learned.
 
     Returns:
       A learner for integer targets `0 .. way - 1` whose meta-parameters are `Solved`; predictions are
       logits `(n, columns)` with as many columns as the support has examples.
+
+    Raises:
+      ValueError: for a ridge or scale of 0 or less.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -74,7 +80,7 @@ def r2d2(embed: Model, *, ridge: float = 1.0, scale: float = 1.0) -> Learner:
         gram = features @ features.T + ridge * jnp.eye(len(features), dtype=features.dtype)
         return features.T @ jax.scipy.linalg.solve(gram, labels, assume_a="pos")
 
-    return _learner(embed, ridge, scale, solve)
+    return _learner("r2d2", embed, ridge, scale, solve)
 
 
 def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0) -> Learner:
@@ -84,13 +90,13 @@ def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0
       embed: as in `r2d2`.
       num_steps: Newton steps, iteratively reweighted least squares; the paper takes 5 to 10.
       ridge: regularisation to begin with, above 0; meta-learned.
-      scale: of the outputs as logits, to begin with; meta-learned.
+      scale: of the outputs as logits, to begin with, above 0; meta-learned.
 
     Returns:
       As `r2d2`.
 
     Raises:
-      ValueError: for fewer than 1 step.
+      ValueError: for fewer than 1 step, or a ridge or scale of 0 or less.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -134,4 +140,4 @@ def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0
 
         return jax.vmap(of_class, in_axes=1, out_axes=1)(2 * labels - 1)
 
-    return _learner(embed, ridge, scale, solve)
+    return _learner("lrd2", embed, ridge, scale, solve)
