@@ -41,7 +41,7 @@ def functions(
       `sample(key) -> Task` with `x` and `y` of shape `(shot, 1)` and `(query_shot, 1)`.
 
     Raises:
-      ValueError: for fewer than one example, or an empty interval.
+      ValueError: for fewer than one example, a negative noise, or an empty interval.
 
     Example:
       >>> import jax, metajax as mj
@@ -55,6 +55,8 @@ def functions(
     """
     if shot < 1 or query_shot < 1:
         raise ValueError(f"functions: shot={shot} and query_shot={query_shot}; each is 1 or more.")
+    if noise < 0:
+        raise ValueError(f"functions: noise={noise}; a deviation is 0 or more.")
     elsewhere = x if query_x is None else query_x
     for name, (low, high) in {"x": x, "query_x": elsewhere}.items():
         if low > high:
@@ -101,6 +103,9 @@ def lines(slope: float = 3.0, intercept: float = 3.0, *, subset: Subset = "near"
 def polynomials(degree: int, size: float = 3.0, *, subset: Subset = "near") -> Family:
     """Sums of Chebyshev polynomials of `x / 5` up to `degree`, each coefficient up to `size`.
 
+    Raises:
+      ValueError: for a negative degree.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> f = polynomials(2)(jax.random.key(0))
@@ -108,6 +113,8 @@ def polynomials(degree: int, size: float = 3.0, *, subset: Subset = "near") -> F
       >>> second.shape
       (3, 1)
     """
+    if degree < 0:
+        raise ValueError(f"polynomials: degree={degree}; it is 0 or more.")
 
     def family(key):
         coefficients = size * _parameters(key, (degree + 1,), subset)
@@ -128,12 +135,17 @@ def polynomials(degree: int, size: float = 3.0, *, subset: Subset = "near") -> F
 def harmonics(terms: int, size: float = 3.0, *, subset: Subset = "near") -> Family:
     """Sums of `terms` sine waves of frequencies 0.5, 1, 1.5, ..., with random phase and size.
 
+    Raises:
+      ValueError: for no term.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> f = harmonics(3)(jax.random.key(0))
       >>> bool(jnp.all(jnp.abs(f(jnp.linspace(-5, 5, 50)[:, None])) <= 9))
       True
     """
+    if terms < 1:
+        raise ValueError(f"harmonics: terms={terms}; it is 1 or more.")
 
     def family(key):
         size_key, phase_key = jax.random.split(key)
@@ -148,12 +160,17 @@ def harmonics(terms: int, size: float = 3.0, *, subset: Subset = "near") -> Fami
 def mixture(families: Sequence[Family]) -> Family:
     """One of several families, each as likely.
 
+    Raises:
+      ValueError: for no family.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> f = mixture([lines(0.0, 0.0), lines(0.0, 0.0)])(jax.random.key(0))
       >>> f(jnp.ones((1, 1))).tolist()
       [[0.0]]
     """
+    if not families:
+        raise ValueError("mixture: there is no family; give 1 or more, such as [lines()].")
 
     def family(key):
         choice_key, key = jax.random.split(key)

@@ -183,6 +183,23 @@ def test_queries_can_lie_on_another_interval(key):
         mj.tasks.functions(mj.tasks.lines(), query_x=(3, 2))
 
 
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: mj.tasks.functions(mj.tasks.lines(), noise=-1.0),
+            r"noise=-1\.0; a deviation is 0",
+        ),
+        (lambda: mj.tasks.polynomials(-1), "degree=-1; it is 0 or more"),
+        (lambda: mj.tasks.harmonics(0), "terms=0; it is 1 or more"),
+        (lambda: mj.tasks.mixture([]), "there is no family; give 1 or more"),
+    ],
+)
+def test_families_that_have_no_functions_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_no_learner_beats_the_optimum_of_linear_gaussian_tasks(key):
     sample = mj.tasks.linear_gaussian(dimension=4, shot=6, noise=0.5)
 
