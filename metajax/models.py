@@ -81,6 +81,15 @@ class Conv4(nn.Module):
     def __call__(self, x):
         """Images `(n, h, w, c)` to logits `(n, way)`, or to features with `way=None`."""
         pools = self.downsample == "pool"
+        if x.ndim != 4:
+            raise ValueError(
+                f"conv4: images are {x.shape}; give (n, height, width, channels), such as x[..., None]."
+            )
+        if pools and min(x.shape[1:3]) < 16:
+            raise ValueError(
+                f"conv4: of images {x.shape} nothing is left after four poolings by 2; give 16 x 16 or "
+                "more, or downsample='stride'."
+            )
         pool = partial(max_pool, window_shape=(2, 2), strides=(2, 2)) if pools else whole
         strides = (1, 1) if pools else (2, 2)
         for _ in range(4):
@@ -159,7 +168,8 @@ def conv4(
 
     Raises:
       ValueError: for a `downsample`, `readout` or `normalisation` that does not exist, or one that
-        needs `support` without it.
+        needs `support` without it; when called, for what is no batch of images, or images below 16
+        pixels a side with "pool".
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj

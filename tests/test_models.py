@@ -143,3 +143,15 @@ def test_a_normalisation_by_the_support_set_must_know_its_size():
         mj.conv4(5, normalisation="task")
     with pytest.raises(ValueError, match="normalisation='batch' and support=5; give the number"):
         mj.conv4(5, support=5)
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((5, 28, 28), r"images are \(5, 28, 28\); give \(n, height, width, channels\)"),
+        ((5, 15, 20, 1), "nothing is left after four poolings by 2; give 16 x 16 or more"),
+    ],
+)
+def test_images_that_leave_no_features_are_refused(shape, message, key):
+    with pytest.raises(ValueError, match=message):
+        mj.conv4(5, downsample="pool").init(key, jnp.ones(shape))
