@@ -69,3 +69,24 @@ class Experiment:
     published: tuple[Published, ...] = ()
     rivals: Callable[[jax.Array, int, tuple[int, ...] | None], tuple[Rival, ...]] | None = None
     keep: Callable[[Params, Path], str] | None = None
+
+
+def refuse_ignored(recipe: str, settings: Any, by: str, has: dict[str, bool]) -> None:
+    """See that no setting is given, another than its default, that has no effect beside that of `by`.
+
+    Args:
+      recipe: whose message it is.
+      settings: a dataclass of defaults.
+      by: the setting that decides.
+      has: of other settings, whether they have an effect.
+
+    Raises:
+      ValueError: for one that has none.
+    """
+    for setting, effect in has.items():
+        value = getattr(settings, setting)
+        if value != getattr(type(settings), setting) and not effect:
+            raise ValueError(
+                f"{recipe}: {setting}={value!r} and {by}={getattr(settings, by)!r} has none; leave "
+                f"{setting} out."
+            )

@@ -21,7 +21,7 @@ from metajax.losses import error_of_mean, gaussian_nll, mse
 from metajax.models import mlp, pixels
 from metajax.names import choose
 from metajax.objectives import query_loss
-from metajax.recipes.experiment import Experiment, Rival
+from metajax.recipes.experiment import Experiment, Rival, refuse_ignored
 from metajax.tasks.gaussian_process import gaussian_process, gaussian_process_optimum
 from metajax.tasks.linear_gaussian import linear_gaussian, linear_gaussian_optimum
 from metajax.tasks.sinusoid import sinusoid
@@ -94,18 +94,9 @@ class Prior(NamedTuple):
 def build(settings: Icl) -> Experiment:
     """The experiment these settings describe."""
     s = settings
-    for setting, value, fits in (
-        ("dimension", s.dimension, s.source == "linear_gaussian"),
-        ("noise", s.noise, s.source != "sinusoid"),
-    ):
-        if value is not None and not fits:
-            raise ValueError(
-                f"icl: {setting}={value} and source={s.source!r} has none; leave {setting} out."
-            )
-    if s.layers is not None and s.learner not in TRANSFORMERS:
-        raise ValueError(
-            f"icl: layers={s.layers} and learner={s.learner!r} has none; leave layers out."
-        )
+    of_source = {"dimension": s.source == "linear_gaussian", "noise": s.source != "sinusoid"}
+    refuse_ignored("icl", s, "source", of_source)
+    refuse_ignored("icl", s, "learner", {"layers": s.learner in TRANSFORMERS})
     prior = prior_of(s)
     train, test = prior.source(s.shot, s.query_shot), prior.source(s.shot, 100)
     kind = _kind(s, train)

@@ -26,7 +26,7 @@ from metajax.recipes.choices import (
     ImplicitName,
     build_learner,
 )
-from metajax.recipes.experiment import Experiment, Published
+from metajax.recipes.experiment import Experiment, Published, refuse_ignored
 from metajax.types import Sample
 
 
@@ -205,10 +205,9 @@ def _check(s: Images, name: str, choice: Choice) -> None:
     """See that no setting is out of its range, or would be ignored."""
     choose(name, "precision", s.precision, ("float32", "bfloat16"))
     # Reptile's training images of a class are shot and query_shot together.
-    least = {"query_shot": 0 if choice.trained_by == "reptile" else 1}
-    for setting, bound in (
-        least | {"test_query_shot": 1, "test_num_steps": 0, "filters": 1}
-    ).items():
+    query_shot = 0 if choice.trained_by == "reptile" else 1
+    least = {"query_shot": query_shot, "test_query_shot": 1, "test_num_steps": 0, "filters": 1}
+    for setting, bound in least.items():
         value = getattr(s, setting)
         if value is not None and value < bound:
             raise ValueError(f"{name}: {setting}={value}; give {bound} or more.")
@@ -222,16 +221,12 @@ def _check(s: Images, name: str, choice: Choice) -> None:
             f"{name}: normalisation={s.normalisation!r} counts the support set, so that train_way is "
             f"way={s.way}; leave train_way={s.train_way} out."
         )
-    if choice.num_steps is None and s.test_num_steps is not None:
-        raise ValueError(
-            f"{name}: test_num_steps={s.test_num_steps} and learner={s.learner!r} has no inner loop; "
-            "leave test_num_steps out."
-        )
-    if s.inductive and choice.trained_by != "query_loss":
-        raise ValueError(
-            f"{name}: inductive=True and learner={s.learner!r} is not trained on queries; leave inductive "
-            "out, its test is both."
-        )
+    # Reptile and pretraining judge no queries; the test is inductive too, whatever the training.
+    has = {
+        "test_num_steps": choice.num_steps is not None,
+        "inductive": choice.trained_by == "query_loss",
+    }
+    refuse_ignored(name, s, "learner", has)
 
 
 def _shots_of_reptile(s: Images, name: str, num_steps: int) -> int:

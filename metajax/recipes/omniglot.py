@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metajax.data.omniglot import split_sizes
-from metajax.recipes.experiment import Experiment
+from metajax.recipes.experiment import Experiment, refuse_ignored
 from metajax.recipes.images import Images, Photos, Table, experiment
 from metajax.tasks.glyphs import glyphs
 from metajax.tasks.omniglot import omniglot
@@ -37,17 +37,9 @@ def build(settings: Omniglot) -> Experiment:
       ValueError: for settings that do not go together.
     """
     s = settings
-    for setting, sources in {
-        "split": (s.source, s.test_source),
-        "rotations": (s.source, s.test_source),
-        "distortion": (s.source,),
-    }.items():
-        value = getattr(s, setting)
-        if value != getattr(Omniglot, setting) and "omniglot" not in sources:
-            raise ValueError(
-                f"omniglot: {setting}={value!r} is for Omniglot's drawings, and glyphs take their place; "
-                f"leave {setting} out."
-            )
+    anywhere = "omniglot" in (s.source, s.test_source)
+    has = {"split": anywhere, "rotations": anywhere, "distortion": s.source == "omniglot"}
+    refuse_ignored("omniglot", s, "source", has)
 
     def source(subset, way, shot, query_shot, labels):
         if (s.test_source if subset == "test" else s.source) == "glyphs":

@@ -20,7 +20,7 @@ from metajax.objectives import query_loss
 from metajax.optimizers.tuning import BASELINES, RATES, tuned
 from metajax.problems import ActivationName, Problem, convs, logistic, mlps, quadratics, together
 from metajax.recipes.choices import ADJOINTS, AdjointName
-from metajax.recipes.experiment import Experiment, Rival
+from metajax.recipes.experiment import Experiment, Rival, refuse_ignored
 from metajax.tasks.clusters import clusters
 from metajax.tasks.glyphs import glyphs
 from metajax.tasks.mnist import mnist
@@ -129,13 +129,8 @@ def build(settings: Optimizer) -> Experiment:
             f"optimizer: judged_from={judged_from} and num_steps={s.num_steps}; give 1 <= "
             "judged_from <= num_steps."
         )
-    for setting, named in _PROBLEMS_WITH.items():
-        value = getattr(s, setting)
-        if value != getattr(Optimizer, setting) and s.problem not in named:
-            raise ValueError(
-                f"optimizer: {setting}={value!r} and problem={s.problem!r} has none; leave {setting} out, "
-                f"or choose a problem out of {', '.join(named)}."
-            )
+    has = {setting: s.problem in problems for setting, problems in _PROBLEMS_WITH.items()}
+    refuse_ignored("optimizer", s, "problem", has)
     problems = {subset: problem_of(s, subset) for subset in ("train", "val", "test")}
     _, model, loss = problems["train"]
     optimizer = optimizer_of(s)
