@@ -33,6 +33,7 @@ _LRD2 = Omniglot(
     learner="lrd2", way=20, train_way=60, meta_batch=4, outer_rate=2e-3, outer_steps=40_000,
     distortion=0.2,
 )  # fmt: skip
+_MIRRORED = replace(_LRD2, reflections=True, outer_steps=32_000)
 ROWS = {
     "sinusoid_paper": Sinusoid(
         judged_steps=(1,),
@@ -62,6 +63,8 @@ ROWS = {
     ),
     "omniglot_lrd2_20w1s": _LRD2,
     "omniglot_lrd2_5w1s": replace(_LRD2, way=5),
+    "omniglot_lrd2_20w1s_mirrored": _MIRRORED,
+    "omniglot_lrd2_5w1s_mirrored": replace(_MIRRORED, way=5),
 }
 _TO_FIVE = (1, 1, 1, 2, 3, 4, 5)
 _SLOWER = Sinusoid(meta_batch=25, outer_rate=1e-3, warm_up=0.0)
@@ -126,6 +129,7 @@ SHORTER = {"cifar_maml_shorter": replace(CIFAR["cifar_maml"], outer_steps=1_361)
 SAME_TRAINING = {
     "cifar_linear_probe": "cifar_finetune",
     "omniglot_lrd2_5w1s": "omniglot_lrd2_20w1s",
+    "omniglot_lrd2_5w1s_mirrored": "omniglot_lrd2_20w1s_mirrored",
 }
 """Rows tested on what another row has trained: training tasks and objective are the same."""
 MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(TWENTY, 20.0) | dict.fromkeys(CIFAR, 30.0)
@@ -334,9 +338,8 @@ def _sinusoid(by_row) -> list[str]:
 _CLASSIFICATION = {
     "Omniglot, random split (1100/100/423 characters), rotations as in MAML, last checkpoint: "
     "accuracy in %, mean ± 95 % interval over test tasks. A line is one trained model; some were "
-    "trained on drawings distorted by small affine maps, which the papers did not have.": [
-        row for row in ROWS if "omniglot" in row
-    ],
+    "trained on drawings distorted by small affine maps or on mirror images as well, which the papers did "
+    "not have.": [row for row in ROWS if "omniglot" in row],
     "Omniglot, the split of Vinyals et al., each rotation of a character a class of its own.": VINYALS,
     "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
     "its settings are in the files, and none was tuned on these tasks; imaml's damping and reptile's "
@@ -409,7 +412,8 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
             cells = [
                 f"{of.learner} {of.way}-way {of.shot}-shot{rates}",
                 str(result["seed"]),
-                f"{100 * distortion:.0f} %" if distortion else "no",
+                (f"{100 * distortion:.0f} %" if distortion else "no")
+                + (", mirrored" if settings.get("reflections") else ""),
                 column.removeprefix("step ") if "step" in column else "none",
                 *scores,
                 best,

@@ -26,6 +26,8 @@ class Omniglot(Images):
     """Which characters are for testing."""
     rotations: Literal["episode", "class", "none"] = "episode"
     """How drawings are rotated: see `mj.tasks.omniglot`."""
+    reflections: bool = False
+    """Learn from mirror images of the training characters too, see `mj.tasks.omniglot`."""
     distortion: float = 0.1
     """Warp Omniglot's training drawings by up to this, see `mj.tasks.omniglot`; 0 as in the papers."""
 
@@ -38,7 +40,8 @@ def build(settings: Omniglot) -> Experiment:
     """
     s = settings
     anywhere = "omniglot" in (s.source, s.test_source)
-    has = {"split": anywhere, "rotations": anywhere, "distortion": s.source == "omniglot"}
+    drawn = s.source == "omniglot"
+    has = {"split": anywhere, "rotations": anywhere, "reflections": drawn, "distortion": drawn}
     refuse_ignored("omniglot", s, "source", has)
 
     def source(subset, way, shot, query_shot, labels):
@@ -52,18 +55,21 @@ def build(settings: Omniglot) -> Experiment:
             split=s.split,
             split_seed=s.seed,
             rotations=s.rotations,
+            reflections=s.reflections and subset == "train",
             distortion=s.distortion if subset == "train" else 0.0,
             query_labels=labels,
             data=s.data,
         )
 
-    characters = split_sizes(s.split)["train"] * (4 if s.rotations == "class" else 1)
+    characters = split_sizes(s.split)["train"]
+    if s.rotations == "class":
+        characters *= 8 if s.reflections else 4
     return experiment(
         s,
         Photos(
             "omniglot",
             source,
-            classes=characters if s.source == "omniglot" else None,
+            classes=characters if drawn else None,
             query_shot=s.shot,  # as in MAML
             test_query_shot=s.shot,
             test_tasks=2_000,

@@ -21,6 +21,7 @@ def omniglot(
     split: Literal["random", "vinyals", "lake"] = "random",
     split_seed: int = 0,
     rotations: Literal["episode", "class", "none"] = "episode",
+    reflections: bool = False,
     distortion: float = 0.0,
     resample: omniglot_data.Resampling = "lanczos",
     query_labels: Labels = "episode",
@@ -39,6 +40,9 @@ def omniglot(
       rotations: by multiples of 90 degrees. "episode": one for each class in each episode, so that
         the rotations of a character never meet (MAML). "class": each is a class of its own, four
         times as many (Matching and Prototypical Networks). "none": characters as they are.
+      reflections: a mirror image of every character is a character as well: one of the two for each
+        class in each episode, or with "class" rotations one more class. An augmentation for training
+        that the papers did not have.
       distortion: warp every drawing by an affine map whose matrix differs from the identity by up to
         this in each entry, and whose shift is up to this part of half a side. An augmentation for
         training that the papers did not have.
@@ -64,14 +68,20 @@ def omniglot(
     characters = omniglot_data.load(data, resample=resample)
     chosen = omniglot_data.split_names(characters.names, split, split_seed)[subset]
     images = jnp.asarray(characters.images[jnp.asarray(chosen)])[..., None]
+
+    def views(x):
+        """Drawings `(..., 28, 28, 1)` as every character that is made of them."""
+        turned = [jnp.rot90(x, n, axes=(-3, -2)) for n in range(1 if rotations == "none" else 4)]
+        return turned + [jnp.flip(view, -2) for view in turned] if reflections else turned
+
     if rotations == "class":
-        images = jnp.concatenate([jnp.rot90(images, turns, axes=(2, 3)) for turns in range(4)])
+        images = jnp.concatenate(views(images))
 
     def transform(key, x):
-        turn_key, warp_key = jax.random.split(key)
-        if rotations == "episode":
-            turned = jnp.stack([jnp.rot90(x, turns, axes=(1, 2)) for turns in range(4)])
-            x = turned[jax.random.randint(turn_key, (), 0, 4)]
+        view_key, warp_key = jax.random.split(key)
+        if rotations != "class":
+            x = jnp.stack(views(x))
+            x = x[jax.random.randint(view_key, (), 0, len(x))]
         x = x.astype(jnp.float32) / 255
         return _warp(warp_key, x, distortion) if distortion else x
 

@@ -77,6 +77,21 @@ def test_distortion_moves_each_drawing_its_own_way(omniglot_data, key):
         np.testing.assert_allclose(after.sum(axis=(1, 2)), before.sum(axis=(1, 2)), rtol=0.5)
 
 
+@pytest.mark.parametrize("rotations, turns", [("none", 1), ("class", 4), ("episode", 4)])
+@pytest.mark.parametrize("reflections, sides", [(False, 1), (True, 2)])
+def test_a_turned_or_mirrored_character_is_another(
+    rotations, turns, reflections, sides, key, monkeypatch
+):
+    drawing = np.arange(28 * 28).reshape(28, 28).astype(np.uint8)  # as all are: only views differ
+    images = np.broadcast_to(drawing, (1623, omniglot.DRAWINGS, 28, 28))
+    names = [f"images_background/Greek/{i}" for i in range(len(images))]
+    monkeypatch.setattr(omniglot, "load", lambda *_, **__: omniglot.Characters(images, names))
+    sample = mj.tasks.omniglot(way=64, shot=2, rotations=rotations, reflections=reflections)
+    classes = np.asarray(sample(key).support.x).reshape(64, 2, 28, 28)
+    np.testing.assert_array_equal(classes[:, 0], classes[:, 1])
+    assert len({of_class.tobytes() for of_class in classes}) == turns * sides
+
+
 def test_a_warp_by_nothing_is_the_identity_and_a_warp_is_not_shared(key):
     from metajax.tasks.omniglot import _warp
 
