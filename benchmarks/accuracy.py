@@ -347,8 +347,8 @@ _CLASSIFICATION = {
     "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
     "its settings are in the files, and none was tuned on these tasks; imaml's damping and reptile's "
     "mini-batches were chosen on validation tasks.": FAMILY,
-    "Omniglot 20-way 1-shot, learners out of the six that lead at 5-way, with as many outer steps as fit into "
-    "20 minutes on two cores; none was tuned on these tasks.": TWENTY,
+    "Omniglot 20-way 1-shot, the six learners that lead at 5-way, with as many outer steps as fit into 20 "
+    "minutes on two cores; none was tuned on these tasks.": TWENTY,
     "Trained on invented characters alone (`glyphs`), tested on Omniglot's evaluation alphabets, the "
     "lake split.": GLYPHS,
     "CIFAR-FS, from a lossy copy of CIFAR-100 (JPEG of quality 85), 15 queries of each class, as many "
