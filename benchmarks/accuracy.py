@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import record
 
@@ -65,6 +66,8 @@ ROWS = {
     "omniglot_lrd2_5w1s": replace(_LRD2, way=5),
     "omniglot_lrd2_20w1s_mirrored": _MIRRORED,
     "omniglot_lrd2_5w1s_mirrored": replace(_MIRRORED, way=5),
+    "omniglot_lrd2_20w1s_brief": replace(_MIRRORED, outer_steps=8_000, split_seed=0),
+    "omniglot_lrd2_20w1s_mean": replace(_MIRRORED, outer_steps=48_000, split_seed=0),
 }
 _TO_FIVE = (1, 1, 1, 2, 3, 4, 5)
 _SLOWER = Sinusoid(meta_batch=25, outer_rate=1e-3, warm_up=0.0)
@@ -135,6 +138,15 @@ SAME_TRAINING = {
     "omniglot_lrd2_5w1s_mirrored": "omniglot_lrd2_20w1s_mirrored",
 }
 """Rows tested on what another row has trained: training tasks and objective are the same."""
+MEANS = {
+    "omniglot_lrd2_20w1s_mean": (
+        ("omniglot_lrd2_20w1s_mirrored", 0),
+        ("omniglot_lrd2_20w1s_brief", 1),
+        ("omniglot_lrd2_20w1s_brief", 2),
+    ),
+}
+"""Rows that predict by the mean probability of several networks, each a row and a seed trained apart:
+which ones was said before their mean was tested. Outer steps are those of all."""
 MINUTES = dict.fromkeys(FAMILY, 8.0) | dict.fromkeys(TWENTY, 20.0) | dict.fromkeys(CIFAR, 30.0)
 """Of training on two cores with nothing else beside it."""
 ALL = ROWS | SINUSOIDS | VINYALS | GLYPHS | FAMILY | TWENTY | CIFAR | SHORTER
@@ -196,24 +208,38 @@ def settings_of(row: str, seed: int, data: str | None) -> Any:
     return replace(settings, data=data) if hasattr(settings, "data") else settings
 
 
+def trained(row: str, seed: int, data: str | None) -> tuple[Any, float] | None:
+    """A row's meta-parameters and the seconds they took; None where training was stopped."""
+    settings = settings_of(row, seed, data)
+    folder = Path("runs/accuracy") / f"{row}-{seed}"
+    state = recipes.train(recipes.build(settings), settings, folder, resume=folder.exists())
+    if int(state.step) < settings.outer_steps:
+        return None
+    return state.meta_params, training.read_metrics(folder)[-1]["training_seconds"]
+
+
 def run(row: str, seed: int, data: str | None, beside: bool) -> None:
-    trained = SAME_TRAINING.get(row, row)
     settings = settings_of(row, seed, data)
     recipe = recipes.name_of(settings)
-    folder = Path("runs/accuracy") / f"{trained}-{seed}"
-    of_training = settings_of(trained, seed, data)
-    experiment = recipes.build(of_training)
-    state = recipes.train(experiment, of_training, folder, resume=folder.exists())
-    if int(state.step) < settings.outer_steps:
-        return
-    if trained != row:
-        experiment = recipes.build(settings)
+    sources = MEANS.get(row, ((SAME_TRAINING.get(row, row), seed),))
+    starts, seconds = [], 0.0
+    for source in sources:
+        member = trained(*source, data)
+        if member is None:
+            return
+        starts.append(member[0])
+        seconds += member[1]
+    experiment = recipes.build(settings)
+    learner, meta_params = experiment.learner, starts[0]
+    if row in MEANS:
+        learner = mj.ensemble(learner, len(starts))
+        meta_params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
     num_tasks = TEST_TASKS[recipe]
     if isinstance(settings, Omniglot) and settings.way * settings.shot > 5:
         num_tasks = FEWER_TEST_TASKS
     scores = mj.evaluate(
-        experiment.learner,
-        state.meta_params,
+        learner,
+        meta_params,
         experiment.test,
         experiment.metric,
         key=jax.random.key(1),
@@ -235,7 +261,7 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
     result = {
         "row": row,
         "seed": seed,
-        "trained_by_row": trained,
+        "trained_by": [f"{row}-{seed}" for row, seed in sources],
         "recipe": recipe,
         "settings": asdict(settings) | {"data": None},
         "metric": experiment.metric_name,
@@ -243,10 +269,11 @@ def run(row: str, seed: int, data: str | None, beside: bool) -> None:
         "num_test_tasks": num_tasks,
         "test_seed": 1,
         "checkpoint": "last",
-        "interval": "1.96 standard deviations over tasks / sqrt(tasks), of one trained model",
+        "interval": "1.96 standard deviations over tasks / sqrt(tasks), of "
+        + ("one trained model" if len(sources) == 1 else f"the mean of {len(sources)}"),
         "transductive": numbers(scores),
         "inductive": numbers(scores.inductive) if scores.inductive else None,
-        "training_seconds": training.read_metrics(folder)[-1]["training_seconds"],
+        "training_seconds": round(seconds, 3),
         "training_beside_other_work": beside,
         **record.context(),
     }
@@ -407,13 +434,14 @@ def _accuracies(title: str, results: list[dict]) -> list[str]:
             for name in ("inner_rate", "outer_rate")
             if "step" in result["columns"][0] and getattr(of, name) != getattr(kind(), name)
         )
+        mean = f", mean of {len(MEANS[result['row']])} networks" if result["row"] in MEANS else ""
         for i, column in enumerate(result["columns"]):
             scores = [
                 _percent(of.way, result[policy]["mean"][i], result[policy]["interval_95"][i])
                 for policy in ("transductive", "inductive")
             ]
             cells = [
-                f"{of.learner} {of.way}-way {of.shot}-shot{rates}",
+                f"{of.learner} {of.way}-way {of.shot}-shot{rates}{mean}",
                 str(result["seed"]),
                 (f"{100 * distortion:.0f} %" if distortion else "no")
                 + (", mirrored" if settings.get("reflections") else ""),

@@ -182,6 +182,10 @@ def test_settings_that_a_learner_does_not_have_are_refused():
         build(Omniglot(learner="reptile", inductive=True, source="glyphs", test_source="glyphs"))
     with pytest.raises(ValueError, match="and source='glyphs' has none; leave distortion out"):
         build(Omniglot(source="glyphs", distortion=0.0))
+    with pytest.raises(
+        ValueError, match="split_seed=1 and split='lake' has none; leave split_seed"
+    ):
+        build(Omniglot(split="lake", split_seed=1))
     with pytest.raises(ValueError, match=r"judged_steps=\(\); give one number or more"):
         build(Sinusoid(judged_steps=()))
     with pytest.raises(ValueError, match="train_way=20 and way=5; the network of 'anil' has one"):

@@ -24,6 +24,9 @@ class Omniglot(Images):
     """Where test tasks come from."""
     split: Literal["random", "vinyals", "lake"] = "random"
     """Which characters are for testing."""
+    split_seed: int | None = None
+    """Seed of the random split, to tell seeds of the run apart on the same characters; by default
+    that of the run."""
     rotations: Literal["episode", "class", "none"] = "episode"
     """How drawings are rotated: see `mj.tasks.omniglot`."""
     reflections: bool = False
@@ -41,8 +44,15 @@ def build(settings: Omniglot) -> Experiment:
     s = settings
     anywhere = "omniglot" in (s.source, s.test_source)
     drawn = s.source == "omniglot"
-    has = {"split": anywhere, "rotations": anywhere, "reflections": drawn, "distortion": drawn}
+    has = {
+        "split": anywhere,
+        "split_seed": anywhere,
+        "rotations": anywhere,
+        "reflections": drawn,
+        "distortion": drawn,
+    }
     refuse_ignored("omniglot", s, "source", has)
+    refuse_ignored("omniglot", s, "split", {"split_seed": s.split == "random"})
 
     def source(subset, way, shot, query_shot, labels):
         if (s.test_source if subset == "test" else s.source) == "glyphs":
@@ -53,7 +63,7 @@ def build(settings: Omniglot) -> Experiment:
             shot=shot,
             query_shot=query_shot,
             split=s.split,
-            split_seed=s.seed,
+            split_seed=s.seed if s.split_seed is None else s.split_seed,
             rotations=s.rotations,
             reflections=s.reflections and subset == "train",
             distortion=s.distortion if subset == "train" else 0.0,

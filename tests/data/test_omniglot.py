@@ -13,6 +13,7 @@ import pytest
 
 import metajax as mj
 from metajax.data import omniglot
+from metajax.recipes.omniglot import Omniglot, build
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,14 @@ def test_a_turned_or_mirrored_character_is_another(
     classes = np.asarray(sample(key).support.x).reshape(64, 2, 28, 28)
     np.testing.assert_array_equal(classes[:, 0], classes[:, 1])
     assert len({of_class.tobytes() for of_class in classes}) == turns * sides
+
+
+def test_seeds_of_the_run_can_share_a_split(omniglot_data, key):
+    def drawings(**seeds: int):
+        return build(Omniglot(data=str(omniglot_data), **seeds)).test(key).support.x
+
+    np.testing.assert_array_equal(drawings(seed=1, split_seed=0), drawings(seed=0))
+    assert not np.array_equal(drawings(seed=1), drawings(seed=0))
 
 
 def test_a_warp_by_nothing_is_the_identity_and_a_warp_is_not_shared(key):
