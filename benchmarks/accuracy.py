@@ -367,9 +367,9 @@ def _sinusoid(by_row) -> list[str]:
 
 _CLASSIFICATION = {
     "Omniglot, random split (1100/100/423 characters), rotations as in MAML, last checkpoint: "
-    "accuracy in %, mean ± 95 % interval over test tasks. A line is one trained model; some were "
-    "trained on drawings distorted by small affine maps or on mirror images as well, which the papers did "
-    "not have.": [row for row in ROWS if "omniglot" in row],
+    "accuracy in %, mean ± 95 % interval over test tasks. A line is one trained model, or the mean "
+    "of the networks above it; some were trained on drawings distorted by small affine maps or on mirror "
+    "images as well, which the papers did not have.": [row for row in ROWS if "omniglot" in row],
     "Omniglot, the split of Vinyals et al., each rotation of a character a class of its own.": VINYALS,
     "Omniglot 5-way 1-shot, every learner with as many outer steps as fit into 8 minutes on two cores; "
     "its settings are in the files, and none was tuned on these tasks; imaml's damping and reptile's "
