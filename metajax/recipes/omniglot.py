@@ -25,8 +25,7 @@ class Omniglot(Images):
     split: Literal["random", "vinyals", "lake"] = "random"
     """Which characters are for testing."""
     split_seed: int | None = None
-    """Seed of the random split, to tell seeds of the run apart on the same characters; by default
-    that of the run."""
+    """Seed of the random split, by which runs of several seeds share it; by default that of the run."""
     rotations: Literal["episode", "class", "none"] = "episode"
     """How drawings are rotated: see `mj.tasks.omniglot`."""
     reflections: bool = False
