@@ -40,6 +40,8 @@ class Train:
     )
     run_dir: Path | None = None
     """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
+    report_every: int | None = None
+    """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
 
@@ -168,7 +170,8 @@ def train(command: Train) -> bool:
 
     name = recipes.name_of(command.recipe)
     folder = command.run_dir or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    return _run(name, command.recipe, folder, resume=False, tensorboard=command.tensorboard)
+    how = {"report_every": command.report_every, "tensorboard": command.tensorboard}
+    return _run(name, command.recipe, folder, **how)
 
 
 def resume(command: Resume) -> bool:
@@ -374,7 +377,8 @@ def _first_line(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
-def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: bool) -> bool:
+def _run(name: str, settings: Any, folder: Path, **how: Any) -> bool:
+    """Train as `how` says to `recipes.train`, then test and draw."""
     import jax
 
     from metajax import plots, recipes, training
@@ -390,7 +394,7 @@ def _run(name: str, settings: Any, folder: Path, *, resume: bool, tensorboard: b
             "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
             "keeps all of float32."
         )
-    state = recipes.train(experiment, settings, folder, resume=resume, tensorboard=tensorboard)
+    state = recipes.train(experiment, settings, folder, **how)
     pictures = folder / "plots"
     pictures.mkdir(exist_ok=True)
     rows = training.read_metrics(folder)

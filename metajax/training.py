@@ -86,8 +86,8 @@ def fit(
       meta_batch: tasks in an outer step.
       estimator: of the objective's gradient; what it keeps between outer steps is saved with them.
       validate: meta-parameters to a scalar on validation tasks; computed at every report.
-      report_every: outer steps from one report to the next, by default a fiftieth of all. A report
-        is a line of `metrics.jsonl`, a validation and a checkpoint.
+      report_every: outer steps from one report to the next, by default a fiftieth of all, or what a
+        resumed run began with. A report is a line of `metrics.jsonl`, a validation and a checkpoint.
       run_dir: an empty or new folder for `settings.json`, `metrics.jsonl` and `checkpoints/`.
         Without it nothing is written.
       settings: a dataclass or dictionary of plain values, kept in `settings.json`.
@@ -119,7 +119,11 @@ def fit(
         raise ValueError(
             f"fit: outer_steps={outer_steps} and meta_batch={meta_batch}; each is 1 or more."
         )
-    every = max(1, outer_steps // 50) if report_every is None else report_every
+    every = report_every
+    if every is None and resume and run_dir is not None:
+        every = read_settings(Path(run_dir))["fit"]["report_every"]
+    elif every is None:
+        every = max(1, outer_steps // 50)
     if every < 1:
         raise ValueError(f"fit: report_every={report_every}; give 1 or more, or leave it out.")
     init_key, step_key, check_key = jax.random.split(key, 3)
@@ -136,7 +140,11 @@ def fit(
     state = init(learner.init(init_key, support.x), *first)
     # Copied, because the loop gives its buffers away and an optimiser may hold one twice.
     loop = jax.tree.map(jnp.copy, _Loop(state, jnp.zeros(every), jnp.zeros(every)))
-    facts = {"key": jax.random.key_data(key).tolist(), "meta_batch": meta_batch, "every": every}
+    facts = {
+        "key": jax.random.key_data(key).tolist(),
+        "meta_batch": meta_batch,
+        "report_every": every,
+    }
 
     @partial(jax.jit, donate_argnums=0)
     def advance(loop, stop, sample, key):
@@ -223,7 +231,7 @@ def restore_meta_params(
       ValueError: when it was saved by another learner, model or way.
     """
     folder = Path(run_dir)
-    every = read_settings(folder)["fit"]["every"]
+    every = read_settings(folder)["fit"]["report_every"]
 
     def like(key):
         meta_params = learner.init(key, sample(key).support.x)

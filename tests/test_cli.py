@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from metajax import cli
+from metajax import cli, training
 
 
 def run(*arguments, status=0):
@@ -22,7 +22,10 @@ def run(*arguments, status=0):
 @pytest.mark.usefixtures("few_test_tasks")
 def test_train_evaluate_and_resume(tmp_path, capsys):
     folder = tmp_path / "run"
-    run("train", "sinusoid", "--outer-steps", 10, "--judged-steps", 1, 2, "--run-dir", folder)
+    run(
+        "train", "sinusoid", "--outer-steps", 10, "--judged-steps", 1, 2, "--run-dir", folder,
+        "--report-every", 5,
+    )  # fmt: skip
     said = capsys.readouterr().out
     assert "MAML, table 2" in said
     assert f"metajax evaluate {folder}" in said
@@ -30,6 +33,7 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
         assert (folder / "plots" / picture).read_bytes().startswith(b"\x89PNG")
     before = json.loads((folder / "evaluation.json").read_text())
     assert before["num_tasks"] == 200
+    assert [row["step"] for row in training.read_metrics(folder)] == [5, 10]
 
     run("evaluate", folder, "--num-tasks", 50, "--num-steps", 0, 3)
     assert "step 3" in capsys.readouterr().out

@@ -59,6 +59,7 @@ def train(
     settings: Any,
     run_dir: str | Path,
     *,
+    report_every: int | None = None,
     resume: bool = False,
     tensorboard: bool = False,
 ) -> TrainState:
@@ -94,6 +95,7 @@ def train(
         meta_batch=settings.meta_batch,
         estimator=experiment.estimator,
         validate=validate,
+        report_every=report_every,
         run_dir=run_dir,
         settings={"recipe": name_of(settings), **dataclasses.asdict(settings)},
         resume=resume,
