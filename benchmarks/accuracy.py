@@ -402,7 +402,7 @@ _CLASSIFICATION = {
     "outer steps as fit into 30 minutes on two cores. Training photographs are mirrored and moved by a few "
     "pixels; tasks in an outer step were chosen on validation tasks.": CIFAR,
     "CIFAR-FS 5-shot, the same with 5 queries of each class and as many outer steps as fit into 20 minutes "
-    "on two cores about half as fast.": CIFAR_5_SHOT,
+    "on two slower cores.": CIFAR_5_SHOT,
     "CIFAR-FS 1-shot, with a quarter of the outer steps, to show what four times the training is worth.": (
         SHORTER
     ),
