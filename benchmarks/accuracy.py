@@ -228,7 +228,7 @@ def trained(row: str, seed: int, data: str | None) -> tuple[Any, float] | None:
     folder = Path("runs/accuracy") / f"{row}-{seed}"
     every = None
     if isinstance(settings, CifarFs) and settings.shot > 1 and not folder.exists():
-        every = settings.outer_steps // 5  # fifty validations would outlast the training
+        every = max(1, settings.outer_steps // 5)  # fifty validations would outlast the training
     state = recipes.train(
         recipes.build(settings), settings, folder, report_every=every, resume=folder.exists()
     )
