@@ -18,10 +18,11 @@ class Solved(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What was learned over tasks, and a task's weights `(d, columns)`."""
+    """What was learned over tasks, a task's weights `(d, columns)`, and which columns have examples."""
 
     meta_params: Solved
     weights: jax.Array
+    present: jax.Array
 
 
 def _learner(name: str, embed: Model, ridge: float, scale: float, solve) -> Learner:
@@ -37,11 +38,13 @@ def _learner(name: str, embed: Model, ridge: float, scale: float, solve) -> Lear
         features = embed.apply(meta_params.embed, support.x)
         labels = jax.nn.one_hot(support.y, len(support.y), dtype=features.dtype)
         features = features * labels.sum(axis=1, keepdims=True)  # without those labelled -1
-        return Head(meta_params, solve(features, labels, jnp.exp(meta_params.log_ridge)))
+        weights = solve(features, labels, jnp.exp(meta_params.log_ridge))
+        return Head(meta_params, weights, labels.sum(axis=0) > 0)
 
     def predict(adapted, x):
         of = adapted.meta_params
-        return jnp.exp(of.log_scale) * embed.apply(of.embed, x) @ adapted.weights + of.shift
+        logits = jnp.exp(of.log_scale) * embed.apply(of.embed, x) @ adapted.weights + of.shift
+        return jnp.where(adapted.present[None], logits, jnp.finfo(logits.dtype).min)
 
     return Learner(init, adapt, predict)
 
@@ -57,7 +60,8 @@ def r2d2(embed: Model, *, ridge: float = 1.0, scale: float = 1.0) -> Learner:
 
     Returns:
       A learner for integer targets `0 .. way - 1` whose meta-parameters are `Solved`; predictions are
-      logits `(n, columns)` with as many columns as the support has examples.
+      logits `(n, columns)` with as many columns as the support has examples; a class without examples
+      gets the lowest finite logit, as in `protonet`.
 
     Raises:
       ValueError: for a ridge or scale of 0 or less.

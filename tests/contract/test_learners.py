@@ -20,6 +20,11 @@ from contract.tables import (
 import metajax as mj
 
 every_learner = pytest.mark.parametrize("row", LEARNERS.values(), ids=LEARNERS)
+classifies = pytest.mark.parametrize(
+    "row",
+    [row for row in LEARNERS.values() if row.sample is CLASSIFICATION],
+    ids=[name for name, row in LEARNERS.items() if row.sample is CLASSIFICATION],
+)
 inner_loop = pytest.mark.parametrize(
     "row",
     [row for row in LEARNERS.values() if row.start],
@@ -57,11 +62,14 @@ def test_order_of_the_support_set_matters_to_sequences_alone(row, key):
         chex.assert_trees_all_close(predict(task), predict(permuted), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [row for row in LEARNERS.values() if row.sample is CLASSIFICATION],
-    ids=[name for name, row in LEARNERS.items() if row.sample is CLASSIFICATION],
-)
+@classifies
+def test_only_classes_with_support_examples_are_predicted(row, key):
+    meta_params, task = some_meta_params(row, key), row.sample(key)
+    probability = jax.nn.softmax(query_predictions(row, meta_params, task, key))
+    np.testing.assert_allclose(probability[:, :3].sum(axis=1), 1, atol=1e-6)
+
+
+@classifies
 def test_support_examples_labelled_minus_one_are_not_there(row, key):
     meta_params, task = some_meta_params(row, key), row.sample(key)
     other = row.sample(jax.random.fold_in(key, 1)).support
