@@ -199,7 +199,7 @@ def budget_file() -> str:
 
 
 def budgets() -> list[dict]:
-    """Measured outer steps of rows, one entry for each machine, or none."""
+    """Measured outer steps of rows, an entry for each time and machine of measuring."""
     path = record.RESULTS / f"{budget_file()}.json"
     return json.loads(path.read_text())["measured"] if path.exists() else []
 
@@ -234,7 +234,7 @@ def trained(row: str, seed: int, data: str | None) -> tuple[Any, float] | None:
     settings = settings_of(row, seed, data)
     folder = Path("runs/accuracy") / f"{row}-{seed}"
     every = None
-    if isinstance(settings, CifarFs) and settings.shot > 1 and not folder.exists():
+    if isinstance(settings, CifarFs) and settings.shot > 1:
         every = max(1, settings.outer_steps // 5)  # fifty validations would outlast the training
     state = recipes.train(
         recipes.build(settings), settings, folder, report_every=every, resume=folder.exists()
