@@ -103,8 +103,8 @@ def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0
     Args:
       embed: as in `r2d2`.
       num_steps: Newton steps, iteratively reweighted least squares; the paper takes 5 to 10.
-      ridge: regularisation to begin with, above 0; meta-learned. One of 0.4 d, as `r2d2` has, makes no
-        difference here.
+      ridge: regularisation to begin with, above 0; meta-learned. One of 0.4 d, as `r2d2` has, trained
+        to the same accuracy.
       scale: of the outputs as logits, to begin with, above 0; meta-learned.
 
     Returns:
