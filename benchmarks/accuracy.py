@@ -22,13 +22,14 @@ import numpy as np
 import record
 
 import metajax as mj
-from metajax import recipes, training
-from metajax.devices import one_device_per_core
-from metajax.recipes import cifar_fs, images, omniglot
-from metajax.recipes.choices import ClassifierName
-from metajax.recipes.cifar_fs import CifarFs
-from metajax.recipes.omniglot import Omniglot
-from metajax.recipes.sinusoid import Sinusoid
+from metajax import recipes
+from metajax.cli.machine import one_device_per_core
+from metajax.recipes.learners import ClassifierName
+from metajax.recipes.synthetic.sinusoid import Sinusoid
+from metajax.recipes.vision import cifar_fs, images, omniglot
+from metajax.recipes.vision.cifar_fs import CifarFs
+from metajax.recipes.vision.omniglot import Omniglot
+from metajax.train import loop as training
 
 _LRD2 = Omniglot(
     learner="lrd2", way=20, train_way=60, meta_batch=4, outer_rate=2e-3, outer_steps=40_000,

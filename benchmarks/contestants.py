@@ -27,7 +27,7 @@ class Metajax:
 
     def __init__(self, w: Workload, arrays: Arrays):
         if w.is_conv:  # one step of A is over before two devices have met
-            from metajax.devices import one_device_per_core
+            from metajax.cli.machine import one_device_per_core
 
             one_device_per_core()
         import jax

@@ -18,10 +18,10 @@ import record
 
 import metajax as mj
 from metajax import recipes
-from metajax.devices import one_device_per_core
-from metajax.recipes import images, omniglot
-from metajax.recipes.icl import BINS, Icl, prior_of
-from metajax.recipes.omniglot import Omniglot
+from metajax.cli.machine import one_device_per_core
+from metajax.recipes.synthetic.icl import BINS, Icl, prior_of
+from metajax.recipes.vision import images, omniglot
+from metajax.recipes.vision.omniglot import Omniglot
 
 LINEAR = Icl(outer_steps=9_000)
 PROCESSES = {

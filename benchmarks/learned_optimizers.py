@@ -24,11 +24,12 @@ import optax
 import record
 
 import metajax as mj
-from metajax import plots, training
 from metajax.adjoints import Adjoint
-from metajax.devices import one_device_per_core
+from metajax.cli.machine import one_device_per_core
+from metajax.optimizers.problems import Problem
 from metajax.optimizers.tuning import BASELINES, RATES, Tuned, tuned
-from metajax.problems import Problem
+from metajax.recipes import plots
+from metajax.train import loop as training
 from metajax.types import LearnedOptimizer
 
 WAY, SHOT = 10, 20

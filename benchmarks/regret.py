@@ -78,7 +78,7 @@ def numbers(values: np.ndarray) -> list[float | None]:
 
 def run() -> None:
     np.seterr(invalid="ignore")  # what diverged has no deviation
-    best = np.asarray(score(mj.tasks.linear_gaussian_optimum(NOISE), ()).values)
+    best = np.asarray(score(mj.linear_gaussian_optimum(NOISE), ()).values)
     rows = {}
     for name, learner in LEARNERS.items():
         found = np.stack([regrets(learner, best, seed) for seed in SEEDS])

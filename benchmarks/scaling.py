@@ -70,7 +70,7 @@ def measure(w: Workload, adjoint: str, in_one_pass: bool = False) -> dict:
 
 def run() -> None:
     """Measure every point and draw the curves."""
-    from metajax.devices import one_device_per_core
+    from metajax.cli.machine import one_device_per_core
 
     one_device_per_core()
     result = {**record.context(), "curves": {}}

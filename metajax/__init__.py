@@ -2,7 +2,6 @@
 
 from metajax import ops as ops
 from metajax import optimizers as optimizers
-from metajax import problems as problems
 from metajax import tasks as tasks
 from metajax.adjoints import conjugate_gradient as conjugate_gradient
 from metajax.adjoints import first_order as first_order
@@ -12,14 +11,6 @@ from metajax.adjoints import neumann as neumann
 from metajax.adjoints import remat as remat
 from metajax.adjoints import truncated as truncated
 from metajax.adjoints import unrolled as unrolled
-from metajax.binned import bin_edges as bin_edges
-from metajax.binned import binned_coverage as binned_coverage
-from metajax.binned import binned_mean as binned_mean
-from metajax.binned import binned_nll as binned_nll
-from metajax.contexts import Conditioned as Conditioned
-from metajax.contexts import concatenated as concatenated
-from metajax.contexts import from_collection as from_collection
-from metajax.contexts import lora as lora
 from metajax.estimators import chunked as chunked
 from metajax.estimators import clipped as clipped
 from metajax.estimators import evolution as evolution
@@ -33,8 +24,6 @@ from metajax.evaluation import Evaluation as Evaluation
 from metajax.evaluation import Score as Score
 from metajax.evaluation import compare as compare
 from metajax.evaluation import evaluate as evaluate
-from metajax.export import export as export
-from metajax.export import load as load
 from metajax.inner import clip_by_global_norm as clip_by_global_norm
 from metajax.inner import descend as descend
 from metajax.inspection import Inspection as Inspection
@@ -42,18 +31,17 @@ from metajax.inspection import inspect as inspect
 from metajax.learners.alfa import alfa as alfa
 from metajax.learners.anil import anil as anil
 from metajax.learners.attentive_process import attentive_process as attentive_process
-from metajax.learners.baselines import finetune as finetune
-from metajax.learners.baselines import from_scratch as from_scratch
-from metajax.learners.baselines import linear_probe as linear_probe
-from metajax.learners.baselines import nearest_neighbour as nearest_neighbour
-from metajax.learners.baselines import pretrained as pretrained
-from metajax.learners.baselines import pretraining as pretraining
 from metajax.learners.beside_support import beside_support as beside_support
 from metajax.learners.black_box import black_box as black_box
 from metajax.learners.boil import boil as boil
 from metajax.learners.cavia import cavia as cavia
 from metajax.learners.decision_tree import decision_tree as decision_tree
 from metajax.learners.ensemble import ensemble as ensemble
+from metajax.learners.finetune import finetune as finetune
+from metajax.learners.from_scratch import from_scratch as from_scratch
+from metajax.learners.gaussian_process_optimum import (
+    gaussian_process_optimum as gaussian_process_optimum,
+)
 from metajax.learners.imaml import imaml as imaml
 from metajax.learners.in_context import Reader as Reader
 from metajax.learners.in_context import in_context as in_context
@@ -61,13 +49,20 @@ from metajax.learners.knn import knn as knn
 from metajax.learners.learned import Learned as Learned
 from metajax.learners.learned import learned as learned
 from metajax.learners.learned_loss import learned_loss as learned_loss
+from metajax.learners.linear_gaussian_optimum import (
+    linear_gaussian_optimum as linear_gaussian_optimum,
+)
+from metajax.learners.linear_probe import linear_probe as linear_probe
 from metajax.learners.maml import maml as maml
 from metajax.learners.mamlpp import mamlpp as mamlpp
 from metajax.learners.matching import matching as matching
 from metajax.learners.memory_augmented import memory_augmented as memory_augmented
 from metajax.learners.meta_curvature import meta_curvature as meta_curvature
 from metajax.learners.meta_sgd import meta_sgd as meta_sgd
+from metajax.learners.nearest_neighbour import nearest_neighbour as nearest_neighbour
 from metajax.learners.neural_process import neural_process as neural_process
+from metajax.learners.pretrained import pretrained as pretrained
+from metajax.learners.pretrained import pretraining as pretraining
 from metajax.learners.prior_fitted import prior_fitted as prior_fitted
 from metajax.learners.proto_maml import proto_maml as proto_maml
 from metajax.learners.protonet import protonet as protonet
@@ -79,31 +74,43 @@ from metajax.learners.relation import relation as relation
 from metajax.learners.snail import snail as snail
 from metajax.learners.transformer import transformer as transformer
 from metajax.learners.warp import warp as warp
-from metajax.losses import accuracy as accuracy
-from metajax.losses import calibration_error as calibration_error
-from metajax.losses import coverage as coverage
-from metajax.losses import cross_entropy as cross_entropy
-from metajax.losses import error_of_mean as error_of_mean
-from metajax.losses import gaussian_nll as gaussian_nll
-from metajax.losses import mse as mse
-from metajax.losses import reliability as reliability
-from metajax.models import Conv4 as Conv4
-from metajax.models import Film as Film
-from metajax.models import conv4 as conv4
-from metajax.models import linear as linear
-from metajax.models import mixed_precision as mixed_precision
-from metajax.models import mlp as mlp
-from metajax.models import nnx_model as nnx_model
-from metajax.models import pixels as pixels
+from metajax.metrics.binned import bin_edges as bin_edges
+from metajax.metrics.binned import binned_coverage as binned_coverage
+from metajax.metrics.binned import binned_mean as binned_mean
+from metajax.metrics.binned import binned_nll as binned_nll
+from metajax.metrics.losses import accuracy as accuracy
+from metajax.metrics.losses import calibration_error as calibration_error
+from metajax.metrics.losses import coverage as coverage
+from metajax.metrics.losses import cross_entropy as cross_entropy
+from metajax.metrics.losses import error_of_mean as error_of_mean
+from metajax.metrics.losses import gaussian_nll as gaussian_nll
+from metajax.metrics.losses import mse as mse
+from metajax.metrics.losses import reliability as reliability
+from metajax.nn.contexts import Conditioned as Conditioned
+from metajax.nn.contexts import concatenated as concatenated
+from metajax.nn.contexts import from_collection as from_collection
+from metajax.nn.contexts import lora as lora
+from metajax.nn.models import Conv4 as Conv4
+from metajax.nn.models import Film as Film
+from metajax.nn.models import conv4 as conv4
+from metajax.nn.models import linear as linear
+from metajax.nn.models import mixed_precision as mixed_precision
+from metajax.nn.models import mlp as mlp
+from metajax.nn.models import nnx_model as nnx_model
+from metajax.nn.models import pixels as pixels
 from metajax.objectives import Annealed as Annealed
 from metajax.objectives import multi_step_weights as multi_step_weights
 from metajax.objectives import query_loss as query_loss
 from metajax.objectives import reptile as reptile
 from metajax.ops import conv_general_dilated as conv_general_dilated
 from metajax.ops import dot_general as dot_general
+from metajax.optimizers import problems as problems
+from metajax.optimizers.export import export as export
+from metajax.optimizers.export import load as load
+from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
-from metajax.training import NonFiniteError as NonFiniteError
-from metajax.training import fit as fit
+from metajax.train.loop import NonFiniteError as NonFiniteError
+from metajax.train.loop import fit as fit
 from metajax.types import Examples as Examples
 from metajax.types import LearnedOptimizer as LearnedOptimizer
 from metajax.types import Learner as Learner
@@ -113,4 +120,3 @@ from metajax.types import Stateful as Stateful
 from metajax.types import Task as Task
 from metajax.types import TrainState as TrainState
 from metajax.types import Unroll as Unroll
-from metajax.unroll import unroll as unroll

@@ -8,7 +8,7 @@ import optax
 
 from metajax.adjoints import Adjoint, unrolled
 from metajax.inner import descend
-from metajax.models import Mlp
+from metajax.nn.models import Mlp
 from metajax.types import Learner, Loss, Model, Params, Steps
 
 

@@ -1,38 +1,11 @@
 """Learn a body that all tasks share and a head that each adapts."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import jax
-import jax.numpy as jnp
 
 from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend, repeat
-from metajax.types import Learner, Loss, Model, Optimizer, Params, Steps
-
-
-class Parts(NamedTuple):
-    """The weights of a body, and those of the head on top of it."""
-
-    body: Params
-    head: Params
-
-
-def init_parts(body: Model, head: Model, key: jax.Array, x) -> Parts:
-    """Weights of both, the head's for the shape of the body's features of `x`."""
-    body_key, head_key = jax.random.split(key)
-    params = body.init(body_key, x)
-    features = jax.eval_shape(body.apply, params, x)
-    return Parts(params, head.init(head_key, jnp.zeros(features.shape, features.dtype)))
-
-
-def predict_parts(body: Model, head: Model) -> Callable[[Parts, Any], Any]:
-    """`(parts, x) -> predictions`, the head on the body's features."""
-
-    def predict(parts, x):
-        return head.apply(parts.head, body.apply(parts.body, x))
-
-    return predict
+from metajax.learners.parts import Parts, init_parts, predict_parts
+from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
 
 def anil(

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.attention import Memory, attend
 from metajax.learners.neural_process import distribution, needs
+from metajax.nn.attention import Memory, attend
 from metajax.types import Learner, Model, Params
 
 

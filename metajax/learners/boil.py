@@ -4,7 +4,7 @@ import jax
 
 from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend, repeat
-from metajax.learners.anil import Parts, init_parts, predict_parts
+from metajax.learners.parts import Parts, init_parts, predict_parts
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 
 from metajax.adjoints import Adjoint, check_derivative, unrolled
-from metajax.contexts import Conditioned
 from metajax.inner import descend, repeat
+from metajax.nn.contexts import Conditioned
 from metajax.types import Learner, Loss, Optimizer, Params, Steps
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax.learners.knn import class_log_probabilities, one_hot
-from metajax.models import pixels
+from metajax.nn.models import pixels
 from metajax.types import Learner, Model, Params
 
 

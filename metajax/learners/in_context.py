@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.learners.anil import Parts
+from metajax.learners.parts import Parts
 from metajax.types import Learner, Model, Params
 
 

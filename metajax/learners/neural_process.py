@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.learners.anil import Parts
+from metajax.learners.parts import Parts
 from metajax.types import Learner, Model
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from metajax.adjoints import Adjoint, check_derivative, unrolled
 from metajax.inner import descend
-from metajax.learners.anil import Parts
+from metajax.learners.parts import Parts
 from metajax.learners.protonet import prototypes
 from metajax.types import Learner, Loss, Model, Optimizer, Steps
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from metajax.learners.anil import Parts, init_parts
+from metajax.learners.parts import Parts, init_parts
 from metajax.learners.protonet import Prototypes, prototypes
 from metajax.types import Learner, Model
 

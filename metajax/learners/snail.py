@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from metajax.attention import Memory, attend, causal
 from metajax.learners.in_context import Reader, Tokens, in_context
+from metajax.nn.attention import Memory, attend, causal
 from metajax.types import Learner, Model
 
 

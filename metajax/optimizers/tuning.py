@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metajax.learners.baselines import Nothing, from_scratch
+from metajax.learners.from_scratch import Nothing, from_scratch
 from metajax.objectives import query_loss
-from metajax.problems import Problem
+from metajax.optimizers.problems import Problem
 from metajax.types import Optimizer
 
 RATES = tuple(float(rate) for rate in np.logspace(-4, 2, 37))

@@ -8,9 +8,10 @@ import jax
 
 from metajax.evaluation import evaluate
 from metajax.names import choose
-from metajax.recipes import cifar_fs, icl, omniglot, optimizer, sinusoid
 from metajax.recipes.experiment import Experiment
-from metajax.training import fit
+from metajax.recipes.synthetic import icl, optimizer, sinusoid
+from metajax.recipes.vision import cifar_fs, omniglot
+from metajax.train.loop import fit
 from metajax.types import TrainState
 
 VALIDATION_TASKS = 200

@@ -11,10 +11,10 @@ import numpy as np
 import optax
 
 import metajax as mj
-from metajax.learners.anil import Parts
 from metajax.learners.beside_support import Beside
 from metajax.learners.cavia import InContext
-from metajax.normalisation import BatchStatistics, SupportStatistics, TaskNorm
+from metajax.learners.parts import Parts
+from metajax.nn.normalisation import BatchStatistics, SupportStatistics, TaskNorm
 from metajax.types import Estimator
 
 

@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 import metajax as mj
 
 RAGGED = [np.arange(100 * c, 100 * c + 3 + c) for c in range(6)]
-FAMILIES = mj.tasks.lines(), mj.tasks.polynomials(3), mj.tasks.harmonics(2)
+FAMILIES = (
+    mj.tasks.families.lines(),
+    mj.tasks.families.polynomials(3),
+    mj.tasks.families.harmonics(2),
+)
 SOURCES = {
     "sinusoid": lambda _: REGRESSION,
-    "functions": lambda _: mj.tasks.functions(mj.tasks.mixture(FAMILIES), noise=0.1),
+    "functions": lambda _: mj.tasks.functions(mj.tasks.families.mixture(FAMILIES), noise=0.1),
     "linear_gaussian": lambda _: mj.tasks.linear_gaussian(dimension=3),
     "gaussian_process": lambda _: mj.tasks.gaussian_process(shot=4),
     "glyphs": lambda _: mj.tasks.glyphs(way=3, shot=2, query_shot=1, size=12),
@@ -156,9 +160,9 @@ def test_sinusoid_refuses_what_makes_no_sense():
 @pytest.mark.parametrize(
     "family, at",
     [
-        (lambda subset: mj.tasks.lines(3.0, 0.0, subset=subset), [[1.0]]),
-        (lambda subset: mj.tasks.polynomials(0, 3.0, subset=subset), [[1.0]]),
-        (lambda subset: mj.tasks.harmonics(1, 3.0, subset=subset), [[0.0], [np.pi]]),
+        (lambda subset: mj.tasks.families.lines(3.0, 0.0, subset=subset), [[1.0]]),
+        (lambda subset: mj.tasks.families.polynomials(0, 3.0, subset=subset), [[1.0]]),
+        (lambda subset: mj.tasks.families.harmonics(1, 3.0, subset=subset), [[0.0], [np.pi]]),
     ],
     ids=["lines", "polynomials", "harmonics"],
 )
@@ -175,24 +179,24 @@ def test_far_tasks_lie_beyond_the_near_ones(family, at, key):
 
 
 def test_queries_can_lie_on_another_interval(key):
-    sample = mj.tasks.functions(mj.tasks.lines(), x=(-1.0, 1.0), query_x=(2.0, 3.0))
+    sample = mj.tasks.functions(mj.tasks.families.lines(), x=(-1.0, 1.0), query_x=(2.0, 3.0))
     task = sample(key)
     assert float(jnp.abs(task.support.x).max()) <= 1
     assert float(task.query.x.min()) >= 2
     with pytest.raises(ValueError, match=r"query_x=\(3, 2\); give the smaller number first"):
-        mj.tasks.functions(mj.tasks.lines(), query_x=(3, 2))
+        mj.tasks.functions(mj.tasks.families.lines(), query_x=(3, 2))
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
         (
-            lambda: mj.tasks.functions(mj.tasks.lines(), noise=-1.0),
+            lambda: mj.tasks.functions(mj.tasks.families.lines(), noise=-1.0),
             r"noise=-1\.0; a deviation is 0",
         ),
-        (lambda: mj.tasks.polynomials(-1), "degree=-1; it is 0 or more"),
-        (lambda: mj.tasks.harmonics(0), "terms=0; it is 1 or more"),
-        (lambda: mj.tasks.mixture([]), "there is no family; give 1 or more"),
+        (lambda: mj.tasks.families.polynomials(-1), "degree=-1; it is 0 or more"),
+        (lambda: mj.tasks.families.harmonics(0), "terms=0; it is 1 or more"),
+        (lambda: mj.tasks.families.mixture([]), "there is no family; give 1 or more"),
     ],
 )
 def test_families_that_have_no_functions_are_refused(make, message):
@@ -204,7 +208,7 @@ def test_no_learner_beats_the_optimum_of_linear_gaussian_tasks(key):
     sample = mj.tasks.linear_gaussian(dimension=4, shot=6, noise=0.5)
 
     def score(noise):
-        learner = mj.tasks.linear_gaussian_optimum(noise)
+        learner = mj.linear_gaussian_optimum(noise)
         return mj.evaluate(learner, (), sample, mj.mse, key=key, num_tasks=2000, inductive=False)
 
     best = score(0.5)
@@ -216,7 +220,7 @@ def test_no_learner_beats_the_optimum_of_linear_gaussian_tasks(key):
 def test_posterior_of_a_gaussian_process_is_the_textbook_formula(key, float64):
     # Rasmussen and Williams, equations 2.22 to 2.24, with inverses.
     x, y, new = (jax.random.normal(k, (5, 1)) for k in jax.random.split(key, 3))
-    learner = mj.tasks.gaussian_process_optimum(length=0.7, amplitude=1.5, noise=0.3)
+    learner = mj.gaussian_process_optimum(length=0.7, amplitude=1.5, noise=0.3)
     found = learner.predict(learner.adapt((), mj.Examples(x, y), key), new)
 
     def k(a, b):
@@ -234,7 +238,7 @@ def test_no_learner_beats_the_optimum_of_gaussian_processes(key):
     sample = mj.tasks.gaussian_process(shot=6, noise=0.2)
 
     def score(metric, **options):
-        learner = mj.tasks.gaussian_process_optimum(**options)
+        learner = mj.gaussian_process_optimum(**options)
         return mj.evaluate(learner, (), sample, metric, key=key, num_tasks=1000, inductive=False)
 
     for metric in (mj.error_of_mean, mj.gaussian_nll):

@@ -13,7 +13,7 @@ import pytest
 
 import metajax as mj
 from metajax.data import omniglot
-from metajax.recipes.omniglot import Omniglot, build
+from metajax.recipes.vision.omniglot import Omniglot, build
 
 
 @pytest.fixture(scope="module")

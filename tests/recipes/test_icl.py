@@ -6,9 +6,9 @@ from typing import Any, get_args, get_type_hints
 import jax
 import pytest
 
-from metajax import cli
+from metajax.cli import main as cli
 from metajax.recipes import build
-from metajax.recipes.icl import Icl
+from metajax.recipes.synthetic.icl import Icl
 
 
 @pytest.mark.usefixtures("few_test_tasks")

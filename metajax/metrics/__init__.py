@@ -1,0 +1,1 @@
+"""Losses and metrics: predictions and targets to numbers."""

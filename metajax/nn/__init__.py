@@ -1,0 +1,1 @@
+"""Networks: models as `Model(init, apply)`, normalisation, contexts and attention."""

@@ -1,0 +1,1 @@
+"""Recipes on invented tasks, which need no data."""

@@ -1,0 +1,1 @@
+"""Sources of invented tasks, drawn from a key alone."""

@@ -1,0 +1,157 @@
+"""Any (init, apply) pair is a model: linen, nnx, or written by hand."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import metajax as mj
+from metajax.nn.normalisation import TaskNorm
+
+LINEN = nn.Dense(1)
+MODELS = {
+    "linen": mj.Model(LINEN.init, LINEN.apply),
+    "nnx": mj.nnx_model(lambda rngs: nnx.Linear(1, 1, rngs=rngs)),
+    "by hand": mj.Model(lambda key, x: {"w": jnp.ones((1, 1))}, lambda params, x: x @ params["w"]),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_any_model_meta_learns(model, key):
+    # Tasks y = (3 +- 1) x: the best start for one small step is the middle, w = 3.
+    def sample(key):
+        slope = 3 + jax.random.rademacher(key, (), dtype=jnp.float32)
+        x = jnp.linspace(-1.0, 1.0, 6)[:, None]
+        return mj.Task(mj.Examples(x[::2], slope * x[::2]), mj.Examples(x[1::2], slope * x[1::2]))
+
+    learner = mj.maml(model, mj.mse, optax.sgd(0.1), num_steps=1)
+    state = mj.fit(
+        learner,
+        mj.query_loss(learner, mj.mse),
+        optax.adam(0.05),
+        sample,
+        key=key,
+        outer_steps=300,
+        meta_batch=16,
+        show_progress=False,
+    )
+    assert float(model.apply(state.meta_params, jnp.ones((1, 1)))[0, 0]) == pytest.approx(
+        3, abs=0.2
+    )
+
+
+def test_sinusoid_network_has_mamls_size_and_initialisation(key):
+    params = mj.mlp().init(key, jnp.ones((1, 1)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 40 + 40 + 1600 + 40 + 40 + 1
+    kernel = params["params"]["Dense_1"]["kernel"]
+    # A normal cut off at two deviations has 0.88 of its deviation.
+    assert float(jnp.std(kernel)) == pytest.approx(0.0088, rel=0.05)
+    assert float(jnp.abs(kernel).max()) <= 0.02
+
+
+@pytest.mark.parametrize("readout, features", [("mean", 64), ("flatten", 2 * 2 * 64)])
+def test_conv4_has_the_published_size(readout, features, key):
+    # Four convolutions without bias, as many shifts as filters, and a dense head.
+    shapes = jax.eval_shape(mj.conv4(5, readout=readout).init, key, jnp.ones((1, 28, 28, 1)))
+    counted = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+    assert counted == 9 * 64 + 3 * 9 * 64 * 64 + 4 * 64 + 5 * features + 5
+
+
+def test_pooling_halves_four_times(key):
+    model = mj.conv4(None, filters=8, downsample="pool")
+    images = jnp.ones((2, 32, 32, 3))
+    assert jax.eval_shape(lambda k: model.apply(model.init(k, images), images), key).shape == (
+        2,
+        32,
+    )
+
+
+def test_an_unknown_option_suggests_the_nearest():
+    misspelt: Any = "strid"
+    with pytest.raises(ValueError, match="downsample='strid' is unknown; did you mean 'stride'"):
+        mj.conv4(5, downsample=misspelt)
+
+
+def test_predictions_depend_on_the_batch_only_with_batch_statistics(key):
+    sample = mj.tasks.sinusoid()
+    learner = mj.maml(mj.mlp(), mj.mse, optax.sgd(0.01), 1)
+    meta_params = learner.init(key, sample(key).support.x)
+    scores = mj.evaluate(learner, meta_params, sample, mj.mse, key=key, num_tasks=4)
+    assert scores.inductive is not None
+    np.testing.assert_allclose(scores.values, scores.inductive.values, rtol=1e-5)
+    images = mj.tasks.episodes(
+        np.random.default_rng(0).uniform(size=(5, 4, 16, 16, 1)),
+        way=2,
+        shot=1,
+        query_shot=2,
+        transform=lambda key, x: x.astype(jnp.float32),
+    )
+    learner = mj.maml(mj.conv4(2, filters=4), mj.cross_entropy, optax.sgd(0.1), 1)
+    meta_params = learner.init(key, images(key).support.x)
+    scores = mj.evaluate(learner, meta_params, images, mj.cross_entropy, key=key, num_tasks=4)
+    assert scores.inductive is not None
+    assert not np.allclose(scores.values, scores.inductive.values, rtol=1e-3)
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "layer", "instance", "none"])
+def test_only_batch_statistics_let_queries_see_each_other(normalisation, key):
+    model = mj.conv4(3, filters=4, normalisation=normalisation)
+    images = jax.random.uniform(key, (4, 16, 16, 1))
+    params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(key, images))
+    together = model.apply(params, images)[0]
+    alone = model.apply(params, images[:1])[0]
+    assert bool(jnp.allclose(together, alone, atol=1e-4)) == (normalisation != "batch")
+    brighter = model.apply(params, 3 * images)  # all but "none" take contrast away
+    assert bool(jnp.allclose(brighter[0], together, atol=0.02)) == (normalisation != "none")
+
+
+@pytest.mark.parametrize("offset, axes", [(30.0, (0, 1, 2)), (-30.0, (1, 2))])
+def test_tasknorm_goes_from_the_support_sets_statistics_to_each_images(offset, axes, key):
+    x = jax.random.normal(key, (5, 4, 4, 3)) * jnp.arange(1.0, 6.0).reshape(5, 1, 1, 1)
+    layer = TaskNorm(support=2)
+    params = layer.init(key, x)
+    params["params"]["offset"] = jnp.float32(offset)
+    of = x[:2] if 0 in axes else x
+    mean, variance = (f(of, axis=axes, keepdims=True) for f in (jnp.mean, jnp.var))
+    expected = (x - mean) / jnp.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(jnp.asarray(layer.apply(params, x)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalisation", ["support", "task"])
+def test_beside_the_support_set_a_query_is_predicted_as_if_alone(normalisation, key):
+    options: Any = {"filters": 4, "normalisation": normalisation, "support": 3}
+    learner = mj.beside_support(
+        mj.maml(mj.conv4(3, **options), mj.cross_entropy, optax.sgd(0.1), 1)
+    )
+    images = jax.random.uniform(key, (7, 16, 16, 1))
+    support = mj.Examples(images[:3], jnp.arange(3))
+    adapted = learner.adapt(learner.init(key, support.x), support, key)
+    together = learner.predict(adapted, images[3:])
+    np.testing.assert_allclose(together[:1], learner.predict(adapted, images[3:4]), atol=1e-5)
+    moved = support._replace(x=support.x[::-1] ** 2)
+    elsewhere = learner.predict(learner.adapt(learner.init(key, moved.x), moved, key), images[3:])
+    assert not np.allclose(together, elsewhere, atol=1e-3)
+
+
+def test_a_normalisation_by_the_support_set_must_know_its_size():
+    with pytest.raises(ValueError, match="normalisation='task' and support=None; give the number"):
+        mj.conv4(5, normalisation="task")
+    with pytest.raises(ValueError, match="normalisation='batch' and support=5; give the number"):
+        mj.conv4(5, support=5)
+
+
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        ((5, 28, 28), r"images are \(5, 28, 28\); give \(n, height, width, channels\)"),
+        ((5, 15, 20, 1), "nothing is left after four poolings by 2; give 16 x 16 or more"),
+    ],
+)
+def test_images_that_leave_no_features_are_refused(shape, message, key):
+    with pytest.raises(ValueError, match=message):
+        mj.conv4(5, downsample="pool").init(key, jnp.ones(shape))
