@@ -20,10 +20,13 @@ from metajax.estimators import persistent_evolution as persistent_evolution
 from metajax.estimators import sharded as sharded
 from metajax.estimators import truncated_backprop as truncated_backprop
 from metajax.estimators import truncated_evolution as truncated_evolution
+from metajax.estimators.lift import lift as lift
 from metajax.evaluation import Evaluation as Evaluation
 from metajax.evaluation import Score as Score
 from metajax.evaluation import compare as compare
 from metajax.evaluation import evaluate as evaluate
+from metajax.evaluation import predictions as predictions
+from metajax.evaluation import score as score
 from metajax.inner import clip_by_global_norm as clip_by_global_norm
 from metajax.inner import descend as descend
 from metajax.inspection import Inspection as Inspection
@@ -74,6 +77,9 @@ from metajax.learners.relation import relation as relation
 from metajax.learners.snail import snail as snail
 from metajax.learners.transformer import transformer as transformer
 from metajax.learners.warp import warp as warp
+from metajax.masks import filled as filled
+from metajax.masks import masked_mean as masked_mean
+from metajax.mesh import task_mesh as task_mesh
 from metajax.metrics.binned import bin_edges as bin_edges
 from metajax.metrics.binned import binned_coverage as binned_coverage
 from metajax.metrics.binned import binned_mean as binned_mean
@@ -84,6 +90,7 @@ from metajax.metrics.losses import coverage as coverage
 from metajax.metrics.losses import cross_entropy as cross_entropy
 from metajax.metrics.losses import error_of_mean as error_of_mean
 from metajax.metrics.losses import gaussian_nll as gaussian_nll
+from metajax.metrics.losses import mae as mae
 from metajax.metrics.losses import mse as mse
 from metajax.metrics.losses import reliability as reliability
 from metajax.nn.contexts import Conditioned as Conditioned
@@ -111,12 +118,12 @@ from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
 from metajax.train.loop import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
+from metajax.types import Estimate as Estimate
 from metajax.types import Examples as Examples
 from metajax.types import LearnedOptimizer as LearnedOptimizer
 from metajax.types import Learner as Learner
 from metajax.types import Metrics as Metrics
 from metajax.types import Model as Model
-from metajax.types import Stateful as Stateful
 from metajax.types import Task as Task
 from metajax.types import TrainState as TrainState
 from metajax.types import Unroll as Unroll

@@ -125,8 +125,7 @@ def mixed_mode(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> 
     def backward(kept, cotangent):
         params, args = kept
         _, of_params = jax.jvp(lambda params: gradient(params, *args), (params,), (cotangent,))
-        _, pull = jax.vjp(lambda *args: gradient(params, *args), *args)
-        return (of_params, *pull(cotangent))
+        return (of_params, *_pull_back(gradient, params, args, cotangent))
 
     symmetric.defvjp(forward, backward)
     return solve(symmetric, params, *args)
@@ -245,14 +244,14 @@ def implicit(solver: LinearSolver) -> Adjoint:
                     return jax.jvp(lambda end: gradient(end, *args), (end,), (change,))[1]
 
                 minus_u = jax.tree.map(jnp.negative, solver(product, cotangent))
-                return jax.vjp(lambda *args: gradient(end, *args), *args)[1](minus_u)
+                return _of_floats(gradient, end, args, minus_u)
 
             if [leaf.ndim for leaf in jax.tree.leaves(end)] != axes:  # several numbers of steps
                 each = jax.vmap(pull_back)(end, cotangent)
-                of_args = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), each)
+                of_floats = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), each)
             else:
-                of_args = pull_back(end, cotangent)
-            return (jax.tree.map(jnp.zeros_like, params), *of_args)
+                of_floats = pull_back(end, cotangent)
+            return (jax.tree.map(jnp.zeros_like, params), *_with_others(args, of_floats))
 
         solved.defvjp(forward, backward)
         return solved(params, *args)
@@ -260,32 +259,77 @@ def implicit(solver: LinearSolver) -> Adjoint:
     return adjoint
 
 
+def _pull_back(gradient: Gradient, params: Params, args: Any, cotangent: Params) -> tuple[Any, ...]:
+    """The cotangents of `args`, of any type, from that of `gradient(params, *args)`."""
+    return _with_others(args, _of_floats(gradient, params, args, cotangent))
+
+
+def _of_floats(gradient: Gradient, params: Params, args: Any, cotangent: Params) -> list[Any]:
+    """The cotangents of the leaves of `args` that have a derivative: neither labels nor keys have."""
+    leaves, tree = jax.tree.flatten(args)
+
+    def by_floats(floats):
+        given = iter(floats)
+        own = [next(given) if _is_float(leaf) else leaf for leaf in leaves]
+        return gradient(params, *jax.tree.unflatten(tree, own))
+
+    _, pull = jax.vjp(by_floats, [leaf for leaf in leaves if _is_float(leaf)])
+    return pull(cotangent)[0]
+
+
+def _with_others(args: Any, of_floats: list[Any]) -> tuple[Any, ...]:
+    """Cotangents in the tree of `args`, with the empty ones of labels and keys between them."""
+    leaves, tree = jax.tree.flatten(args)
+    given = iter(of_floats)
+    return jax.tree.unflatten(
+        tree,
+        [
+            next(given) if _is_float(leaf) else np.zeros(jnp.shape(leaf), jax.dtypes.float0)
+            for leaf in leaves
+        ],
+    )
+
+
+def _is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
 def check_derivative(learner: str, inner: Optimizer, adjoint: Adjoint, params: Params) -> None:
-    """See that a step of `inner` has a finite derivative where the gradient is exactly zero.
+    """Checks that one inner step is differentiable at a zero gradient.
 
     Args:
-      learner: whose message it is.
-      inner: what steps `params`; only their shapes are read.
-      adjoint: by which steps are differentiated, or not.
+      learner: The learner whose message it is.
+      inner: Steps `params`, of which only shapes are read.
+      adjoint: How steps are differentiated.
 
     Raises:
-      ValueError: where it has none.
+      ValueError: If the derivative is not finite.
     """
 
     def zero_gradient(params):
         return jax.tree.map(lambda leaf: 0 * leaf, params)
 
-    def probe(params):
-        return optax.tree.sum(adjoint(descend(inner, 1), zero_gradient, params))
+    def derivatives_at(value):
+        def probe(params):
+            return optax.tree.sum(adjoint(descend(inner, 1), zero_gradient, params))
 
-    # Values are needed even where `init` is being traced, and only shapes are known there.
-    with jax.ensure_compile_time_eval():
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
-        derivatives = jax.tree.leaves(jax.jit(jax.grad(probe))(zeros))
-        if all(bool(np.isfinite(leaf).all()) for leaf in derivatives):
-            return
+        # Values are needed even where `init` is being traced, and only shapes are known there.
+        with jax.ensure_compile_time_eval():
+            start = jax.tree.map(lambda leaf: jnp.full(leaf.shape, value, leaf.dtype), params)
+            found = jax.tree.leaves(jax.jit(jax.grad(probe))(start))
+            return all(bool(np.isfinite(leaf).all()) for leaf in found)
+
+    if derivatives_at(0.0):
+        return
+    if derivatives_at(1.0):
+        raise ValueError(
+            f"{learner}: the derivative of one step of `inner` is nan where parameters are exactly zero, "
+            "and biases begin there. optax.adaptive_grad_clip divides by the norm of parameters; use "
+            "mj.clip_by_global_norm."
+        )
     raise ValueError(
         f"{learner}: the derivative of one step of `inner` is nan where a gradient is exactly zero, and "
         "ReLU networks have such gradients; Adam and RMSProp divide by sqrt(0). Give it eps_root > 0, as "
-        "in optax.adam(1e-3, eps_root=1e-8), or use adjoint=mj.first_order."
+        "in optax.adam(1e-3, eps_root=1e-8), or use adjoint=mj.first_order, which mj.reptile, for one, "
+        "loses nothing by."
     )

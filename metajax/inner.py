@@ -4,38 +4,52 @@ from collections.abc import Callable
 from functools import partial
 from itertools import groupby, pairwise
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from metajax import checks
 from metajax.types import Optimizer, Params, Steps
 
 Gradient = Callable[..., Params]
 Solve = Callable[..., Params]
+AtStep = Callable[[tuple[Any, ...], jax.Array], tuple[Any, ...]]
+"""`(args, step) -> args`: what the gradient reads in inner step `step`, of what the solve was given."""
 
 _ONE_BY_ONE = 8
 """As many stops at one distance are compiled one after the other; more of them become a loop."""
 
 
-def descend(inner: Optimizer, num_steps: Steps) -> Solve:
-    """A solver that takes `num_steps` steps of `inner` from `params`.
+class _Carry(NamedTuple):
+    """Parameters, the inner optimiser's state, and the number of steps taken."""
+
+    params: Params
+    state: optax.OptState
+    step: jax.Array
+
+
+def descend(inner: Optimizer, num_steps: Steps, at_step: AtStep | None = None) -> Solve:
+    """Returns a solver that takes `num_steps` steps of `inner` from `params`.
 
     Args:
-      inner: any optax transformation; its state starts fresh in every solve.
-      num_steps: 0 or more. Several numbers, such as `(1, 5)`, return the parameters after each of
+      inner: Any optax transformation; its state starts fresh in every solve.
+      num_steps: At least 0. Several numbers, such as `(1, 5)`, return the parameters after each of
         them, stacked along a new first axis. Many at one distance, such as `range(1, 101)`, are one
         compiled loop.
+      at_step: `(args, step) -> args`, where each step reads something else: a mini-batch, or a key
+        for dropout. By default every step reads `args` themselves.
 
     Returns:
       `solve(gradient, params, *args, last=None) -> params`, where `gradient(params, *args)` has the
-      tree of `params`. With `last=k` the gradients of all but the last `k` steps are constants to
-      whoever differentiates.
+      tree of `params`. With `last=k`, differentiation treats the gradients of all but the last `k`
+      steps as constants.
 
     Raises:
-      ValueError: for a negative number of steps, or none at all.
+      ValueError: For a negative number of steps, or none at all; from `solve`, for an optimiser that
+        needs the value of the loss.
 
     Example:
       >>> import optax, metajax as mj
@@ -43,74 +57,98 @@ def descend(inner: Optimizer, num_steps: Steps) -> Solve:
       >>> solve(lambda w: w, jnp.array(8.0)).tolist()
       [8.0, 4.0, 2.0]
     """
-    stops = (num_steps,) if isinstance(num_steps, int) else tuple(num_steps)
-    if not stops or min(stops) < 0:
-        raise ValueError(
-            f"num_steps={num_steps}: the inner loop takes 0 steps or more; give one number, or a "
-            "tuple such as (0, 1, 5)."
-        )
+    checks.optimizer("descend", "inner", inner)
+    num_steps = checks.steps("descend", num_steps)
+    stops = (num_steps,) if isinstance(num_steps, int) else num_steps
 
     def solve(gradient: Gradient, params: Params, *args: Any, last: int | None = None) -> Params:
         def step(gradient, carry, _):
-            params, state = carry
-            updates, state = inner.update(gradient(params, *args), state, params)
-            return (optax.apply_updates(params, updates), state), None
+            own = args if at_step is None else at_step(args, carry.step)
+            updates, state = _update(inner, gradient(carry.params, *own), carry.state, carry.params)
+            params = optax.apply_updates(carry.params, updates)
+            return _Carry(params, state, carry.step + 1), None
 
-        def held(*inputs):
+        def constant(*inputs):
             return jax.lax.stop_gradient(gradient(*inputs))
 
+        start = _Carry(params, inner.init(params), jnp.zeros((), jnp.int32))
         derived = 0 if last is None else max(0, max(stops) - last)
-        ends = sorted({*stops, derived} - {0})
-        gaps = [(end - begin, end <= derived) for begin, end in pairwise((0, *ends))]
-        carry, taken = (params, inner.init(params)), 0
-        reached, path = [], []
-        if 0 in stops:
-            reached, path = [0], [jax.tree.map(lambda leaf: leaf[None], params)]
-        for (gap, is_held), run in groupby(gaps):
-            count = len(list(run))
-            body = partial(step, held if is_held else gradient)
-            if count > _ONE_BY_ONE:
-                carry, after = jax.lax.scan(partial(_leap, body, gap), carry, length=count)
-                path.append(after)
-            else:
-                for _ in range(count):
-                    carry, after = _leap(body, gap, carry, None)
-                    path.append(jax.tree.map(lambda leaf: leaf[None], after))
-            reached += range(taken + gap, taken + gap * count + 1, gap)
-            taken += gap * count
-        if isinstance(num_steps, int):
-            return carry[0]
-        together = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *path)
-        if list(stops) == reached:
-            return together
-        chosen = np.array([reached.index(stop) for stop in stops])
-        return jax.tree.map(lambda leaf: leaf[chosen], together)
+        bodies = (partial(step, gradient), partial(step, constant))
+        end, path = _path(bodies, start, stops, derived)
+        return end if isinstance(num_steps, int) else path
 
     return solve
 
 
+def _path(bodies, start, stops, derived) -> tuple[Params, Params]:
+    """The parameters at the end, and those at each of the stops, stacked.
+
+    Args:
+      bodies: A step that is differentiated, and one whose gradient is a constant.
+      start: The first carry.
+      stops: Numbers of steps, in any order.
+      derived: The number of steps from the start whose gradients are constants.
+    """
+    ends = sorted({*stops, derived} - {0})
+    gaps = [(end - begin, end <= derived) for begin, end in pairwise((0, *ends))]
+    carry, taken = start, 0
+    reached, path = [], []
+    if 0 in stops:
+        reached, path = [0], [jax.tree.map(lambda leaf: leaf[None], start.params)]
+    for (gap, is_constant), run in groupby(gaps):
+        length = len(list(run))
+        leap = partial(_leap, bodies[is_constant], gap)
+        if length > _ONE_BY_ONE:
+            carry, after = jax.lax.scan(leap, carry, length=length)
+            path.append(after)
+        else:
+            for _ in range(length):
+                carry, after = leap(carry, None)
+                path.append(jax.tree.map(lambda leaf: leaf[None], after))
+        reached += range(taken + gap, taken + gap * length + 1, gap)
+        taken += gap * length
+    together = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *path) if path else ()
+    if list(stops) != reached:
+        chosen = np.array([reached.index(stop) for stop in stops])
+        together = jax.tree.map(lambda leaf: leaf[chosen], together)
+    return carry.params, together
+
+
 def _leap(body, gap, carry, _):
-    """Take `gap` steps; the parameters there are also what a scan stacks."""
+    """Takes `gap` steps; the parameters there are also what a scan stacks."""
     if gap == 1:
         # Outside of a loop `vmap` gives no task a copy of the weights all start from.
         carry, _ = body(carry, None)
     else:
         carry, _ = jax.lax.scan(body, carry, length=gap)
-    return carry, carry[0]
+    return carry, carry.params
+
+
+def _update(inner: Optimizer, gradient: Params, state: optax.OptState, params: Params):
+    try:
+        return inner.update(gradient, state, params)
+    except TypeError as error:
+        if "keyword-only argument" not in str(error):
+            raise
+        raise ValueError(
+            f"descend: the inner optimiser needs more than a gradient ({error}). An inner loop gives "
+            "it no value of the loss; use optax.sgd, optax.adam or another that needs none."
+        ) from error
 
 
 def clip_by_global_norm(max_norm: float) -> Optimizer:
-    """Shorten gradients longer than `max_norm`: optax's, with a derivative where they are all zero.
+    """Shortens gradients longer than `max_norm`: optax's, with a derivative where they are all zero.
 
-    Meta-learning drives the inner loop towards the edge of what is stable, and beyond it for a
-    rare task, whose loss then decides every mean over tasks. Clipped before `optax.sgd(rate)`, no step is
+    Meta-learning drives the inner loop towards the edge of stability, and beyond it for a rare task,
+    whose loss then dominates every mean over tasks. Clipped before `optax.sgd(rate)`, no step is
     longer than `rate * max_norm`. Choose a norm that the gradients of most tasks do not reach.
 
     Args:
-      max_norm: of all gradients of a task together; `inf` changes nothing.
+      max_norm: Of all gradients of a task together; `inf` clips nothing. Gradients of any size are
+        shortened to it: at infinity, to the limit of their direction. A nan stays one.
 
     Raises:
-      ValueError: unless `max_norm` is above 0.
+      ValueError: Unless `max_norm` is above 0.
 
     Example:
       >>> import optax, metajax as mj
@@ -118,25 +156,51 @@ def clip_by_global_norm(max_norm: float) -> Optimizer:
       >>> mj.descend(inner, 1)(lambda w: -w, jnp.array([6.0, 8.0])).tolist()
       [9.0, 12.0]
     """
-    if max_norm <= 0:
-        raise ValueError(
-            f"clip_by_global_norm: max_norm={max_norm}; it is above 0, and inf clips nothing."
-        )
+    checks.positive("clip_by_global_norm", "max_norm", max_norm)
     if max_norm == inf:
         return optax.identity()
 
     def update(updates, state, params=None):
         del params
-        squared = sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(updates))
-        longer = squared > max_norm**2
-        # The root is taken of no zero, whose derivative would be nan also where it is not chosen.
-        scale = jnp.where(longer, max_norm * jax.lax.rsqrt(jnp.where(longer, squared, 1.0)), 1.0)
-        return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, updates), state
+        return shortened(updates, max_norm), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def repeat(held: Params, num_steps: Steps) -> Params:
+def shortened(tree: Params, max_norm: float) -> Params:
+    """A tree of at most this global norm, in the same direction.
+
+    Its largest entry is divided out before squares are taken, so that none overflows. An infinite
+    tree has the direction of its infinite entries.
+
+    Example:
+      >>> shortened(jnp.array([3e30, 4e30]), 5.0).tolist(), shortened(jnp.array([1.0, -jnp.inf]), 5.0).tolist()
+      ([3.0, 4.0], [0.0, -5.0])
+    """
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+        return tree
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in leaves]))
+    largest = jax.lax.stop_gradient(largest)
+    infinite = jnp.isinf(largest)
+    tree = jax.tree.map(lambda leaf: jnp.where(infinite, _limit(leaf), leaf), tree)
+    unit = jnp.where(infinite | ~(largest > 0), 1, largest)
+    scaled = jax.tree.map(lambda leaf: leaf / unit.astype(leaf.dtype), tree)
+    squared = sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(scaled))
+    longer = infinite | (squared > (max_norm / unit) ** 2)
+    # The root is not taken of zero, whose derivative would be nan even where it is not chosen.
+    scale = max_norm * jax.lax.rsqrt(jnp.where(longer, squared, 1.0))
+    return jax.tree.map(
+        lambda short, leaf: jnp.where(longer, scale.astype(leaf.dtype) * short, leaf), scaled, tree
+    )
+
+
+def _limit(leaf: jax.Array) -> jax.Array:
+    """Signs of infinite entries, 0 for finite ones, and nan as it is."""
+    return jnp.where(jnp.isinf(leaf), jnp.sign(leaf), 0 * jnp.where(jnp.isinf(leaf), 0, leaf))
+
+
+def repeat(constant: Params, num_steps: Steps) -> Params:
     """What no step changes, with the first axis that several numbers of steps have.
 
     Example:
@@ -144,6 +208,7 @@ def repeat(held: Params, num_steps: Steps) -> Params:
       >>> repeat(jnp.ones(3), 5).shape, repeat(jnp.ones(3), (0, 5)).shape
       ((3,), (2, 3))
     """
-    if isinstance(num_steps, int):
-        return held
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(num_steps), *leaf.shape)), held)
+    if np.ndim(num_steps) == 0:
+        return constant
+    several = len(num_steps)  # type: ignore[arg-type]
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (several, *leaf.shape)), constant)

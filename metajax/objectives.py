@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
+from metajax.masks import exists, filled, mean_loss
 from metajax.types import Examples, Learner, Loss, Objective, Steps
 
 
@@ -27,6 +29,21 @@ def predict_alone(learner: Learner, adapted: Any, support_x: Any, query_x: Any) 
     return jax.vmap(prediction)(query_x)
 
 
+def steps_option(where: str, learner: Learner, num_steps: Steps | None) -> dict[str, Steps]:
+    """The argument `num_steps` of `learner.adapt`: nothing where the learner's own are meant.
+
+    Raises:
+      ValueError: For a learner without an inner loop, and for what is no number of steps.
+    """
+    if num_steps is None:
+        return {}
+    if learner.num_steps is None:
+        raise ValueError(
+            f"{where}: num_steps={num_steps}, but this learner has no inner loop. Leave num_steps out."
+        )
+    return {"num_steps": checks.steps(where, num_steps)}
+
+
 def query_loss(
     learner: Learner,
     loss: Loss,
@@ -38,19 +55,21 @@ def query_loss(
     """The loss on the query set after adapting to the support set, averaged over tasks.
 
     Args:
-      learner: adapted and queried under one `vmap`, so that shared weights are not copied per task.
-      loss: predictions and targets of the query set to a scalar.
-      num_steps: inner steps other than the learner's own. Several, such as `(1, 2, 3, 4, 5)`, give
+      learner: Adapted and queried under one `vmap`, so that shared weights are not copied per task.
+      loss: Predictions and targets of the query set to one value per example, `(n,)`. Masked queries
+        are ignored, and a task without any query weighs nothing.
+      num_steps: Inner steps other than the learner's own. Several, such as `(1, 2, 3, 4, 5)`, give
         the mean of the query losses after each of them: MAML++'s multi-step loss, equally weighted
         (Antoniou, Edwards and Storkey, ICLR 2019, section 4. https://arxiv.org/abs/1810.09502).
-      weights: of several numbers of steps, of sum 1, in place of equal ones; see
+      weights: Weights of several numbers of steps in place of equal ones, with sum 1; see
         `multi_step_weights`.
-      inductive: predict each query alone with the support set, as it is judged inductively: a model
-        with batch statistics then learns not to count on the other queries. It costs a prediction
-        of the support set per query.
+      inductive: Predict each query alone with the support set, as in inductive evaluation: a model
+        with batch statistics then learns not to rely on the other queries. It costs a prediction of
+        the support set per query.
 
     Raises:
-      ValueError: for weights that are not as many as the numbers of steps.
+      ValueError: If there are not as many weights as numbers of steps, or their sum is not 1; for
+        `num_steps` with a learner without an inner loop; when traced, for tasks that are no batch.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -63,24 +82,20 @@ def query_loss(
 
     Reference: Finn, Abbeel and Levine, ICML 2017, equation 1. https://arxiv.org/abs/1703.03400
     """
-    options = {} if num_steps is None else {"num_steps": num_steps}
-    several = num_steps is not None and not isinstance(num_steps, int)
-    judged = 1 if num_steps is None or isinstance(num_steps, int) else len(num_steps)
-    if weights is not None and (not several or len(weights) != judged):
-        raise ValueError(
-            f"query_loss: {len(weights)} weights and num_steps={num_steps}; give num_steps as a "
-            "tuple, and a weight for each."
-        )
+    options = steps_option("query_loss", learner, num_steps)
+    several = isinstance(options.get("num_steps"), tuple)
+    _check_weights(weights, options.get("num_steps"))
 
     def after_adapting(meta_params, task, key):
+        support, query = filled(task.support), filled(task.query)
         adapted = learner.adapt(meta_params, task.support, key, **options)
 
         def score(adapted):
             if inductive:
-                predictions = predict_alone(learner, adapted, task.support.x, task.query.x)
+                predictions = predict_alone(learner, adapted, support.x, query.x)
             else:
-                predictions = learner.predict(adapted, task.query.x)
-            return loss(predictions, task.query.y)
+                predictions = learner.predict(adapted, query.x)
+            return mean_loss(loss, predictions, query)
 
         if not several:
             return score(adapted)
@@ -88,10 +103,34 @@ def query_loss(
         return jnp.mean(scores) if weights is None else jnp.dot(weights, scores)
 
     def objective(meta_params, tasks, key):
-        keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
-        return jnp.mean(jax.vmap(after_adapting, in_axes=(None, 0, 0))(meta_params, tasks, keys))
+        keys = jax.random.split(key, checks.batch_size(tasks))
+        values = jax.vmap(after_adapting, in_axes=(None, 0, 0))(meta_params, tasks, keys)
+        return mean_over_tasks(values, tasks)
 
     return objective
+
+
+def mean_over_tasks(values: jax.Array, tasks: Any) -> jax.Array:
+    """The mean of the values `(meta_batch,)` of the tasks that have any query."""
+    if tasks.query.mask is None:
+        return jnp.mean(values)
+    judged = jnp.any(tasks.query.mask, axis=1)
+    return jnp.sum(jnp.where(judged, values, 0)) / jnp.maximum(jnp.sum(judged), 1)
+
+
+def _check_weights(weights: Any, num_steps: Steps | None) -> None:
+    if weights is None:
+        return
+    if not isinstance(num_steps, tuple) or len(weights) != len(num_steps):
+        raise ValueError(
+            f"query_loss: {len(weights)} weights and num_steps={num_steps}; give num_steps as a "
+            "tuple, and a weight for each."
+        )
+    if not isinstance(weights, jax.core.Tracer) and abs(float(jnp.sum(weights)) - 1) > 1e-3:
+        raise ValueError(
+            f"query_loss: the weights have sum {float(jnp.sum(weights)):g}, which must be 1; divide them "
+            "by it."
+        )
 
 
 def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int = 1) -> Objective:
@@ -100,18 +139,19 @@ def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int 
     Its gradient is `meta_params - mean(adapted)`: under `optax.sgd(epsilon)` an outer step is
     Reptile's interpolation. The query set is not read; move its examples to the support set.
 
-    What makes Reptile learn to learn, and not only learn, is that steps which read different examples
-    have gradients with a positive inner product (section 5.1). With the same few examples in every step
-    there is none, and it stays near what joint training gives: take mini-batches.
+    Reptile learns to learn, and not only learns, because steps that read different examples have
+    gradients with a positive inner product (section 5.1). With the same few examples in every step
+    there is none, and it stays near the result of joint training: take mini-batches.
 
     Args:
-      learner: one whose `adapted` has the tree of its `meta_params`, such as `maml`.
-      num_steps: inner steps other than the learner's own, on each mini-batch.
-      num_batches: parts that the support set is shuffled into. The learner adapts to one after the other,
+      learner: A learner whose `adapted` has the tree of its `meta_params`, such as `maml`. No step is
+        differentiated, so `adjoint=mj.first_order` serves, with Adam inside as well.
+      num_steps: Inner steps other than the learner's own, on each mini-batch.
+      num_batches: Parts that the support set is shuffled into. The learner adapts to one after the other,
         each from where the one before led; its inner optimiser starts fresh in each.
 
     Raises:
-      ValueError: for fewer than 1 mini-batch; when traced, for a support set that cannot be divided
+      ValueError: For fewer than 1 mini-batch; when traced, for a support set that cannot be divided
         evenly, and with a learner whose `adapted` is another tree.
 
     Example:
@@ -125,14 +165,13 @@ def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int 
 
     Reference: Nichol, Achiam and Schulman, 2018, algorithm 2. https://arxiv.org/abs/1803.02999
     """
-    if num_batches < 1:
-        raise ValueError(f"reptile: num_batches={num_batches}; give 1 or more.")
-    options = {} if num_steps is None else {"num_steps": num_steps}
+    num_batches = checks.count("reptile", "num_batches", num_batches)
+    options = steps_option("reptile", learner, num_steps)
 
     def distance(meta_params, task, key):
         shuffle_key, adapt_key = jax.random.split(key)
         batches = _shuffled_into(num_batches, task.support, shuffle_key)
-        # Held where it enters: a learner without derivatives is never asked for any.
+        # Constant where it enters: a learner without derivatives is never asked for any.
         adapted = jax.lax.stop_gradient(meta_params)
         for i in range(num_batches):
             batch = jax.tree.map(lambda leaf, i=i: leaf[i], batches)
@@ -147,7 +186,7 @@ def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int 
         return sum(jax.tree.leaves(gaps)) / 2
 
     def objective(meta_params, tasks, key):
-        keys = jax.random.split(key, jax.tree.leaves(tasks)[0].shape[0])
+        keys = jax.random.split(key, checks.batch_size(tasks))
         return jnp.mean(jax.vmap(distance, in_axes=(None, 0, 0))(meta_params, tasks, keys))
 
     return objective
@@ -155,13 +194,13 @@ def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int 
 
 def _shuffled_into(num_batches: int, examples: Examples, key: jax.Array) -> Examples:
     """Examples in random order, cut into parts along a new first axis."""
-    count = jax.tree.leaves(examples)[0].shape[0]
-    if count % num_batches:
+    number = len(exists(examples))
+    if number % num_batches:
         raise ValueError(
-            f"reptile: {count} support examples are not divided evenly by num_batches={num_batches}; "
-            "give more or fewer of either."
+            f"reptile: {number} support examples do not divide evenly into num_batches={num_batches}. "
+            "Change one of them."
         )
-    order = jax.random.permutation(key, count).reshape(num_batches, -1)
+    order = jax.random.permutation(key, number).reshape(num_batches, -1)
     return jax.tree.map(lambda leaf: leaf[order], examples)
 
 

@@ -5,27 +5,29 @@ from typing import Any
 
 import jax
 
-from metajax.types import Params
+from metajax.names import choose
+from metajax.types import Model, Params
 
 Join = Callable[[list[Any], list[Any]], Params]
 
 
-def partition(params: Params, chosen: Callable[[str], bool]) -> tuple[list[Any], list[Any], Join]:
+def partition(params: Params, chosen: Params) -> tuple[list[Any], list[Any], Join]:
     """The arrays not chosen, those chosen, and what puts two such lists together again.
 
     Args:
-      params: a pytree.
-      chosen: of an array's path, such as "['params']['Dense_1']['kernel']".
+      params: A pytree.
+      chosen: A tree of booleans like it, such as a model's group gives.
 
     Example:
-      >>> others, biases, join = partition({"bias": 1, "kernel": 2}, lambda path: "bias" in path)
+      >>> params = {"bias": 1, "kernel": 2}
+      >>> others, biases, join = partition(params, {"bias": True, "kernel": False})
       >>> others, biases, join([20], [10])
       ([2], [1], {'bias': 10, 'kernel': 20})
     """
-    paths, tree = jax.tree.flatten_with_path(params)
-    picks = [chosen(jax.tree_util.keystr(path)) for path, _ in paths]
+    leaves, tree = jax.tree.flatten(params)
+    picks = [bool(pick) for pick in jax.tree.leaves(chosen)]
     parts = [
-        [leaf for (_, leaf), pick in zip(paths, picks, strict=True) if pick == part]
+        [leaf for leaf, pick in zip(leaves, picks, strict=True) if pick == part]
         for part in (False, True)
     ]
 
@@ -34,6 +36,28 @@ def partition(params: Params, chosen: Callable[[str], bool]) -> tuple[list[Any],
         return jax.tree.unflatten(tree, [next(sources[pick]) for pick in picks])
 
     return parts[0], parts[1], join
+
+
+def group(where: str, model: Model, name: str, params: Params) -> Params:
+    """The tree of booleans of a model's group.
+
+    Raises:
+      ValueError: For a name the model does not have, and for a group of no array or of all.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> model = Model(dict, dict, groups={"biases": lambda params: {"bias": True, "kernel": False}})
+      >>> group("mamlpp", model, "biases", {"bias": jnp.zeros(2), "kernel": jnp.ones(2)})
+      {'bias': True, 'kernel': False}
+    """
+    chosen = model.groups[choose(where, "group", name, model.groups)](params)
+    picks = jax.tree.leaves(chosen)
+    if len(picks) != len(jax.tree.leaves(params)) or all(picks) or not any(picks):
+        raise ValueError(
+            f"{where}: the model's group {name!r} holds {sum(map(bool, picks))} of "
+            f"{len(jax.tree.leaves(params))} arrays; it must hold some of them, and not all."
+        )
+    return chosen
 
 
 def named_leaves(tree: Any, array: Callable[[Any], Any]) -> dict[str, Any]:

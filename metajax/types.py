@@ -1,6 +1,7 @@
 """The shapes everything else is written in: plain tuples of arrays, and plain tuples of functions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -11,7 +12,10 @@ Params: TypeAlias = Any
 """A pytree of arrays."""
 
 Loss: TypeAlias = Callable[[Any, Any], jax.Array]
-"""Predictions and targets of `n` examples to a scalar, the mean over `n`."""
+"""Predictions and targets of `n` examples to one value per example, `(n,)`, as in optax.
+
+Where no example is masked, a scalar serves as well: the mean over `n`.
+"""
 
 Optimizer: TypeAlias = optax.GradientTransformation
 
@@ -20,10 +24,16 @@ Steps: TypeAlias = int | Sequence[int]
 
 
 class Examples(NamedTuple):
-    """Inputs `x` and targets `y`: pytrees whose leaves share a first axis of `n` examples."""
+    """Inputs `x` and targets `y`: pytrees whose leaves share a first axis of `n` examples.
+
+    mask: `(n,)` booleans that say which examples exist; None where all do. What a masked example
+      holds is never read: not its input, not its target, nan or not. What is ragged inside an
+      example, such as its tokens or boxes, belongs to `x` and `y` and to the model.
+    """
 
     x: Any
     y: Any
+    mask: jax.Array | None = None
 
 
 class Task(NamedTuple):
@@ -37,28 +47,37 @@ class Task(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Any `(init, apply)` pair; a flax linen module `net` fits as `Model(net.init, net.apply)`.
+    """A network as pure functions; any `(init, apply)` pair serves as one.
 
-    init: `(key, x) -> params`, with `x` of shape `(n, ...)` read for its shape.
-    apply: `(params, x) -> predictions` of shape `(n, ...)`.
+    init: `(key, x) -> params`, with `x` of shape `(n, ...)` read for its shape. All of `params` is
+      meta-learned and adapted, so it holds trainable weights alone.
+    apply: `(params, x) -> predictions` of shape `(n, ...)`, without randomness.
+    train: `(params, x, key) -> predictions`, what an inner loop descends where that differs from
+      `apply`: dropout, say. None where it does not.
+    groups: Named groups of arrays, for learners that treat some layers in another way: each name to
+      a function of `params` that returns a tree of booleans, which arrays belong to the group.
     """
 
     init: Callable[[jax.Array, Any], Params]
     apply: Callable[[Params, Any], Any]
+    train: Callable[[Params, Any, jax.Array], Any] | None = None
+    groups: Mapping[str, Callable[[Params], Any]] = MappingProxyType({})
 
 
 class Learner(NamedTuple):
     """A learning algorithm as three pure functions. It never sees a query target.
 
     init: `(key, x) -> meta_params`, with `x` of shape `(n, ...)` read for its shape.
-    adapt: `(meta_params, support, key) -> adapted`, an opaque pytree. With an inner loop it also
-      takes `num_steps=`, other inner steps than its own; without one it lacks the argument.
+    adapt: `(meta_params, support, key) -> adapted`, an opaque pytree. A learner with an inner loop
+      also takes `num_steps=`, other inner steps than its own: one number or several.
     predict: `(adapted, x) -> predictions` of shape `(n, ...)`.
+    num_steps: the number of inner steps; None for a learner without an inner loop.
     """
 
     init: Callable[[jax.Array, Any], Params]
     adapt: Callable[..., Any]
     predict: Callable[[Any, Any], Any]
+    num_steps: int | None = None
 
 
 class LearnedOptimizer(NamedTuple):
@@ -67,8 +86,8 @@ class LearnedOptimizer(NamedTuple):
     init: `key -> weights`, the meta-parameters of an optimiser.
     build: `weights -> optax.GradientTransformation`, usable wherever optax is; differentiable by
       `weights`.
-    recipe: its name in `mj.optimizers` and its settings, from which `mj.load` makes it again; None
-      for one that no name stands for.
+    recipe: its name in `mj.optimizers` and its settings, from which `mj.optimizers.load` makes it
+      again; None for one that no name stands for.
     """
 
     init: Callable[[jax.Array], Params]
@@ -79,13 +98,13 @@ class LearnedOptimizer(NamedTuple):
 class Unroll(NamedTuple):
     """An objective that shows its inner steps: a dynamical system that meta-parameters drive.
 
-    Called as every objective is, it gives the mean loss over the horizon and the tasks. Estimators
+    Called as every objective is, it returns the mean loss over the horizon and the tasks. Estimators
     of truncations go inside of it. A long one is differentiated in less memory after
     `unroll._replace(advance=jax.checkpoint(unroll.advance))`.
 
     init: `(meta_params, task, key) -> state`, an opaque pytree of arrays.
     advance: `(meta_params, state, task, key) -> (state, loss)`, one inner step and its loss.
-    horizon: inner steps from the start of a task to its end.
+    horizon: the number of inner steps from the start of a task to its end.
     """
 
     init: Callable[[Params, Task, jax.Array], Any]
@@ -132,11 +151,11 @@ Objective: TypeAlias = Callable[[Params, Task, jax.Array], jax.Array]
 """`(meta_params, tasks, key) -> scalar`, a mean over the leading axis of `tasks`."""
 
 
-class Stateful(NamedTuple):
-    """An estimate whose outer steps go on from each other.
+class Estimate(NamedTuple):
+    """How the gradient of one objective is estimated; outer steps may go on from each other.
 
     init: `(meta_params, tasks, key) -> estimator_state`, a pytree of arrays whose first axis is that
-      of `tasks`, so that it can be split with them.
+      of `tasks`, so that it can be split with them; `()` where nothing is kept.
     estimate: `(meta_params, estimator_state, tasks, key) -> (value, gradient, estimator_state)`.
     """
 
@@ -145,5 +164,5 @@ class Stateful(NamedTuple):
 
 
 Estimator: TypeAlias = Callable[[Objective], Any]
-"""An objective to a function that returns its value and its gradient,
-`(meta_params, tasks, key) -> (value, gradient)`, or to a `Stateful`."""
+"""An objective to `(init, estimate)`, an `Estimate`. `jax.value_and_grad` serves as well: `lift`
+gives its value and gradient that form."""

@@ -3,38 +3,39 @@
 import jax
 import jax.numpy as jnp
 
-from metajax.estimators.stateful import in_the_form_of, stateful
-from metajax.types import Estimator, Objective, Stateful
+from metajax import checks
+from metajax.estimators.lift import lift
+from metajax.types import Estimate, Estimator, Objective
 
 
 def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> Estimator:
-    """Estimate on `tasks_per_pass` tasks at a time and average, so that memory stays bounded.
+    """Estimates on `tasks_per_pass` tasks at a time and averages, so that memory stays bounded.
 
-    On a CPU it is also faster for convolutional networks: a few tasks fit in the cache.
+    On a CPU it is also faster for convolutional networks, because a few tasks fit in the cache.
 
     Args:
-      tasks_per_pass: divides the meta-batch.
-      estimator: what to call on each part. The objective must be a mean over tasks.
+      tasks_per_pass: The number of tasks in a pass; it divides the meta-batch.
+      estimator: Called on each part. The objective must be a mean over tasks.
 
     Raises:
-      ValueError: when traced with a meta-batch that `tasks_per_pass` does not divide.
+      ValueError: When traced with a meta-batch that `tasks_per_pass` does not divide.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> mean = lambda w, tasks, key: jnp.mean(w * tasks)
-      >>> value, gradient = mj.chunked(2)(mean)(3.0, jnp.arange(6.0), jax.random.key(0))
+      >>> init, estimate = mj.chunked(2)(mean)
+      >>> tasks, key = jnp.arange(6.0), jax.random.key(0)
+      >>> value, gradient, _ = estimate(3.0, init(3.0, tasks, key), tasks, key)
       >>> float(value), float(gradient)
       (7.5, 2.5)
     """
-    if tasks_per_pass < 1:
-        raise ValueError(f"chunked: tasks_per_pass={tasks_per_pass}; it takes 1 task or more.")
+    tasks_per_pass = checks.count("chunked", "tasks_per_pass", tasks_per_pass)
 
     def chunked_estimator(objective: Objective):
-        estimate = estimator(objective)
-        keeps = stateful(estimate)
+        inner = lift(estimator)(objective)
 
         def average(meta_params, estimator_state, tasks, key):
-            meta_batch = jax.tree.leaves(tasks)[0].shape[0]
+            meta_batch = checks.batch_size(tasks)
             passes, rest = divmod(meta_batch, tasks_per_pass)
             if rest:
                 raise ValueError(
@@ -49,7 +50,7 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
                     return jax.lax.dynamic_slice_in_dim(leaf, i * tasks_per_pass, tasks_per_pass)
 
                 states, own = jax.tree.map(part, (estimator_state, tasks))
-                return keeps.estimate(meta_params, states, own, key)
+                return inner.estimate(meta_params, states, own, key)
 
             def add(total, turn):
                 i, key = turn
@@ -64,6 +65,6 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
             joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), states)
             return value, gradient, joined
 
-        return in_the_form_of(estimate, Stateful(keeps.init, average))
+        return Estimate(inner.init, average)
 
     return chunked_estimator

@@ -4,20 +4,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.types import Estimator, Objective, Params
+from metajax import checks
+from metajax.types import Estimate, Estimator, Objective, Params
 
 
 def check_pairs(name: str, num_pairs: int, sigma: float) -> None:
-    """Refuse perturbations that there are none of, or of no size.
+    """Checks the number and the size of perturbations.
 
     Raises:
-      ValueError: for no pair, or a `sigma` of 0 or less.
+      ValueError: For no pair, or unless `sigma` is above 0.
     """
-    if num_pairs < 1 or sigma <= 0:
-        raise ValueError(
-            f"{name}: num_pairs={num_pairs} and sigma={sigma}; give 1 pair or more and a sigma "
-            "above 0."
-        )
+    checks.count(name, "num_pairs", num_pairs)
+    checks.positive(name, "sigma", sigma)
 
 
 def gaussian(key: jax.Array, like: Params, sigma: float) -> Params:
@@ -44,7 +42,8 @@ def evolution(num_pairs: int, sigma: float) -> Estimator:
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> line = lambda w, tasks, key: 3 * w  # on a line one pair is exact but for its length
-      >>> _, gradient = mj.evolution(10_000, 0.1)(line)(jnp.zeros(()), None, jax.random.key(0))
+      >>> init, estimate = mj.evolution(10_000, 0.1)(line)
+      >>> _, gradient, _ = estimate(jnp.zeros(()), (), None, jax.random.key(0))
       >>> round(float(gradient), 1)
       3.0
 
@@ -53,7 +52,7 @@ def evolution(num_pairs: int, sigma: float) -> Estimator:
     check_pairs("evolution", num_pairs, sigma)
 
     def evolution_estimator(objective: Objective):
-        def estimate(meta_params, tasks, key):
+        def estimate(meta_params, estimator_state, tasks, key):
             def of_pair(pair_key):
                 noise_key, objective_key = jax.random.split(pair_key)
                 noise = gaussian(noise_key, meta_params, sigma)
@@ -67,8 +66,9 @@ def evolution(num_pairs: int, sigma: float) -> Estimator:
                 return (above + below) / 2, optax.tree.scale(slope, noise)
 
             values, gradients = jax.vmap(of_pair)(jax.random.split(key, num_pairs))
-            return jnp.mean(values), jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), gradients)
+            mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), gradients)
+            return jnp.mean(values), mean, estimator_state
 
-        return estimate
+        return Estimate(lambda meta_params, tasks, key: (), estimate)
 
     return evolution_estimator

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metajax.types import Objective, Params, Stateful, Task, Unroll
+from metajax import checks
+from metajax.types import Estimate, Objective, Params, Task, Unroll
 
 Truncation = Callable[..., tuple[jax.Array, Any]]
 """`(meta_params, state, fresh, task, key) -> (mean loss, state)` of the next few inner steps."""
@@ -71,7 +72,7 @@ def particles(
     staggered: bool,
     start: Callable[[Params, Task, jax.Array], Any],
     estimate: Callable[..., tuple[jax.Array, Params, Any]],
-) -> Stateful:
+) -> Estimate:
     """The estimator that keeps particles and moves each by `length` inner steps.
 
     Args:
@@ -83,7 +84,12 @@ def particles(
     """
 
     def init(meta_params, tasks, key):
-        meta_batch = jax.tree.leaves(tasks)[0].shape[0]
+        if tasks is None or key is None:
+            raise ValueError(
+                "outer_step: this estimator keeps inner states between outer steps and starts them on "
+                "tasks. Call init(meta_params, tasks, key) with a first batch of tasks."
+            )
+        meta_batch = checks.batch_size(tasks)
         keys = jax.random.split(key, meta_batch)
         states = jax.vmap(start, in_axes=(None, 0, 0))(meta_params, tasks, keys)
         truncations = unroll.horizon // length
@@ -98,7 +104,7 @@ def particles(
         value, gradient, states = estimate(meta_params, states, fresh, tasks, keys)
         return value, gradient, Particles(tasks, states, (position + length) % unroll.horizon)
 
-    return Stateful(init, move)
+    return Estimate(init, move)
 
 
 def pair(run: Truncation, sigma: float) -> Callable[..., tuple[jax.Array, jax.Array, Any]]:

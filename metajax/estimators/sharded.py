@@ -1,106 +1,110 @@
 """Estimate on every device's share of the tasks."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from metajax import checks
 from metajax.estimators.chunked import chunked
-from metajax.estimators.stateful import in_the_form_of, stateful
-from metajax.types import Estimator, Objective, Stateful
+from metajax.estimators.lift import lift
+from metajax.mesh import AXIS
+from metajax.types import Estimate, Estimator, Objective
 
 
-def sharded(
-    devices: Sequence[Any] | None = None, estimator: Estimator = jax.value_and_grad
-) -> Estimator:
-    """Estimate on every device's share of the tasks and average: data parallelism.
-
-    On a CPU a device for every core is faster than one for all, for small products do not split well
-    over threads; ask for them before anything is computed, by
-    `jax.config.update("jax_num_cpu_devices", os.cpu_count())`. `metajax train` does.
+def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
+    """Estimates on every device's share of the tasks and averages: data parallelism.
 
     Args:
-      devices: by default all there are; their number divides the meta-batch.
-      estimator: what to call on each part. The objective must be a mean over tasks.
+      mesh: The devices, such as `task_mesh()`; their number divides the meta-batch.
+      estimator: Called on each part. The objective must be a mean over tasks.
 
     Raises:
-      ValueError: when traced with a meta-batch that does not split evenly.
+      ValueError: When traced with a meta-batch that does not split evenly.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> mean = lambda w, tasks, key: jnp.mean(w * tasks)
-      >>> value, gradient = mj.sharded(jax.devices()[:1])(mean)(3.0, jnp.arange(6.0), jax.random.key(0))
+      >>> init, estimate = mj.sharded(mj.task_mesh(1))(mean)
+      >>> tasks, key = jnp.arange(6.0), jax.random.key(0)
+      >>> value, gradient, _ = estimate(3.0, init(3.0, tasks, key), tasks, key)
       >>> float(value), float(gradient)
       (7.5, 2.5)
     """
-    devices = tuple(jax.devices() if devices is None else devices)
-    mesh = Mesh(np.asarray(devices), ("tasks",))
 
     def sharded_estimator(objective: Objective):
-        estimate = estimator(objective)
-        keeps = stateful(estimate)
+        inner = lift(estimator)(objective)
 
         def on_device(meta_params, estimator_state, tasks, key):
-            own_key = jax.random.fold_in(key, jax.lax.axis_index("tasks"))
-            *estimated, state = keeps.estimate(meta_params, estimator_state, tasks, own_key)
-            return *jax.lax.pmean(estimated, "tasks"), state
+            own_key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+            *estimated, state = inner.estimate(meta_params, estimator_state, tasks, own_key)
+            return *jax.lax.pmean(estimated, AXIS), state
 
         average = jax.shard_map(
             on_device,
             mesh=mesh,
-            in_specs=(P(), P("tasks"), P("tasks"), P()),
-            out_specs=(P(), P(), P("tasks")),
+            in_specs=(P(), P(AXIS), P(AXIS), P()),
+            out_specs=(P(), P(), P(AXIS)),
             check_vma=False,
         )
 
-        def checked(meta_params, estimator_state, tasks, key):
-            meta_batch = jax.tree.leaves(tasks)[0].shape[0]
-            if meta_batch % len(devices):
+        def estimate(meta_params, estimator_state, tasks, key):
+            meta_batch = checks.batch_size(tasks)
+            if meta_batch % mesh.size:
                 raise ValueError(
-                    f"sharded: meta_batch={meta_batch} does not split over {len(devices)} devices; "
-                    f"use a multiple of {len(devices)}, or fewer devices."
+                    f"sharded: meta_batch={meta_batch} does not split over {mesh.size} devices. Use a "
+                    f"multiple of {mesh.size}, or mj.task_mesh({meta_batch})."
                 )
             return average(meta_params, estimator_state, tasks, key)
 
-        return in_the_form_of(estimate, Stateful(keeps.init, checked))
+        return Estimate(inner.init, estimate)
 
     return sharded_estimator
 
 
 def parallel(
-    meta_batch: int, tasks_per_pass: int | None = None, estimator: Estimator = jax.value_and_grad
+    meta_batch: int,
+    tasks_per_pass: int | None = None,
+    estimator: Estimator = jax.value_and_grad,
+    *,
+    mesh: Mesh | None = None,
 ) -> Estimator:
-    """The estimator for this machine: the tasks over its devices, a few at a time on each.
+    """Spreads the tasks over the devices of a mesh, and computes a few at a time on each.
 
     Args:
-      meta_batch: tasks in an outer step. As many devices are used as divide it.
-      tasks_per_pass: on a device, where `meta_batch` means all that it has; by default 1 on a CPU,
-        where a convolutional network's work on one task fills the cache, and all elsewhere. Small
-        perceptrons are faster all at once.
-      estimator: what to call on each part.
+      meta_batch: The number of tasks in an outer step.
+      tasks_per_pass: Tasks that a device computes at once, where `meta_batch` means all that it has.
+        By default 1 on the CPUs of a mesh, because a convolutional network's work on one task fills
+        the cache, and all elsewhere. Small perceptrons are faster all at once.
+      estimator: Called on each part.
+      mesh: Such as `task_mesh(meta_batch)`; without it, all tasks are computed on one device.
 
     Raises:
-      ValueError: for no tasks, and when `tasks_per_pass` is less than a device's share and does not
-        divide it.
+      ValueError: For no tasks, for devices that do not divide them, and if `tasks_per_pass` is less
+        than a device's share and does not divide it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> mean = lambda w, tasks, key: jnp.mean(w * tasks)
+      >>> init, estimate = mj.parallel(6, tasks_per_pass=2)(mean)
+      >>> float(estimate(3.0, (), jnp.arange(6.0), jax.random.key(0))[1])
+      2.5
     """
-    if meta_batch < 1 or (tasks_per_pass is not None and tasks_per_pass < 1):
+    meta_batch = checks.count("parallel", "meta_batch", meta_batch)
+    share, rest = divmod(meta_batch, 1 if mesh is None else mesh.size)
+    if rest:
         raise ValueError(
-            f"parallel: meta_batch={meta_batch} and tasks_per_pass={tasks_per_pass}; the first is 1 task "
-            "or more, and so is the second where it is given."
+            f"parallel: meta_batch={meta_batch} does not split over the {mesh.size if mesh else 1} "
+            f"devices of the mesh. Use mesh=mj.task_mesh({meta_batch}), or another meta_batch."
         )
-    most = range(min(meta_batch, jax.local_device_count()), 0, -1)
-    devices = jax.local_devices()[: next(n for n in most if meta_batch % n == 0)]
-    share = meta_batch // len(devices)
+    on_cpus = mesh is not None and mesh.devices.flat[0].platform == "cpu"
     if tasks_per_pass is None:
-        tasks_per_pass = 1 if devices[0].platform == "cpu" else share
+        tasks_per_pass = 1 if on_cpus else share
+    tasks_per_pass = checks.count("parallel", "tasks_per_pass", tasks_per_pass)
     if tasks_per_pass < share and share % tasks_per_pass:
         raise ValueError(
-            f"parallel: meta_batch={meta_batch} gives each of {len(devices)} devices {share} tasks, "
-            f"which do not split into passes of tasks_per_pass={tasks_per_pass}; change one of them."
+            f"parallel: meta_batch={meta_batch} gives each device {share} tasks, which do not split into "
+            f"passes of tasks_per_pass={tasks_per_pass}. Change one of them."
         )
     if tasks_per_pass < share:
         estimator = chunked(tasks_per_pass, estimator)
-    return sharded(devices, estimator) if len(devices) > 1 else estimator
+    return sharded(mesh, estimator) if mesh is not None and mesh.size > 1 else estimator

@@ -1,29 +1,34 @@
-"""Learn an initialisation from which a few gradient steps solve a new task."""
+"""Model-agnostic meta-learning (MAML)."""
 
-import jax
-
+from metajax import checks
 from metajax.adjoints import Adjoint, check_derivative, unrolled
-from metajax.inner import descend
-from metajax.types import Learner, Loss, Model, Optimizer, Steps
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Optimizer
 
 
 def maml(
     model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
 ) -> Learner:
-    """Model-agnostic meta-learning: the meta-parameters are the weights adaptation starts from.
+    """Learns an initialisation from which a few gradient steps solve a new task.
 
     Args:
-      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`. MAML's own code
-        takes a sum over classes instead: its rate 0.4 at 5-way 1-shot is a rate 2 on the mean.
-      inner: fresh on each task. Give Adam `eps_root > 0`, or a zero gradient differentiates to nan.
-      num_steps: inner steps; with 0 the learner predicts from its initialisation. `adapt` takes
-        another number, or several, as `num_steps=`.
-      adjoint: `unrolled`, or `first_order` for FOMAML. An implicit one would give a hypergradient
-        of 0, for a minimum does not depend on where descent began.
+      model: Maps inputs `(n, ...)` to predictions `(n, c)`; a `Model` or any `(init, apply)` pair.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`, whose mean an
+        inner step descends. MAML's own code takes a sum over classes instead: its rate 0.4 at 5-way
+        1-shot is a rate 2 on the mean.
+      inner: Any optax transformation; its state is re-initialised for every task. Give Adam
+        `eps_root > 0`, or a zero gradient differentiates to nan.
+      num_steps: Number of inner steps. With 0 the learner predicts from its initialisation. `adapt`
+        takes another number, or several, as `num_steps=`.
+      adjoint: How the inner loop is differentiated; `first_order` gives FOMAML. An implicit one
+        would give a hypergradient of 0, because a minimum does not depend on where descent began.
+
+    Returns:
+      A learner whose meta-parameters and adapted parameters are those of `model`.
 
     Raises:
-      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+      ValueError: If `num_steps` is negative; from `init`, for an inner optimiser whose hypergradient
         is nan where a gradient is exactly zero.
 
     Example:
@@ -34,19 +39,24 @@ def maml(
       >>> float(learner.adapt(jnp.zeros(()), support, jax.random.key(0)))
       3.0
 
-    Reference: Finn, Abbeel and Levine, ICML 2017, section 2.2. https://arxiv.org/abs/1703.03400
+    Reference:
+      Finn, Abbeel and Levine, ICML 2017, section 2.2. https://arxiv.org/abs/1703.03400
     """
-    own_steps = num_steps
-    descend(inner, own_steps)  # a wrong num_steps is refused here, not at the first task
-    gradient = jax.grad(lambda params, support: loss(model.apply(params, support.x), support.y))
+    model = checks.as_model("maml", model)
+    num_steps = checks.count("maml", "num_steps", num_steps, least=0)
+    train = in_training(model)
+
+    def support_loss(params, support, key):
+        return mean_loss(loss, train(params, support.x, key), support)
+
+    fit = descent(support_loss, inner, adjoint, model)
 
     def init(key, x):
         meta_params = model.init(key, x)
         check_derivative("maml", inner, adjoint, meta_params)
         return meta_params
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key  # full-batch descent draws nothing
-        return adjoint(descend(inner, num_steps), gradient, meta_params, support)
+    def adapt(meta_params, support, key, num_steps=num_steps):
+        return fit(meta_params, filled(support), key=key, num_steps=num_steps)
 
-    return Learner(init, adapt, model.apply)
+    return Learner(init, adapt, model.apply, num_steps)

@@ -1,4 +1,4 @@
-"""What several learners are made of: a body and a head, and a head that starts anew in every task."""
+"""What several learners are made of: descent on a support set, and a body with a head."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,7 +6,41 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.types import Learner, Model, Params
+from metajax.adjoints import Adjoint
+from metajax.inner import descend
+from metajax.types import Learner, Model, Optimizer, Params
+
+
+def in_training(model: Model) -> Callable[[Params, Any, jax.Array | None], Any]:
+    """`(params, x, key) -> predictions` that an inner loop descends, dropout included."""
+    if model.train is not None:
+        return model.train
+    return lambda params, x, key: model.apply(params, x)
+
+
+def descent(
+    support_loss: Callable[..., jax.Array], inner: Optimizer, adjoint: Adjoint, *models: Model
+) -> Callable[..., Params]:
+    """Returns descent of a loss: `(params, *args, key=, num_steps=) -> params`.
+
+    Args:
+      support_loss: `(params, *args, key) -> scalar`; `key` is None unless a model draws from it.
+      inner: Any optax transformation.
+      adjoint: How the inner loop is differentiated.
+      models: Those that `support_loss` applies. If one draws random numbers in training, every step
+        has a key of its own.
+    """
+    gradient = jax.grad(support_loss)
+    random = any(model.train is not None for model in models)
+
+    def own_key(args, step):
+        return (*args[:-1], jax.random.fold_in(args[-1], step))
+
+    def run(params, *args, key, num_steps):
+        solve = descend(inner, num_steps, at_step=own_key if random else None)
+        return adjoint(solve, gradient, params, *args, key if random else None)
+
+    return run
 
 
 class Parts(NamedTuple):

@@ -86,7 +86,7 @@ def _column(name: str, predictions: jax.Array, edges: jax.Array, targets: jax.Ar
 
 
 def binned_nll(edges: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The loss of logits `(n, bins)` and targets `(n, 1)`: mean negative log-density, in nats.
+    """The loss of logits `(n, bins)` and targets `(n, 1)`: negative log-densities `(n,)`, in nats.
 
     Args:
       edges: `(bins + 1,)`, as from `bin_edges`.
@@ -97,7 +97,7 @@ def binned_nll(edges: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
     Example:
       >>> import jax.numpy as jnp, metajax as mj
       >>> loss = mj.binned_nll(jnp.arange(5.0) / 2)  # four bins of width 1/2: a density of 1/2 each
-      >>> round(float(loss(jnp.zeros((1, 4)), jnp.array([[0.75]]))), 4)
+      >>> round(float(loss(jnp.zeros((1, 4)), jnp.array([[0.75]]))[0]), 4)
       0.6931
 
     Reference: Mueller, Hollmann, Pineda Arango, Grabocka and Hutter, ICLR 2022, section 4.
@@ -108,7 +108,7 @@ def binned_nll(edges: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
         place = _place(edges, _column("binned_nll", predictions, edges, targets))
         chosen = jax.nn.one_hot(place.bin, len(edges) - 1, dtype=predictions.dtype)
         log_share = jnp.sum(chosen * jax.nn.log_softmax(predictions), axis=-1)
-        return -jnp.mean(log_share + place.log_density)
+        return -(log_share + place.log_density)
 
     return loss
 
@@ -129,13 +129,13 @@ def binned_mean(edges: jax.Array) -> Callable[[jax.Array], jax.Array]:
 
 
 def binned_coverage(edges: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The metric: the fraction of targets `(n, 1)` in the central 95 % interval of logits `(n, bins)`.
+    """The metric: which targets `(n, 1)` lie in the central 95 % interval of logits `(n, bins)`.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
       >>> metric = mj.binned_coverage(jnp.arange(5.0))
-      >>> float(metric(jnp.zeros((2, 4)), jnp.array([[1.2], [60.0]])))
-      0.5
+      >>> metric(jnp.zeros((2, 4)), jnp.array([[1.2], [60.0]])).tolist()
+      [1.0, 0.0]
     """
 
     def metric(predictions, targets):
@@ -145,6 +145,7 @@ def binned_coverage(edges: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Ar
         weights = jnp.where(bins < place.bin[:, None], 1.0, 0.0)
         weights = jnp.where(bins == place.bin[:, None], place.below[:, None], weights)
         below = jnp.sum(shares * weights, axis=-1)
-        return jnp.mean(jnp.abs(below - 0.5) < 0.475)
+        inside = (jnp.abs(below - 0.5) < 0.475).astype(shares.dtype)
+        return jnp.where(jnp.isnan(below), jnp.nan, inside)
 
     return metric

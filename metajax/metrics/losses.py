@@ -1,4 +1,4 @@
-"""Losses and metrics: predictions and targets of `n` examples to a scalar, the mean over `n`."""
+"""Losses and metrics: predictions and targets of `n` examples to one value per example, `(n,)`."""
 
 from collections.abc import Callable
 
@@ -7,97 +7,142 @@ import jax.numpy as jnp
 
 
 def mse(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """Mean squared error of predictions and targets of one shape.
+    """The squared error of each example, averaged over its outputs.
+
+    Args:
+      predictions: `(n, ...)`.
+      targets: Of the same shape.
+
+    Returns:
+      `(n,)`.
 
     Raises:
-      ValueError: for two shapes, which would otherwise broadcast into a wrong number.
+      ValueError: For two shapes, which would otherwise broadcast into a wrong number.
 
     Example:
-      >>> float(mse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0])))
-      2.0
+      >>> mse(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0])).tolist()
+      [0.0, 4.0]
     """
-    if predictions.shape != targets.shape:
+    if jnp.shape(predictions) != jnp.shape(targets):
         raise ValueError(
-            f"mse: predictions are {predictions.shape} and targets {targets.shape}; make them "
-            "equal, for example with predictions[..., 0]."
+            f"mse: predictions have shape {jnp.shape(predictions)} and targets {jnp.shape(targets)}; make "
+            "them equal, for example with predictions[..., 0]."
         )
-    return jnp.mean((predictions - targets) ** 2)
+    return _over_outputs((predictions - targets) ** 2)
+
+
+def mae(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """The absolute error of each example, averaged over its outputs.
+
+    Args:
+      predictions: `(n, ...)`.
+      targets: Of the same shape.
+
+    Returns:
+      `(n,)`.
+
+    Raises:
+      ValueError: For two shapes.
+
+    Example:
+      >>> mae(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0])).tolist()
+      [0.0, 2.0]
+    """
+    if jnp.shape(predictions) != jnp.shape(targets):
+        raise ValueError(
+            f"mae: predictions have shape {jnp.shape(predictions)} and targets {jnp.shape(targets)}; make "
+            "them equal, for example with predictions[..., 0]."
+        )
+    return _over_outputs(jnp.abs(predictions - targets))
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy, in nats, of logits `(n, way)` and integer labels `(n,)`.
+    """The cross-entropy of each example, in nats.
 
-    Examples with a label of -1 are not there: they pad a task of fewer classes or shots.
+    Args:
+      logits: `(n, way)`.
+      labels: Integers `(n,)` in `0 .. way - 1`. Another label gives nan, never a plausible number.
+
+    Returns:
+      `(n,)`.
 
     Raises:
-      ValueError: for labels of another shape, or that are no integers.
+      ValueError: For labels of another shape, or that are no integers.
 
     Example:
-      >>> round(float(cross_entropy(jnp.zeros((3, 5)), jnp.array([0, 1, -1]))), 4)
-      1.6094
+      >>> cross_entropy(jnp.zeros((2, 5)), jnp.array([1, 5])).round(4).tolist()
+      [1.6094000339508057, nan]
     """
     _check_labels("cross_entropy", logits, labels)
     # A product with one-hot rows is faster than a gather, and so is its derivative.
     chosen = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     picked = jnp.sum(jnp.where(chosen > 0, logits, 0), axis=-1)
-    return _mean(jax.nn.logsumexp(logits, axis=-1) - picked, labels)
+    return jnp.where(_in_range(logits, labels), jax.nn.logsumexp(logits, axis=-1) - picked, jnp.nan)
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The fraction of examples whose largest logit, of `(n, way)`, is that of their label `(n,)`.
+    """Whether the largest logit of each example is that of its label: 1 or 0.
 
-    Examples with a label of -1 do not count.
+    Args:
+      logits: `(n, way)`. An example with a nan among them scores nan.
+      labels: Integers `(n,)`; a label outside of `0 .. way - 1` scores nan.
+
+    Returns:
+      `(n,)`.
 
     Raises:
-      ValueError: for labels of another shape, or that are no integers.
+      ValueError: For labels of another shape, or that are no integers.
 
     Example:
-      >>> float(accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])))
-      0.5
+      >>> accuracy(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.array([1, 1])).tolist()
+      [1.0, 0.0]
     """
     _check_labels("accuracy", logits, labels)
-    return _mean((jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype), labels)
+    hit = (jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype)
+    known = _in_range(logits, labels) & ~jnp.any(jnp.isnan(logits), axis=-1)
+    return jnp.where(known, hit, jnp.nan)
 
 
 def _check_labels(name: str, logits: jax.Array, labels: jax.Array) -> None:
-    """See that nothing broadcasts into a wrong number."""
+    """Checks that nothing broadcasts into a wrong number."""
     if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
-            f"{name}: logits are {logits.shape} and labels {labels.shape} {labels.dtype}; give integers "
-            f"of shape {logits.shape[:-1]}, a class for each row of logits."
+            f"{name}: logits have shape {logits.shape} and labels {labels.shape} {labels.dtype}; give "
+            f"integers of shape {logits.shape[:-1]}, a class for each row of logits."
         )
 
 
-def _mean(values: jax.Array, labels: jax.Array) -> jax.Array:
-    there = labels >= 0
-    return jnp.sum(jnp.where(there, values, 0)) / jnp.maximum(jnp.sum(there), 1)
+def _in_range(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return (labels >= 0) & (labels < logits.shape[-1])
+
+
+def _over_outputs(values: jax.Array) -> jax.Array:
+    """Means over all axes but the first."""
+    return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
 def reliability(bins: int = 15) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """A metric for `evaluate`: confidence and accuracy by bins of confidence, for `calibration_error`.
 
     Args:
-      bins: of equal width on [0, 1].
+      bins: Of equal width on [0, 1].
 
     Returns:
-      A metric of logits `(n, way)` and labels `(n,)` to `(2, bins)`: sums over examples, divided by
-      their number, of confidence and of hits. Examples with a label of -1 do not count.
+      A metric of logits `(n, way)` and labels `(n,)` to `(n, 2, bins)`: the confidence and the hit of
+      each example in the bin of its confidence, and 0 in the others.
 
     Example:
       >>> metric = reliability(bins=2)  # two examples, sure and wrong, sure and right
-      >>> metric(jnp.array([[99.0, 0.0], [99.0, 0.0]]), jnp.array([1, 0])).tolist()
+      >>> metric(jnp.array([[99.0, 0.0], [99.0, 0.0]]), jnp.array([1, 0])).mean(axis=0).tolist()
       [[0.0, 1.0], [0.0, 0.5]]
     """
 
     def metric(logits, labels):
-        _check_labels("reliability", logits, labels)
+        hit = accuracy(logits, labels)
         confidence = jnp.max(jax.nn.softmax(logits, axis=-1), axis=-1)
         bin_of = jnp.minimum((confidence * bins).astype(int), bins - 1)
-        there = labels >= 0
-        member = jnp.where(there, jax.nn.one_hot(bin_of, bins, axis=0), 0)
-        member = member / jnp.maximum(jnp.sum(there), 1)
-        hit = (jnp.argmax(logits, axis=-1) == labels).astype(member.dtype)
-        return jnp.stack([member @ confidence, member @ hit])
+        member = jax.nn.one_hot(bin_of, bins)
+        return jnp.stack([member * confidence[:, None], member * hit[:, None]], axis=1)
 
     return metric
 
@@ -115,45 +160,57 @@ def calibration_error(by_bin: jax.Array) -> jax.Array:
 
 
 def gaussian_nll(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """Mean negative log-likelihood, in nats, of means and deviations `(n, 2, c)` and targets `(n, c)`.
+    """The negative log-likelihood of each example, in nats, averaged over its outputs.
+
+    Args:
+      predictions: Means and standard deviations `(n, 2, c)`.
+      targets: `(n, c)`.
+
+    Returns:
+      `(n,)`.
 
     Raises:
-      ValueError: for other shapes.
+      ValueError: For other shapes.
 
     Example:
-      >>> certain = jnp.array([[[1.0], [1.0]]])  # mean 1, deviation 1
-      >>> round(float(gaussian_nll(certain, jnp.ones((1, 1)))), 4)  # log(2 pi) / 2
+      >>> standard = jnp.array([[[1.0], [1.0]]])  # mean 1, deviation 1
+      >>> round(float(gaussian_nll(standard, jnp.ones((1, 1)))[0]), 4)  # log(2 pi) / 2
       0.9189
     """
     means, deviations = _gaussians("gaussian_nll", predictions, targets)
-    return -jnp.mean(jax.scipy.stats.norm.logpdf(targets, means, deviations))
+    return _over_outputs(-jax.scipy.stats.norm.logpdf(targets, means, deviations))
 
 
 def error_of_mean(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """Mean squared error of the means in predictions `(n, 2, c)`, of targets `(n, c)`.
+    """The squared error of the mean of each example `(n,)`, of predictions `(n, 2, c)`.
 
     Raises:
-      ValueError: for other shapes.
+      ValueError: For other shapes.
 
     Example:
-      >>> float(error_of_mean(jnp.array([[[1.0], [1.0]]]), jnp.full((1, 1), 3.0)))
-      4.0
+      >>> error_of_mean(jnp.array([[[1.0], [1.0]]]), jnp.full((1, 1), 3.0)).tolist()
+      [4.0]
     """
     return mse(_gaussians("error_of_mean", predictions, targets)[0], targets)
 
 
 def coverage(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """The fraction of targets `(n, c)` in the central 95 % interval of means and deviations `(n, 2, c)`.
+    """The fraction of the outputs of each example that lie in their central 95 % interval, `(n,)`.
+
+    Args:
+      predictions: Means and standard deviations `(n, 2, c)`.
+      targets: `(n, c)`.
 
     Raises:
-      ValueError: for other shapes.
+      ValueError: For other shapes.
 
     Example:
-      >>> float(coverage(jnp.array([[[1.0], [1.0]]]), jnp.full((1, 1), 3.0)))  # 2 > 1.96
-      0.0
+      >>> coverage(jnp.array([[[1.0], [1.0]]]), jnp.full((1, 1), 3.0)).tolist()  # 2 > 1.96
+      [0.0]
     """
     means, deviations = _gaussians("coverage", predictions, targets)
-    return jnp.mean(jnp.abs(targets - means) < 1.96 * deviations)
+    inside = (jnp.abs(targets - means) < 1.96 * deviations).astype(means.dtype)
+    return _over_outputs(jnp.where(jnp.isnan(means + deviations), jnp.nan, inside))
 
 
 def _gaussians(
@@ -162,7 +219,7 @@ def _gaussians(
     """Means and deviations `(n, c)`."""
     if targets.ndim != 2 or predictions.shape != (len(targets), 2, targets.shape[1]):
         raise ValueError(
-            f"{name}: predictions are {predictions.shape} and targets {targets.shape}; give means and "
-            "deviations (n, 2, c) and targets (n, c)."
+            f"{name}: predictions have shape {predictions.shape} and targets {targets.shape}; give means "
+            "and deviations (n, 2, c) and targets (n, c)."
         )
     return predictions[:, 0], predictions[:, 1]

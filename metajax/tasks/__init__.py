@@ -1,5 +1,6 @@
 """Task sources: each function returns `sample(key) -> Task`, to be called inside `jit`."""
 
+from metajax.tasks.batch import batch as batch
 from metajax.tasks.cifar_fs import cifar_fs as cifar_fs
 from metajax.tasks.episodes import episodes as episodes
 from metajax.tasks.mnist import mnist as mnist

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.ops import grouped_convolutions
-from metajax.outer import first_estimate, outer_step
+from metajax.outer import outer_step
 from metajax.train import checkpoint
 from metajax.types import (
     Estimator,
@@ -27,7 +27,6 @@ from metajax.types import (
     Optimizer,
     Params,
     Sample,
-    Stateful,
     Task,
     TrainState,
 )
@@ -132,11 +131,10 @@ def fit(
     _check_key(key)
     check_tasks(learner, sample, check_key, meta_batch)
 
-    support, first = sample(check_key).support, ()
-    if isinstance(first_estimate(objective, estimator), Stateful):
-        draw = jax.jit(lambda sample, keys: jax.vmap(sample)(keys))
-        task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
-        first = draw(sample, jax.random.split(task_key, meta_batch)), state_key
+    support = sample(check_key).support
+    draw = jax.jit(lambda sample, keys: jax.vmap(sample)(keys))
+    task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
+    first = draw(sample, jax.random.split(task_key, meta_batch)), state_key
     state = init(learner.init(init_key, support.x), *first)
     # Copied, because the loop gives its buffers away and an optimiser may hold one twice.
     loop = jax.tree.map(jnp.copy, _Loop(state, jnp.zeros(every), jnp.zeros(every)))

@@ -1,0 +1,36 @@
+"""A batch of tasks from a source."""
+
+import jax
+
+from metajax import checks
+from metajax.types import Sample, Task
+
+
+def batch(sample: Sample, key: jax.Array, num_tasks: int) -> Task:
+    """Draws the tasks that `evaluate` and `predictions` see with the same key.
+
+    Args:
+      sample: A task source.
+      key: A PRNG key.
+      num_tasks: The number of tasks.
+
+    Returns:
+      A `Task` whose leaves have `num_tasks` as first axis.
+
+    Raises:
+      ValueError: For no task, or what is no source.
+
+    Example:
+      >>> import jax, metajax as mj
+      >>> mj.tasks.batch(mj.tasks.sinusoid(shot=5), jax.random.key(0), 3).support.x.shape
+      (3, 5, 1)
+    """
+    checks.prng_key("batch", key)
+    num_tasks = checks.count("batch", "num_tasks", num_tasks)
+    checks.source("batch", sample)
+    return _drawn(jax.tree_util.Partial(sample), jax.random.split(key, num_tasks))
+
+
+@jax.jit
+def _drawn(sample, keys):
+    return jax.vmap(lambda key: sample(jax.random.split(key)[0]))(keys)
