@@ -11,7 +11,7 @@ import optax
 from metajax import optimizers
 from metajax.estimators import parallel
 from metajax.evaluation import evaluate
-from metajax.learners.from_scratch import Nothing, from_scratch
+from metajax.learners.from_scratch import FromScratchParams, from_scratch
 from metajax.learners.learned import learned
 from metajax.learners.maml import maml
 from metajax.names import choose
@@ -160,7 +160,7 @@ def build(settings: Optimizer) -> Experiment:
         def scores(name, rate):
             return evaluate(
                 from_scratch(model, loss, BASELINES[name](rate), s.num_steps),
-                Nothing(),
+                FromScratchParams(),
                 problems["test"].sample,
                 loss,
                 key=key,
