@@ -18,14 +18,13 @@ def check_labels(where: str, labels: Any) -> None:
     Example:
       >>> check_labels("protonet", jnp.zeros((4, 1)))
       Traceback (most recent call last):
-      ValueError: protonet: the support targets are float32 (4, 1), but must be integer labels (n,), one class per example. Give labels 0 .. way - 1 with an integer dtype.
+      ValueError: protonet: support.y is float32 (4, 1), but must be integer labels (n,), 0 .. way - 1.
     """
     shape, dtype = getattr(labels, "shape", None), getattr(labels, "dtype", None)
     if shape is None or len(shape) != 1 or not jnp.issubdtype(dtype, jnp.integer):
         found = f"a {type(labels).__name__}" if shape is None else f"{dtype} {shape}"
         raise ValueError(
-            f"{where}: the support targets are {found}, but must be integer labels (n,), one class "
-            "per example. Give labels 0 .. way - 1 with an integer dtype."
+            f"{where}: support.y is {found}, but must be integer labels (n,), 0 .. way - 1."
         )
 
 
