@@ -16,7 +16,9 @@ class Prototypes(NamedTuple):
     present: jax.Array
 
 
-def prototypes(features: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+def prototypes(
+    features: jax.Array, labels: jax.Array, mask: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Class means `(n, d)` of features `(n, d)`, a row for each label below `n`, and which exist.
 
     Example:
@@ -25,6 +27,7 @@ def prototypes(features: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.A
       ([1.0, 7.0, 0.0], [True, True, False])
     """
     member = jax.nn.one_hot(labels, len(labels), axis=0, dtype=features.dtype)
+    member = member if mask is None else jnp.where(mask, member, 0)
     count = member.sum(axis=1, keepdims=True)
     return member @ features / jnp.maximum(count, 1), count[:, 0] > 0
 
