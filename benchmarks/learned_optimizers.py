@@ -50,7 +50,7 @@ def digits(subset: Literal["train", "val", "test"], **shape: Any) -> Problem:
 
 def fashion(subset: Literal["train", "val", "test"]) -> Problem:
     options: Any = {"way": WAY, "shot": SHOT, "query_shot": SHOT, "size": 14}
-    sample = mj.tasks.mnist(subset, **options, name="fashion_mnist", part="subset")
+    sample = mj.tasks.fashion_mnist(subset, **options, part="subset")
     return mj.problems.mlps(sample, WAY)
 
 

@@ -49,7 +49,7 @@ from metajax.learners.imaml import imaml as imaml
 from metajax.learners.in_context import Reader as Reader
 from metajax.learners.in_context import in_context as in_context
 from metajax.learners.knn import knn as knn
-from metajax.learners.learned import Learned as Learned
+from metajax.learners.learned import LearnedParams as LearnedParams
 from metajax.learners.learned import learned as learned
 from metajax.learners.learned_loss import learned_loss as learned_loss
 from metajax.learners.linear_gaussian_optimum import (

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from metajax import checks
 from metajax.inner import Gradient, Solve, descend
 from metajax.types import Optimizer, Params
 
@@ -22,7 +23,7 @@ LinearSolver: TypeAlias = Callable[[Callable[[Params], Params], Params], Params]
 
 
 def unrolled(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
-    """Differentiate through every step, second derivatives included: the exact hypergradient.
+    """Differentiates through every step, second derivatives included: the exact hypergradient.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -36,7 +37,7 @@ def unrolled(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Pa
 
 
 def first_order(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
-    """Hold the inner gradients constant: with SGD inside, the Jacobian of the solve is the identity.
+    """Treats the inner gradients as constants: with SGD inside, the Jacobian of the solve is the identity.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -51,16 +52,16 @@ def first_order(solve: Solve, gradient: Gradient, params: Params, *args: Any) ->
 
 
 def truncated(last: int) -> Adjoint:
-    """Differentiate through the last steps alone and hold the gradients of those before constant.
+    """Differentiates through the last steps alone; the gradients of those before are constants.
 
     With `last` as many as there are steps it is `unrolled`, with 0 it is `first_order`. Memory grows
     with `last` instead of the number of steps.
 
     Args:
-      last: 0 or more, counted from the last of several numbers of steps.
+      last: At least 0, counted from the last of several numbers of steps.
 
     Raises:
-      ValueError: for a negative number.
+      ValueError: For a negative number.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -71,8 +72,7 @@ def truncated(last: int) -> Adjoint:
     Reference: Shaban, Cheng, Hatch and Boots, AISTATS 2019, section 3.
     https://arxiv.org/abs/1810.10667
     """
-    if last < 0:
-        raise ValueError(f"truncated: last={last}; differentiate through 0 steps or more.")
+    last = checks.count("truncated", "last", last, least=0)
 
     def adjoint(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
         return solve(gradient, params, *args, last=last)
@@ -81,10 +81,10 @@ def truncated(last: int) -> Adjoint:
 
 
 def remat(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
-    """As `unrolled`, but keep the weights of every step alone and compute the rest of it again.
+    """Differentiates as `unrolled`, but keeps only the weights of every step and recomputes the rest.
 
-    Memory for a step is that of the weights and the optimiser's state, instead of all activations
-    and their derivatives; a step costs one more gradient.
+    A step takes the memory of its weights and of the optimiser's state, instead of that of all
+    activations and their derivatives; it costs one more gradient.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -98,12 +98,12 @@ def remat(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Param
 
 
 def mixed_mode(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
-    """As `unrolled`, but each step's second derivative is taken forward over reverse.
+    """Differentiates as `unrolled`, but takes each step's second derivative forward over reverse.
 
-    The derivative of a gradient is a Hessian, which is symmetric, so what reverse mode asks of it is
-    what forward mode gives. Nothing of a step is kept but its weights, and nothing is recomputed
-    that a Hessian-vector product does not need. `gradient` must be the derivative of a scalar by
-    `params`, as it is in `maml`; the result can be differentiated in reverse mode only.
+    The derivative of a gradient is a Hessian `H`, and `H` is symmetric: the product `v' H` that
+    reverse mode needs is the product `H v` that forward mode gives. Only the weights of a step are
+    kept, and only a Hessian-vector product is recomputed. `gradient` must be the derivative of a
+    scalar by `params`, as it is in `maml`; the result can be differentiated in reverse mode only.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -132,15 +132,15 @@ def mixed_mode(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> 
 
 
 def conjugate_gradient(num_steps: int, *, damping: float = 0.0) -> LinearSolver:
-    """Solve in at most `num_steps` products; exact after as many as there are unknowns.
+    """Solves `product(x) = b` in at most `num_steps` products; exact after one per unknown.
 
     Args:
-      num_steps: 1 or more.
-      damping: added to every eigenvalue of `product`. They must all be above 0 then, or what comes out
-        solves nothing, and the Hessian of a network after a few inner steps has some below.
+      num_steps: At least 1.
+      damping: Added to every eigenvalue of `product`. The sums must all be above 0, or the result
+        solves nothing; the Hessian of a network after a few inner steps has eigenvalues below 0.
 
     Raises:
-      ValueError: for fewer than 1 step, or a negative damping.
+      ValueError: For fewer than 1 step, or a negative damping.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -151,11 +151,8 @@ def conjugate_gradient(num_steps: int, *, damping: float = 0.0) -> LinearSolver:
     Reference: Hestenes and Stiefel, 1952; Rajeswaran et al., NeurIPS 2019, section 3.1. Damping: Martens,
     ICML 2010, section 4.1.
     """
-    if num_steps < 1 or damping < 0:
-        raise ValueError(
-            f"conjugate_gradient: num_steps={num_steps} and damping={damping}; give 1 step or more and a "
-            "damping of 0 or more."
-        )
+    num_steps = checks.count("conjugate_gradient", "num_steps", num_steps)
+    checks.positive("conjugate_gradient", "damping", damping, or_zero=True)
 
     def solver(product, b):
         def damped(x):
@@ -168,15 +165,15 @@ def conjugate_gradient(num_steps: int, *, damping: float = 0.0) -> LinearSolver:
 
 
 def neumann(num_terms: int, rate: float) -> LinearSolver:
-    """Solve by the first terms of `rate * sum_k (1 - rate * product)^k`.
+    """Solves by the first terms of `rate * sum_k (1 - rate * product)^k`.
 
     Args:
-      num_terms: 1 or more; 1 is T1-T2, which takes the Hessian for `1 / rate`.
-      rate: below 2 over the greatest eigenvalue of `product`, or the series diverges. With that of
-        gradient descent, `k` terms are a truncation to the last `k` steps, taken at the solution.
+      num_terms: At least 1; 1 is T1-T2, which takes the Hessian for `1 / rate`.
+      rate: Below 2 over the greatest eigenvalue of `product`, or the series diverges. With the rate
+        of gradient descent, `k` terms are a truncation to the last `k` steps, taken at the solution.
 
     Raises:
-      ValueError: for fewer than 1 term, or a rate of 0 or less.
+      ValueError: For fewer than 1 term, or unless the rate is above 0.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -186,10 +183,8 @@ def neumann(num_terms: int, rate: float) -> LinearSolver:
     Reference: Lorraine, Vicol and Duvenaud, AISTATS 2020, section 4. https://arxiv.org/abs/1911.02590
     T1-T2: Luketina, Berglund, Greff and Raiko, ICML 2016. https://arxiv.org/abs/1511.06727
     """
-    if num_terms < 1 or rate <= 0:
-        raise ValueError(
-            f"neumann: num_terms={num_terms} and rate={rate}; give 1 term or more and a rate above 0."
-        )
+    num_terms = checks.count("neumann", "num_terms", num_terms)
+    checks.positive("neumann", "rate", rate)
 
     def solver(product, b):
         def add(carry, _):
@@ -204,14 +199,14 @@ def neumann(num_terms: int, rate: float) -> LinearSolver:
 
 
 def implicit(solver: LinearSolver) -> Adjoint:
-    """Differentiate where the solve ends, as if it were the exact zero of `gradient`.
+    """Differentiates the end of the solve as if it were the exact zero of `gradient`.
 
     By the implicit function theorem: with the Hessian `H` at the end and a cotangent `v`, solve
-    `H u = v`; the cotangent of `args` is `-u d(gradient)/d(args)`. Nothing of the way there is kept.
+    `H u = v`; the cotangent of `args` is `-u d(gradient)/d(args)`. No step on the way is kept.
     The start gets a derivative of 0: meta-learn what `gradient` reads, as `imaml` does.
 
     Args:
-      solver: of `H u = v`, such as `conjugate_gradient(10)` or `neumann(10, rate)`.
+      solver: Solves `H u = v`, such as `conjugate_gradient(10)` or `neumann(10, rate)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj

@@ -215,13 +215,17 @@ def source(where: str, sample: Any) -> Task:
             f"{where}: sample is {_named(sample)}; give a function sample(key) -> mj.Task, such as "
             "mj.tasks.sinusoid()."
         )
-    traced, task = jax.make_jaxpr(sample, return_shape=True)(jax.random.key(0))
-    whole = isinstance(task, Task) and all(isinstance(part, Examples) for part in task)
-    if not whole:
+
+    def draw(key):
+        task = sample(key)
+        if isinstance(task, Task) and all(isinstance(part, Examples) for part in task):
+            return task
         raise ValueError(
-            f"{where}: sample(key) returned {type(task).__name__}; it must return a "
-            "mj.Task(support, query), each an mj.Examples(x, y)."
+            f"{where}: sample(key) returned {_named(task)}; it must return a mj.Task(support, query), "
+            "each an mj.Examples(x, y)."
         )
+
+    traced, task = jax.make_jaxpr(draw, return_shape=True)(jax.random.key(0))
     if not _reads(traced.jaxpr, traced.jaxpr.invars[0]):
         raise ValueError(
             f"{where}: sample(key) returns the same task for every key. Inside jit, random numbers "

@@ -42,10 +42,10 @@ def test_reptile_goes_from_one_mini_batch_to_the_next():
 
 
 def test_reptile_refuses_mini_batches_that_cannot_be(key):
-    with pytest.raises(ValueError, match="num_batches=0; give 1 or more"):
+    with pytest.raises(ValueError, match="num_batches=0 must be an integer of at least 1"):
         mj.reptile(LEARNER, num_batches=0)
     with pytest.raises(
-        ValueError, match="1 support examples are not divided evenly by num_batches=2"
+        ValueError, match="1 support examples do not divide evenly into num_batches=2"
     ):
         mj.reptile(LEARNER, num_batches=2)(jnp.zeros(()), TASKS, key)
 
@@ -58,7 +58,9 @@ def test_multi_step_weights_go_from_equal_to_the_last():
     np.testing.assert_allclose(late, [0.006] * 4 + [0.976], rtol=1e-5)
 
 
-@pytest.mark.parametrize("estimator", [jax.value_and_grad, mj.chunked(1), mj.sharded()])
+@pytest.mark.parametrize(
+    "estimator", [jax.value_and_grad, mj.chunked(1), mj.sharded(mj.task_mesh(2))]
+)
 def test_an_annealed_objective_is_the_one_of_its_step(estimator, key):
     # Minimise (w - step)^2 by steps of 1/4 on the gradient 2 (w - step).
     def at(step):

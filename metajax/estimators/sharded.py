@@ -107,4 +107,4 @@ def parallel(
         )
     if tasks_per_pass < share:
         estimator = chunked(tasks_per_pass, estimator)
-    return sharded(mesh, estimator) if mesh is not None and mesh.size > 1 else estimator
+    return sharded(mesh, estimator) if mesh is not None and mesh.size > 1 else lift(estimator)

@@ -1,4 +1,4 @@
-"""Any Python function as a learner: meta-learn what it exposes."""
+"""Any Python function as a learner whose parameters are meta-learned."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metajax import checks
 from metajax.types import Examples, Learner, Params
 
 
-class Given(NamedTuple):
-    """What the function will be given together with a query: nothing is computed before."""
+class BlackBoxState(NamedTuple):
+    """The arguments of the function besides the queries; nothing is computed before these come."""
 
     meta_params: Params
     support: Examples
@@ -22,21 +23,24 @@ def black_box(
     init: Callable[[jax.Array, Any], Params],
     outputs: int,
 ) -> Learner:
-    """A learner that is a Python function of numpy arrays, called from inside compiled programs.
+    """Makes a learner of a Python function of NumPy arrays, called from inside compiled programs.
 
-    It has no derivative, and says so when asked for one: meta-learn its parameters by `evolution`.
+    It has no derivative, and raises when asked for one: meta-learn its parameters by `evolution`.
     Under `vmap` it is called for one task after another.
 
     Args:
-      function: `(meta_params, support_x, support_y, x) -> predictions` of shape
-        `(len(x), outputs)`. Pure: the same arguments, the same predictions; calls that are not needed
-        may be left out. It must not call JAX.
+      function: `(meta_params, support_x, support_y, x) -> predictions` of shape `(n, outputs)` for
+        `n` queries. It gets the support examples that exist, possibly none: masked ones are removed.
+        It must be pure and must not call JAX. Calls whose results are not needed may be left out.
       init: `(key, x) -> meta_params`, in JAX: where meta-learning starts.
-      outputs: the width of a prediction.
+      outputs: The width of a prediction.
+
+    Returns:
+      A learner for inputs and targets of any kind that the function reads.
 
     Raises:
-      ValueError: for no output; when differentiated. Errors of the function, and predictions of another
-        shape, surface as those of the program that called it.
+      ValueError: If `outputs` is below 1; when differentiated. Errors of the function, and
+        predictions of another shape, surface as those of the program that called it.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np, metajax as mj
@@ -48,27 +52,34 @@ def black_box(
       >>> jax.jit(learner.predict)(adapted, jnp.ones((1, 1))).tolist()
       [[1.0]]
     """
-    if outputs < 1:
-        raise ValueError(f"black_box: outputs={outputs}; a prediction has 1 number or more.")
+    outputs = checks.count("black_box", "outputs", outputs)
 
     def call(meta_params, support, x):
-        numpy = jax.tree.map(np.asarray, (meta_params, support.x, support.y, x))
-        predictions = np.asarray(function(*numpy), np.float32)
-        wanted = (len(jax.tree.leaves(x)[0]), outputs)
-        if predictions.shape != wanted:
+        mask = slice(None) if support.mask is None else np.asarray(support.mask, bool)
+        support_x, support_y = jax.tree.map(
+            lambda leaf: np.asarray(leaf)[mask], (support.x, support.y)
+        )
+        meta_params, x = jax.tree.map(np.asarray, (meta_params, x))
+        predictions = np.asarray(function(meta_params, support_x, support_y, x), np.float32)
+        declared = (_number(x), outputs)
+        if predictions.shape != declared:
             raise ValueError(
-                f"black_box: the function returned predictions of shape {predictions.shape}, and "
-                f"{wanted} is declared, a row for each query; change `outputs`, or the function."
+                f"black_box: the function returned predictions of shape {predictions.shape}, but "
+                f"outputs={outputs} declares {declared}, a row per query. Change outputs or the function."
             )
         return predictions
 
     def adapt(meta_params, support, key):
         del key
-        return Given(meta_params, support)
+        return BlackBoxState(meta_params, support)
 
     def predict(adapted, x):
-        shape = (len(jax.tree.leaves(x)[0]), outputs)
-        declared = jax.ShapeDtypeStruct(shape, jnp.float32)
+        declared = jax.ShapeDtypeStruct((_number(x), outputs), jnp.float32)
         return jax.pure_callback(call, declared, *adapted, x, vmap_method="sequential")
 
     return Learner(init, adapt, predict)
+
+
+def _number(x: Any) -> int:
+    """The number of examples of inputs of any structure."""
+    return jax.tree.leaves(x)[0].shape[0]

@@ -1,4 +1,4 @@
-"""A network that reads a support set and answers queries, as a learner: adapting is a forward pass."""
+"""In-context learning: a network reads a support set and answers queries."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,15 +7,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.learners.parts import Parts
+from metajax.masks import exists, filled
 from metajax.types import Learner, Model, Params
 
 
 class Reader(NamedTuple):
     """A network that reads labelled examples and answers queries, as three pure functions.
 
-    init: `(key, features, told) -> params`, with features `(n, d)` and `told` as from `tell`.
-    encode: `(params, features, told, there) -> context`; examples not `there`, `(n,)`, leave no trace.
+    init: `(key, features, targets) -> params`, with features `(n, d)` and target rows
+      `(n, outputs + 1)` as `target_rows` gives them.
+    encode: `(params, features, targets, mask) -> context`. Features and targets are finite; masked
+      examples, where `mask (n,)` is False, must not change the context.
     read: `(params, context, features) -> predictions` of shape `(n, ...)`, each query alone.
     """
 
@@ -24,73 +28,86 @@ class Reader(NamedTuple):
     read: Callable[[Params, Any, jax.Array], Any]
 
 
-class Context(NamedTuple):
-    """The weights of embedding and reader, and what the reader made of the support set."""
+class InContextState(NamedTuple):
+    """The weights of embedding and reader, and the context that the reader encoded."""
 
     params: Parts
-    encoded: Any
+    context: Any
 
 
 class Tokens(nn.Module):
-    """Features and targets, mapped apart and added, so that neither drowns the other at the start."""
+    """A token for each example: the sum of an embedding of its features and one of its target.
+
+    A sum of two embeddings keeps either from dominating at initialisation.
+    """
 
     width: int
 
     @nn.compact
-    def __call__(self, features, told=None):
-        """Features `(n, d)` to `(n, width)`; queries come without targets."""
-        of_features = nn.Dense(self.width)(features)
-        of_targets = nn.Dense(self.width, use_bias=False, name="told")
-        return of_features if told is None else of_features + of_targets(told)
+    def __call__(self, features, targets=None):
+        """Features `(n, d)` to tokens `(n, width)`; queries have no targets."""
+        tokens = nn.Dense(self.width, name="feature_embedding")(features)
+        label_embedding = nn.Dense(self.width, use_bias=False, name="label_embedding")
+        return tokens if targets is None else tokens + label_embedding(targets)
 
 
-def tell(y: jax.Array, outputs: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """Targets as rows `(n, outputs + 1)`, the last column 1, and which examples are there `(n,)`.
-
-    Integer targets become one-hot rows, and those of -1 are not there.
-
-    Raises:
-      ValueError: for targets of another width than `outputs`.
-
-    Example:
-      >>> rows, there = tell(jnp.array([1, -1]), 2, jnp.float32)
-      >>> rows.tolist(), there.tolist()
-      ([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]], [True, False])
-    """
-    if jnp.issubdtype(y.dtype, jnp.integer):
-        rows, there = jax.nn.one_hot(y, outputs, dtype=dtype), y >= 0
-    elif y.shape[1:] == (outputs,):
-        rows, there = y.astype(dtype), jnp.ones(len(y), bool)
-    else:
-        raise ValueError(
-            f"in_context: targets are {y.shape} and outputs={outputs} needs (n, {outputs}), or "
-            "integer labels (n,); change one of them."
-        )
-    return jnp.concatenate([rows, jnp.ones((len(rows), 1), dtype)], axis=-1), there
-
-
-def in_context(embed: Model, outputs: int, reader: Reader) -> Learner:
-    """In-context learning: no steps; `adapt` reads the support set, and `predict` asks what was read.
+def target_rows(where: str, y: jax.Array, outputs: int, dtype: Any) -> jax.Array:
+    """Targets as rows `(n, outputs + 1)`, the last column of which is 1.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`: `mj.conv4(None)` for images,
-        `mj.pixels` for the inputs themselves.
-      outputs: the number of classes, or the width of a target.
-      reader: the network, such as those of `transformer`, `snail` and `recurrent`.
-
-    Returns:
-      A learner whose meta-parameters are `Parts(body, head)`, the weights of `embed` and of `reader`. It
-      takes integer targets `0 .. outputs - 1`, with -1 for examples that are not there, or float
-      targets `(n, outputs)`.
+      where: Whose message it is.
+      y: Integer labels `(n,)`, which become one-hot rows, or targets `(n, outputs)`. A label outside
+        of `0 .. outputs - 1` becomes zeros.
+      outputs: The number of classes, or the width of a target.
+      dtype: Of the rows.
 
     Raises:
-      ValueError: for no output; from `adapt`, for targets of another width.
+      ValueError: For targets of another shape, or labels of a single class.
+
+    Example:
+      >>> target_rows("snail", jnp.array([1, 0]), 2, jnp.float32).tolist()
+      [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]]
+    """
+    shape, kind = getattr(y, "shape", None), getattr(y, "dtype", None)
+    if shape is not None and len(shape) == 1 and jnp.issubdtype(kind, jnp.integer) and outputs > 1:
+        rows = jax.nn.one_hot(y, outputs, dtype=dtype)
+    elif shape is not None and shape[1:] == (outputs,):
+        rows = jnp.asarray(y, dtype)
+    else:
+        found = f"a {type(y).__name__}" if shape is None else f"{kind} {shape}"
+        labels = "integer labels (n,) or targets" if outputs > 1 else "targets"
+        raise ValueError(
+            f"{where}: support.y is {found}, but with outputs={outputs} it must be {labels} "
+            f"(n, {outputs}). Change one of them."
+        )
+    return jnp.concatenate([rows, jnp.ones((len(rows), 1), dtype)], axis=-1)
+
+
+def in_context(embed: Model, outputs: int, reader: Reader, *, where: str = "in_context") -> Learner:
+    """Learns a network whose forward pass over the support set is the adaptation.
+
+    `adapt` encodes the support set, without inner steps; `predict` reads the context for each query.
+
+    Args:
+      embed: Maps inputs to features `(n, d)`: `mj.conv4(None)` for images, `mj.pixels` for the inputs
+        themselves.
+      outputs: The number of classes, or the width of a target.
+      reader: The network, such as those of `transformer`, `snail` and `recurrent`.
+      where: The name of the learner in messages.
+
+    Returns:
+      A learner whose meta-parameters are `Parts(body, head)`, the weights of `embed` and of `reader`,
+      for integer labels `(n,)` in `0 .. outputs - 1` with two or more classes, or for targets
+      `(n, outputs)`.
+
+    Raises:
+      ValueError: If `outputs` is below 1; from `adapt`, for targets of another shape.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> mean = mj.Reader(  # a reader without weights: the mean target, whatever the query
-      ...     init=lambda key, features, told: (),
-      ...     encode=lambda params, features, told, there: told[:, :-1].mean(axis=0),
+      ...     init=lambda key, features, targets: (),
+      ...     encode=lambda params, features, targets, mask: mj.masked_mean(targets[:, :-1], mask),
       ...     read=lambda params, context, features: jnp.tile(context, (len(features), 1)))
       >>> learner = mj.in_context(mj.pixels, 1, mean)
       >>> support = mj.Examples(x=jnp.zeros((2, 1)), y=jnp.array([[3.0], [5.0]]))
@@ -98,31 +115,33 @@ def in_context(embed: Model, outputs: int, reader: Reader) -> Learner:
       >>> learner.predict(adapted, jnp.zeros((1, 1))).tolist()
       [[4.0]]
 
-    Reference: Mishra, Rohaninejad, Chen and Abbeel, ICLR 2018, section 2, for the setting.
-    https://arxiv.org/abs/1707.03141
+    Reference:
+      Mishra, Rohaninejad, Chen and Abbeel, ICLR 2018, section 2, for the setting.
+      https://arxiv.org/abs/1707.03141
     """
-    if outputs < 1:
-        raise ValueError(
-            f"in_context: outputs={outputs}; give the number of classes, or 1 or more."
-        )
+    embed = checks.as_model(where, embed)
+    outputs = checks.count(where, "outputs", outputs)
 
     def init(key, x):
         body_key, head_key = jax.random.split(key)
         body = embed.init(body_key, x)
         features = jax.eval_shape(embed.apply, body, x)
-        told = jnp.zeros((features.shape[0], outputs + 1), features.dtype)
-        # One program: as hundreds of small ones it would take seconds to begin.
-        rows = jnp.zeros(features.shape, features.dtype)
-        return Parts(body, jax.jit(reader.init)(head_key, rows, told))
+        zeros = jnp.zeros(features.shape, features.dtype)
+        targets = jnp.zeros((features.shape[0], outputs + 1), features.dtype)
+        # One compiled program: hundreds of small ones would take seconds.
+        return Parts(body, jax.jit(reader.init)(head_key, zeros, targets))
 
     def adapt(meta_params, support, key):
         del key
+        target_rows(where, support.y, outputs, float)  # Refuses targets that have no rows.
+        support = filled(support)
         features = embed.apply(meta_params.body, support.x)
-        told, there = tell(support.y, outputs, features.dtype)
-        return Context(meta_params, reader.encode(meta_params.head, features, told, there))
+        targets = target_rows(where, support.y, outputs, features.dtype)
+        context = reader.encode(meta_params.head, features, targets, exists(support))
+        return InContextState(meta_params, context)
 
     def predict(adapted, x):
         features = embed.apply(adapted.params.body, x)
-        return reader.read(adapted.params.head, adapted.encoded, features)
+        return reader.read(adapted.params.head, adapted.context, features)
 
     return Learner(init, adapt, predict)

@@ -1,4 +1,4 @@
-"""Learn to write examples into an external memory, and to find them there."""
+"""Memory-augmented networks: a controller writes examples into an external memory and finds them."""
 
 from typing import Any, NamedTuple
 
@@ -6,20 +6,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.learners.in_context import Tokens, in_context
-from metajax.learners.recurrent import Lstm, State, for_each, in_order
+from metajax.learners.recurrent import Lstm, LstmState, for_each, in_order
 from metajax.types import Learner, Model
 
 
-class Notes(NamedTuple):
-    """The controller's state, the memory, and how it was used.
+class MemoryState(NamedTuple):
+    """The state of the controller, and the external memory.
 
     memory: `(slots, word)`.
-    usage: `(slots,)`, how much each slot was read and written of late.
-    weights: `(reads, slots)`, of the last reading.
+    usage: `(slots,)`, a decaying sum of the read and write weights of each slot.
+    weights: `(reads, slots)`, the weights of the last reading.
     """
 
-    controller: State
+    controller: LstmState
     memory: jax.Array
     usage: jax.Array
     weights: jax.Array
@@ -37,7 +38,7 @@ class MemoryAugmented(nn.Module):
     decay: float
 
     def setup(self):
-        """The layers."""
+        """Makes the layers."""
         self.tokens = Tokens(self.width)
         self.cell = Lstm(self.width)
         self.key = nn.Dense(self.reads * self.word)
@@ -45,54 +46,53 @@ class MemoryAugmented(nn.Module):
         self.head = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
     @nn.nowrap
-    def start(self, dtype: Any) -> Notes:
-        """Before the first example."""
-        return Notes(
-            State(*jnp.zeros((2, 1, self.width), dtype)),
+    def start(self, dtype: Any) -> MemoryState:
+        """Returns the state before the first example."""
+        return MemoryState(
+            LstmState(*jnp.zeros((2, 1, self.width), dtype)),
             jnp.zeros((self.slots, self.word), dtype),
             jnp.zeros(self.slots, dtype),
             jnp.zeros((self.reads, self.slots), dtype),
         )
 
-    def control(self, notes: Notes, tokens) -> tuple[State, jax.Array]:
-        """The controller's next state, and keys `(n, reads, word)`, from tokens `(n, width)`."""
+    def control(self, state: MemoryState, tokens) -> tuple[LstmState, jax.Array]:
+        """Returns the next controller state, and keys `(n, reads, word)`, of tokens `(n, width)`."""
         n = len(tokens)
-        found = jnp.broadcast_to(
-            (notes.weights @ notes.memory).reshape(1, -1), (n, self._read_width)
-        )
-        inputs = jnp.concatenate([tokens, found], axis=-1)
-        controller = self.cell(for_each(notes.controller, n), inputs)
-        keys = nn.tanh(self.key(controller.shown)).reshape(n, self.reads, self.word)
+        read = (state.weights @ state.memory).reshape(1, -1)
+        read = jnp.broadcast_to(read, (n, self._read_width))
+        inputs = jnp.concatenate([tokens, read], axis=-1)
+        controller = self.cell(for_each(state.controller, n), inputs)
+        keys = nn.tanh(self.key(controller.hidden)).reshape(n, self.reads, self.word)
         return controller, keys
 
     def look_up(self, keys, memory):
-        """Weights `(n, reads, slots)` by cosine similarity."""
+        """Returns weights `(n, reads, slots)` by cosine similarity."""
         return jax.nn.softmax(self.sharpness * _unit(keys) @ _unit(memory).T)
 
-    def step(self, notes: Notes, features, told) -> Notes:
-        """Read one example, `(1, d)`: write it, then read."""
-        controller, keys = self.control(notes, self.tokens(features, told))
-        gate = nn.sigmoid(self.gate(controller.shown)).T  # (reads, 1)
-        unused = jnp.argsort(notes.usage)[: self.reads]  # each head has a slot of its own
+    def step(self, state: MemoryState, features, targets) -> MemoryState:
+        """Returns the state after one more example, `(1, d)`, is written and read."""
+        controller, keys = self.control(state, self.tokens(features, targets))
+        gate = nn.sigmoid(self.gate(controller.hidden)).T  # (reads, 1)
+        unused = jnp.argsort(state.usage)[: self.reads]  # each head has a slot of its own
         least = jax.nn.one_hot(unused, self.slots, dtype=keys.dtype)
-        write = gate * notes.weights + (1 - gate) * least
-        erased = notes.memory * (1 - least.sum(axis=0))[:, None]
+        write = gate * state.weights + (1 - gate) * least
+        erased = state.memory * (1 - least.sum(axis=0))[:, None]
         memory = erased + write.T @ keys[0]
         weights = self.look_up(keys, memory)[0]
-        usage = self.decay * notes.usage + (weights + write).sum(axis=0)
-        return Notes(controller, memory, usage, weights)
+        usage = self.decay * state.usage + (weights + write).sum(axis=0)
+        return MemoryState(controller, memory, usage, weights)
 
-    def answer(self, notes: Notes, features):
-        """Predictions of queries `(n, d)`, which read and do not write."""
-        controller, keys = self.control(notes, self.tokens(features))
-        found = self.look_up(keys, notes.memory) @ notes.memory
-        found = found.reshape(len(features), self._read_width)
-        return self.head(jnp.concatenate([controller.shown, found], axis=-1))
+    def answer(self, state: MemoryState, features):
+        """Returns predictions of queries `(n, d)`, which read and do not write."""
+        controller, keys = self.control(state, self.tokens(features))
+        read = self.look_up(keys, state.memory) @ state.memory
+        read = read.reshape(len(features), self._read_width)
+        return self.head(jnp.concatenate([controller.hidden, read], axis=-1))
 
-    def __call__(self, features, told):
-        """One example and a query like it: all that has weights."""
-        notes = self.step(self.start(features.dtype), features[:1], told[:1])
-        return self.answer(notes, features[:1])
+    def __call__(self, features, targets):
+        """Returns the prediction of one query after one example, which uses all weights."""
+        state = self.step(self.start(features.dtype), features[:1], targets[:1])
+        return self.answer(state, features[:1])
 
     @property
     def _read_width(self) -> int:
@@ -101,7 +101,7 @@ class MemoryAugmented(nn.Module):
 
 def _unit(rows):
     square = jnp.sum(rows**2, axis=-1, keepdims=True)
-    return rows * jax.lax.rsqrt(square + 1e-8)  # an empty slot is like nothing
+    return rows * jax.lax.rsqrt(square + 1e-8)  # An empty slot is similar to nothing.
 
 
 def memory_augmented(
@@ -115,45 +115,49 @@ def memory_augmented(
     sharpness: float = 10.0,
     decay: float = 0.95,
 ) -> Learner:
-    """A memory-augmented network: least-recently-used access to an external memory.
+    """Learns a controller with least-recently-used access to an external memory.
 
-    Each example is written where the memory was used least of late, or over what was last read, as a
-    learned gate has it; a query finds by cosine similarity what is like it. Examples are read as
-    `recurrent` reads them, with their own targets.
+    A learned gate decides whether an example is written to the slots used least or to those last
+    read; a query finds similar examples by cosine similarity. Examples are read as by `recurrent`,
+    with their own targets.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      outputs: the number of classes, or the width of a target.
-      width: of the controller's state.
-      slots: of the memory; the paper has 128.
-      word: the width of a slot.
-      reads: read heads, each of which writes too.
-      sharpness: multiplies the similarities before the softmax. The paper's 1 spreads every reading
-        over the whole memory.
-      decay: of the usage with every example.
+      embed: Maps inputs to features `(n, d)`.
+      outputs: The number of classes, or the width of a target.
+      width: The width of the controller's state.
+      slots: The number of slots of the memory; the paper has 128.
+      word: The width of a slot.
+      reads: The number of heads, each of which reads and writes.
+      sharpness: Multiplies the similarities before the softmax, above 0. The paper's 1 spreads every
+        reading over the whole memory.
+      decay: The factor of the usage with every example.
 
     Returns:
-      A learner of targets as `in_context` takes them. Predictions are logits or values
+      A learner for targets as `in_context` takes them. Predictions are logits or values
       `(n, outputs)`, 0 before training.
 
     Raises:
-      ValueError: for fewer than one of anything, or more read heads than slots.
+      ValueError: If a number is below 1, there are more heads than slots, `sharpness` is not above 0
+        or `decay` is negative; from `adapt`, for targets of another shape.
 
     Example:
       >>> import jax, metajax as mj
       >>> learner = mj.memory_augmented(mj.pixels, 1, width=16, slots=8, word=4, reads=1)
       >>> task = mj.tasks.sinusoid()(jax.random.key(0))
       >>> meta_params = learner.init(jax.random.key(0), task.support.x)
-      >>> learner.adapt(meta_params, task.support, jax.random.key(0)).encoded.memory.shape
+      >>> learner.adapt(meta_params, task.support, jax.random.key(0)).context.memory.shape
       (8, 4)
 
-    Reference: Santoro, Bartunov, Botvinick, Wierstra and Lillicrap, ICML 2016, section 3.2.
-    https://arxiv.org/abs/1605.06065
+    Reference:
+      Santoro, Bartunov, Botvinick, Wierstra and Lillicrap, ICML 2016, section 3.2.
+      https://arxiv.org/abs/1605.06065
     """
-    if min(width, slots, word, reads) < 1 or reads > slots:
-        raise ValueError(
-            f"memory_augmented: width={width}, slots={slots}, word={word} and reads={reads}; each is 1 "
-            "or more, with a slot for each read."
-        )
+    where = "memory_augmented"
+    sizes = {"width": width, "slots": slots, "word": word, "reads": reads}
+    width, slots, word, reads = (checks.count(where, *size) for size in sizes.items())
+    if reads > slots:
+        raise ValueError(f"{where}: reads={reads} must be at most slots={slots}.")
+    checks.positive(where, "sharpness", sharpness)
+    checks.positive(where, "decay", decay, or_zero=True)
     net = MemoryAugmented(outputs, width, slots, word, reads, sharpness, decay)
-    return in_context(embed, outputs, in_order(net))
+    return in_context(embed, outputs, in_order(net), where=where)

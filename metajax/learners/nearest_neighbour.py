@@ -1,14 +1,20 @@
-"""Predict the label of the nearest support example."""
+"""The nearest neighbour: the baseline that predicts the label of the nearest support example."""
 
 from metajax.learners.matching import matching
 from metajax.types import Learner, Model
 
 
 def nearest_neighbour(embed: Model) -> Learner:
-    """Give a query the label of the support example it is most alike, by cosine.
+    """Gives a query the label of the support example with the greatest cosine similarity.
 
     Args:
-      embed: features `(n, d)` of inputs; `pixels` for none at all.
+      embed: Maps inputs to features `(n, d)`; `pixels` for the inputs themselves.
+
+    Returns:
+      A learner as `matching` with a sharpness of 1000.
+
+    Raises:
+      ValueError: From `adapt`, for targets that are no integer labels `(n,)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj

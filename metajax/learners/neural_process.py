@@ -1,23 +1,35 @@
-"""Learn to map a support set to a predictive distribution, at once."""
+"""Neural processes: a network maps a support set to a predictive distribution."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from metajax.learners.parts import Parts
-from metajax.types import Learner, Model
+from metajax import checks
+from metajax.masks import filled, masked_mean
+from metajax.nn.models import pixels
+from metajax.types import Learner, Model, Params
 
 
-class Summary(NamedTuple):
-    """The weights, and the mean of what the encoder says of the support examples, `(r,)`."""
+class NeuralProcessParams(NamedTuple):
+    """The weights of the three networks."""
 
-    params: Parts
+    embed: Params
+    encode: Params
+    decode: Params
+
+
+class NeuralProcessState(NamedTuple):
+    """The weights, and the mean representation of the support examples, `(r,)`."""
+
+    params: NeuralProcessParams
     mean: jax.Array
 
 
 def distribution(out: jax.Array) -> jax.Array:
-    """What a decoder returns `(n, 2 * c)` as means and deviations of at least 0.01, `(n, 2, c)`.
+    """Outputs of a decoder `(n, 2 * c)` as means and standard deviations, `(n, 2, c)`.
+
+    The deviations are `0.01 + 0.99 softplus(s)`.
 
     Example:
       >>> [round(float(number), 4) for number in distribution(jnp.array([[3.0, -99.0]])).ravel()]
@@ -27,30 +39,64 @@ def distribution(out: jax.Array) -> jax.Array:
     return jnp.stack([means, 0.01 + 0.99 * jax.nn.softplus(raw)], axis=1)
 
 
-def needs(name: str, outputs: int, found: Any) -> None:
-    """See that a decoder returns a mean and a deviation for each output."""
+def check_decoder(where: str, outputs: int, found: Any) -> None:
+    """Checks that a decoder returns a mean and a deviation for each output.
+
+    Raises:
+      ValueError: For another width than `2 * outputs`.
+    """
     if found.shape[-1] != 2 * outputs:
         raise ValueError(
-            f"{name}: decode returns {found.shape[-1]} numbers and outputs={outputs} needs "
-            f"{2 * outputs}, a mean and a deviation for each; change one of them."
+            f"{where}: decode returns {found.shape[-1]} numbers, but outputs={outputs} needs "
+            f"{2 * outputs}, a mean and a deviation for each. Change one of them."
         )
 
 
-def neural_process(encode: Model, decode: Model, *, outputs: int = 1) -> Learner:
-    """Conditional neural process: amortised inference by a permutation-invariant encoder.
-
-    Args:
-      encode: maps an input beside its target `(n, d + c)` to representations `(n, r)`.
-      decode: maps the mean representation beside an input `(n, r + d)` to `(n, 2 * c)`: means, and
-        numbers that become deviations.
-      outputs: `c`, the width of a target.
-
-    Returns:
-      A learner for inputs `(n, d)` and targets `(n, c)`. Predictions are `(n, 2, c)`, means and
-      standard deviations of at least 0.01; train and judge them with `gaussian_nll`.
+def check_targets(where: str, y: Any, outputs: int) -> None:
+    """Checks that targets are an array of numbers `(n, outputs)`.
 
     Raises:
-      ValueError: from `init`, for a `decode` of another width.
+      ValueError: For another shape.
+
+    Example:
+      >>> check_targets("neural_process", jnp.zeros(3), 1)
+      Traceback (most recent call last):
+      ValueError: neural_process: support.y is float32 (3,), but with outputs=1 it must be (n, 1).
+    """
+    shape = getattr(y, "shape", None)
+    if shape is None or len(shape) != 2 or shape[1] != outputs:
+        found = f"a {type(y).__name__}" if shape is None else f"{y.dtype} {shape}"
+        raise ValueError(
+            f"{where}: support.y is {found}, but with outputs={outputs} it must be (n, {outputs})."
+        )
+
+
+def neural_process(
+    encode: Model, decode: Model, *, outputs: int = 1, embed: Model = pixels
+) -> Learner:
+    """Learns amortised inference by a permutation-invariant encoder: a conditional neural process.
+
+    With features `h`, the representation of a support set is `r = mean_i encode([h_i, y_i])`, and a
+    prediction is `decode([r, h])`.
+
+    Args:
+      encode: Maps the features of an input, concatenated with its target, `(n, d + c)`, to
+        representations `(n, r)`.
+      decode: Maps the mean representation, concatenated with the features of a query, `(n, r + d)`,
+        to `(n, 2 * c)`: means, and numbers `s` that give deviations `0.01 + 0.99 softplus(s)`. The
+        authors' code has 0.1 and 0.9.
+      outputs: `c`, the width of a target.
+      embed: Maps inputs, such as dictionaries of arrays, to features `(n, d)`; `pixels` for the
+        inputs themselves.
+
+    Returns:
+      A learner for targets `(n, c)`, whose meta-parameters are `NeuralProcessParams`. Predictions are
+      `(n, 2, c)`, means and standard deviations of at least 0.01; train and evaluate them with
+      `gaussian_nll`.
+
+    Raises:
+      ValueError: If `outputs` is below 1; from `init`, for a `decode` of another width; from `adapt`,
+        for targets of another shape.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -62,26 +108,38 @@ def neural_process(encode: Model, decode: Model, *, outputs: int = 1) -> Learner
       >>> learner.predict(adapted, task.query.x).shape
       (10, 2, 1)
 
-    Reference: Garnelo et al., ICML 2018, section 2. https://arxiv.org/abs/1807.01613
+    Reference:
+      Garnelo et al., ICML 2018, section 2. https://arxiv.org/abs/1807.01613
     """
+    where = "neural_process"
+    encode, decode = checks.as_model(where, encode), checks.as_model(where, decode)
+    embed, outputs = checks.as_model(where, embed), checks.count(where, "outputs", outputs)
 
     def init(key, x):
-        encode_key, decode_key = jax.random.split(key)
-        pairs = jnp.zeros((1, x.shape[-1] + outputs), x.dtype)
-        body = encode.init(encode_key, pairs)
-        width = jax.eval_shape(encode.apply, body, pairs).shape[-1]
-        inputs = jnp.zeros((1, width + x.shape[-1]), x.dtype)
-        head = decode.init(decode_key, inputs)
-        needs("neural_process", outputs, jax.eval_shape(decode.apply, head, inputs))
-        return Parts(body, head)
+        embed_key, encode_key, decode_key = jax.random.split(key, 3)
+        embedding = embed.init(embed_key, x)
+        features = jax.eval_shape(embed.apply, embedding, x)
+        pairs = jnp.zeros((1, features.shape[-1] + outputs), features.dtype)
+        encoder = encode.init(encode_key, pairs)
+        width = jax.eval_shape(encode.apply, encoder, pairs).shape[-1]
+        inputs = jnp.zeros((1, width + features.shape[-1]), features.dtype)
+        decoder = decode.init(decode_key, inputs)
+        check_decoder(where, outputs, jax.eval_shape(decode.apply, decoder, inputs))
+        return NeuralProcessParams(embedding, encoder, decoder)
 
     def adapt(meta_params, support, key):
         del key
-        pairs = jnp.concatenate([support.x, support.y], axis=-1)
-        return Summary(meta_params, jnp.mean(encode.apply(meta_params.body, pairs), axis=0))
+        check_targets(where, support.y, outputs)
+        x, y, mask = filled(support)
+        features = embed.apply(meta_params.embed, x)
+        pairs = jnp.concatenate([features, jnp.asarray(y, features.dtype)], axis=-1)
+        mean = masked_mean(encode.apply(meta_params.encode, pairs), mask)
+        return NeuralProcessState(meta_params, mean)
 
     def predict(adapted, x):
-        mean = jnp.broadcast_to(adapted.mean[None], (len(x), len(adapted.mean)))
-        return distribution(decode.apply(adapted.params.head, jnp.concatenate([mean, x], axis=-1)))
+        features = embed.apply(adapted.params.embed, x)
+        mean = jnp.broadcast_to(adapted.mean[None], (len(features), len(adapted.mean)))
+        inputs = jnp.concatenate([mean, features], axis=-1)
+        return distribution(decode.apply(adapted.params.decode, inputs))
 
     return Learner(init, adapt, predict)

@@ -1,5 +1,6 @@
-"""Fit a Transformer to a prior: it then answers with the posterior, at once."""
+"""Prior-fitted networks: a Transformer trained on a prior predicts its posterior."""
 
+from metajax import checks
 from metajax.learners.transformer import transformer
 from metajax.types import Learner, Model
 
@@ -7,22 +8,24 @@ from metajax.types import Learner, Model
 def prior_fitted(
     embed: Model, bins: int, *, width: int = 64, layers: int = 3, heads: int = 4
 ) -> Learner:
-    """Prior-fitted network: a `transformer` whose predictions are distributions over bins.
+    """Learns a `transformer` whose predictions are distributions over bins.
 
-    Train it with `binned_nll` on tasks drawn from a prior: the loss is smallest where its predictions
-    are those of the posterior given the support set, without ever computing one.
+    Train it with `binned_nll` on tasks drawn from a prior. The loss is smallest where the predictions
+    are the posterior given the support set, which is never computed.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      bins: of the distribution, one fewer than the edges; see `bin_edges`.
-      width, layers, heads: as in `transformer`.
+      embed: Maps inputs to features `(n, d)`.
+      bins: The number of bins, at least 3, one fewer than the edges; see `bin_edges`.
+      width: As in `transformer`.
+      layers: As in `transformer`.
+      heads: As in `transformer`.
 
     Returns:
-      A learner of targets `(n, 1)`. Predictions are logits `(n, bins)`: `binned_mean` and
-      `binned_coverage` read them.
+      A learner for targets `(n, 1)`. Predictions are logits `(n, bins)`, which `binned_mean` and
+      `binned_coverage` read.
 
     Raises:
-      ValueError: for fewer than 3 bins, and as `transformer` does.
+      ValueError: If `bins` is below 3, and as `transformer` does.
 
     Example:
       >>> import jax, metajax as mj
@@ -35,9 +38,9 @@ def prior_fitted(
       >>> objective(meta_params, drawn, jax.random.key(0)).shape
       ()
 
-    Reference: Mueller, Hollmann, Pineda Arango, Grabocka and Hutter, ICLR 2022, sections 3 and 4.
-    https://arxiv.org/abs/2112.10510
+    Reference:
+      Mueller, Hollmann, Pineda Arango, Grabocka and Hutter, ICLR 2022, sections 3 and 4.
+      https://arxiv.org/abs/2112.10510
     """
-    if bins < 3:
-        raise ValueError(f"prior_fitted: bins={bins}; there are 3 or more, of which two are tails.")
+    bins = checks.count("prior_fitted", "bins", bins, least=3)  # Two of them are tails.
     return transformer(embed, 1, width=width, layers=layers, heads=heads, readout=bins)

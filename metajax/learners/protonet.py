@@ -1,44 +1,71 @@
-"""Learn an embedding in which a class is the mean of its examples."""
+"""Prototypical networks: an embedding in which a class is the mean of its examples."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
+from metajax.learners.classes import (
+    check_labels,
+    lowest_where_absent,
+    one_hot,
+    squared_distances,
+)
+from metajax.masks import filled, masked_mean
 from metajax.types import Learner, Model, Params
 
 
-class Prototypes(NamedTuple):
-    """A class mean per row, and whether the class has any example."""
+class ProtonetState(NamedTuple):
+    """The weights of the embedding, class means `(columns, d)`, and which classes have examples."""
 
     params: Params
     means: jax.Array
     present: jax.Array
 
 
-def prototypes(features: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Class means `(n, d)` of features `(n, d)`, a row for each label below `n`, and which exist.
+def prototypes(
+    features: jax.Array, labels: jax.Array, mask: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Means of the classes, and which classes have examples.
+
+    Args:
+      features: `(n, d)`, of examples as `filled` gives them: finite where masked.
+      labels: Integers `(n,)`. A label outside of `0 .. n - 1` belongs to no class.
+      mask: `(n,)`, which examples exist; None where all do.
+
+    Returns:
+      Means `(n, d)`, a row for each label below `n`, zeros for a class without examples; and
+      booleans `(n,)`.
 
     Example:
-      >>> means, present = prototypes(jnp.array([[0.0], [2.0], [7.0]]), jnp.array([0, 0, 1]))
+      >>> features, labels = jnp.array([[0.0], [2.0], [7.0], [9.0]]), jnp.array([0, 0, 1, 1])
+      >>> means, present = prototypes(features, labels, jnp.array([True, True, True, False]))
       >>> means[:, 0].tolist(), present.tolist()
-      ([1.0, 7.0, 0.0], [True, True, False])
+      ([1.0, 7.0, 0.0, 0.0], [True, True, False, False])
     """
-    member = jax.nn.one_hot(labels, len(labels), axis=0, dtype=features.dtype)
-    count = member.sum(axis=1, keepdims=True)
-    return member @ features / jnp.maximum(count, 1), count[:, 0] > 0
+    member = one_hot(labels, mask, features.dtype)
+    count = member.sum(axis=0)
+    return member.T @ features / jnp.maximum(count, 1)[:, None], count > 0
 
 
 def protonet(embed: Model) -> Learner:
-    """Prototypical networks: the meta-parameters are an embedding, and adapting takes no steps.
+    """Learns an embedding in which the nearest class mean is the class of a query.
+
+    Adapting computes the class means, without inner steps.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
+      embed: Maps inputs to features `(n, d)`.
 
     Returns:
-      A learner for integer targets `0 .. way - 1`. Predictions are logits `(n, columns)`, minus the
-      squared distances to the class means, with as many columns as the support has examples: the
-      way may differ from task to task, and a class without examples gets the lowest finite logit.
+      A learner for integer labels `(n,)` in `0 .. way - 1`, whose meta-parameters are those of
+      `embed`. Predictions are logits `(n, columns)`, minus the squared distances to the class means,
+      with as many columns as the support has examples: the way may differ from task to task. A class
+      without examples gets the lowest finite logit. A support example whose label is negative or
+      beyond the columns belongs to no class.
+
+    Raises:
+      ValueError: From `adapt`, for targets that are no integer labels `(n,)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -49,17 +76,23 @@ def protonet(embed: Model) -> Learner:
       >>> learner.predict(adapted, jnp.array([[3.0]]))[0, :2].tolist()
       [-4.0, -16.0]
 
-    Reference: Snell, Swersky and Zemel, NeurIPS 2017, section 2.3. https://arxiv.org/abs/1703.05175
+    Reference:
+      Snell, Swersky and Zemel, NeurIPS 2017, section 2.3. https://arxiv.org/abs/1703.05175
     """
+    embed = checks.as_model("protonet", embed)
 
     def adapt(meta_params, support, key):
         del key
-        means, present = prototypes(embed.apply(meta_params, support.x), support.y)
-        return Prototypes(meta_params, means, present)
+        check_labels("protonet", support.y)
+        x, labels, mask = filled(support)
+        means, present = prototypes(embed.apply(meta_params, x), labels, mask)
+        return ProtonetState(meta_params, means, present)
 
     def predict(adapted, x):
         features = embed.apply(adapted.params, x)
-        distance = jnp.sum((features[:, None] - adapted.means[None]) ** 2, axis=-1)
-        return jnp.where(adapted.present[None], -distance, jnp.finfo(distance.dtype).min)
+        # Distances do not depend on the centre, so it has no derivative; it keeps norms small.
+        centre = jax.lax.stop_gradient(masked_mean(adapted.means, adapted.present))[None]
+        distances = squared_distances(features - centre, adapted.means - centre)
+        return lowest_where_absent(-distances, adapted.present)
 
     return Learner(embed.init, adapt, predict)

@@ -1,80 +1,72 @@
-"""Learn an embedding whose head is solved for each task in closed form, and differentiated through."""
+"""R2-D2 and LR-D2: an embedding whose linear head is solved for each task by a differentiable solver."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
+from metajax.learners.classes import check_labels, lowest_where_absent, one_hot
+from metajax.masks import filled
 from metajax.types import Learner, Model, Params
 
 
-class Solved(NamedTuple):
-    """An embedding, and what the head on it needs: its regularisation, scale and shift, as logs."""
+class R2d2Params(NamedTuple):
+    """The weights of the embedding, and the logarithms of the ridge and the scale of the head."""
 
     embed: Params
     log_ridge: jax.Array
     log_scale: jax.Array
-    shift: jax.Array
 
 
-class Head(NamedTuple):
-    """What was learned over tasks, a task's weights `(d, columns)`, and which columns have examples."""
+class R2d2State(NamedTuple):
+    """The head of a task.
 
-    meta_params: Solved
+    meta_params: The meta-parameters.
+    weights: `(d, columns)`; with a bias `(d + 1, columns)`, the last row of which is the bias.
+    present: `(columns,)`, which classes have examples.
+    """
+
+    meta_params: R2d2Params
     weights: jax.Array
     present: jax.Array
 
 
 RIDGE_OF_A_FEATURE = 0.4
-"""What `r2d2` starts from, times the features: those of a normalised network have squares of about 1, and
-beside a sum of these a ridge of 1 is none. Chosen on validation tasks, see `benchmarks/accuracy.py`."""
+"""The initial ridge of `r2d2` per feature. The features of a normalised network have squares of about
+1, and a ridge of 1 is negligible beside their sum. Chosen on validation tasks: see
+`benchmarks/accuracy.py`."""
 
 
-def _learner(name: str, embed: Model, ridge: float | None, scale: float, solve) -> Learner:
-    if (ridge is not None and ridge <= 0) or scale <= 0:
-        raise ValueError(f"{name}: ridge={ridge} and scale={scale}; both are above 0.")
+def r2d2(
+    embed: Model, *, ridge: float | None = None, scale: float = 10.0, bias: bool = False
+) -> Learner:
+    """Learns an embedding for ridge regression on one-hot labels, solved in closed form.
 
-    def init(key, x):
-        params = embed.init(key, x)
-        width = jax.eval_shape(embed.apply, params, x).shape[-1]
-        start = RIDGE_OF_A_FEATURE * width if ridge is None else ridge
-        logs = jnp.log(jnp.float32(start)), jnp.log(jnp.float32(scale))
-        return Solved(params, *logs, jnp.zeros(()))
-
-    def adapt(meta_params, support, key):
-        del key
-        features = embed.apply(meta_params.embed, support.x)
-        labels = jax.nn.one_hot(support.y, len(support.y), dtype=features.dtype)
-        features = features * labels.sum(axis=1, keepdims=True)  # without those labelled -1
-        weights = solve(features, labels, jnp.exp(meta_params.log_ridge))
-        return Head(meta_params, weights, labels.sum(axis=0) > 0)
-
-    def predict(adapted, x):
-        of = adapted.meta_params
-        logits = jnp.exp(of.log_scale) * embed.apply(of.embed, x) @ adapted.weights + of.shift
-        return jnp.where(adapted.present[None], logits, jnp.finfo(logits.dtype).min)
-
-    return Learner(init, adapt, predict)
-
-
-def r2d2(embed: Model, *, ridge: float | None = None, scale: float = 10.0) -> Learner:
-    """Ridge regression on one-hot labels as the head: one linear system of the support's size.
+    With features `X (n, d)` and one-hot rows `Y (n, columns)`, the head is
+    `W = X' (X X' + ridge I)^-1 Y`: one linear system of the size of the support set.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      ridge: regularisation to begin with, above 0; meta-learned. None starts from 0.4 d, which suits
-        features whose squares are about 1, as after a normalisation; give one of about the squared norm
-        of yours if they are far from that.
-      scale: of the regression's outputs, most of them between 0 and 1, as logits, to begin with, above
-        0; meta-learned.
+      embed: Maps inputs to features `(n, d)`.
+      ridge: The initial regularisation, above 0; meta-learned. None starts from 0.4 d, which suits
+        features whose squares are about 1, as after a normalisation. For others, give about their
+        mean squared norm. The authors' code divides features and labels by sqrt(n) first: its ridge
+        times n is the one here.
+      scale: The initial factor from outputs of the regression, most of them between 0 and 1, to
+        logits, above 0; meta-learned.
+      bias: Whether a column of ones is appended to the features, regularised like the others, as in
+        the authors' code.
 
     Returns:
-      A learner for integer targets `0 .. way - 1` whose meta-parameters are `Solved`; predictions are
-      logits `(n, columns)` with as many columns as the support has examples; a class without examples
-      gets the lowest finite logit, as in `protonet`.
+      A learner for integer labels `(n,)` in `0 .. way - 1`, whose meta-parameters are `R2d2Params`.
+      Predictions are logits `(n, columns)`, with as many columns as the support has examples; a class
+      without examples gets the lowest finite logit. A support example whose label is negative or
+      beyond the columns is ignored.
 
     Raises:
-      ValueError: for a ridge or scale of 0 or less.
+      ValueError: If the ridge or the scale is not above 0; from `adapt`, for targets that are no
+        integer labels `(n,)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -85,8 +77,9 @@ def r2d2(embed: Model, *, ridge: float | None = None, scale: float = 10.0) -> Le
       >>> learner.predict(adapted, jnp.eye(2)).round(4).tolist()  # 1 / (1 + ridge)
       [[0.0, 0.5], [0.5, 0.0]]
 
-    Reference: Bertinetto, Henriques, Torr and Vedaldi, ICLR 2019, section 3.1.
-    https://arxiv.org/abs/1805.08136
+    Reference:
+      Bertinetto, Henriques, Torr and Vedaldi, ICLR 2019, section 3.1.
+      https://arxiv.org/abs/1805.08136
     """
 
     def solve(features, labels, ridge):
@@ -94,24 +87,32 @@ def r2d2(embed: Model, *, ridge: float | None = None, scale: float = 10.0) -> Le
         gram = features @ features.T + ridge * jnp.eye(len(features), dtype=features.dtype)
         return features.T @ jax.scipy.linalg.solve(gram, labels, assume_a="pos")
 
-    return _learner("r2d2", embed, ridge, scale, solve)
+    return _closed_form("r2d2", embed, ridge, scale, bias, solve)
 
 
-def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0) -> Learner:
-    """Logistic regression, a class against the rest, by Newton's method as the head.
+def lrd2(
+    embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0, bias: bool = False
+) -> Learner:
+    """Learns an embedding for one-against-rest logistic regression, solved by Newton's method.
+
+    Differences from the authors' code: the weights p (1 - p) of the examples are at least 1e-4, where
+    the code divides by them as they are; and the logits have a meta-learned scale, where the code has
+    none.
 
     Args:
-      embed: as in `r2d2`.
+      embed: As in `r2d2`.
       num_steps: Newton steps, iteratively reweighted least squares; the paper takes 5 to 10.
-      ridge: regularisation to begin with, above 0; meta-learned. One of 0.4 d, as `r2d2` has, trained
-        to the same accuracy.
-      scale: of the outputs as logits, to begin with, above 0; meta-learned.
+      ridge: The initial regularisation, above 0; meta-learned. The initial 0.4 d of `r2d2` was
+        measured to train to the same accuracy.
+      scale: The initial factor of the logits, above 0; meta-learned.
+      bias: As in `r2d2`.
 
     Returns:
       As `r2d2`.
 
     Raises:
-      ValueError: for fewer than 1 step, or a ridge or scale of 0 or less.
+      ValueError: If `num_steps` is below 1, or the ridge or the scale is not above 0; from `adapt`,
+        for targets that are no integer labels `(n,)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -122,37 +123,83 @@ def lrd2(embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0
       >>> jnp.argmax(learner.predict(adapted, jnp.eye(2)), axis=-1).tolist()
       [1, 0]
 
-    Reference: Bertinetto, Henriques, Torr and Vedaldi, ICLR 2019, section 3.2.
-    https://arxiv.org/abs/1805.08136
+    Reference:
+      Bertinetto, Henriques, Torr and Vedaldi, ICLR 2019, section 3.2.
+      https://arxiv.org/abs/1805.08136
     """
-    if num_steps < 1:
-        raise ValueError(f"lrd2: num_steps={num_steps}; it takes 1 step or more.")
-
-    def solve_positive(product, b):
-        # The systems of all classes share their products with the Gram matrix, which no factorisation
-        # does; and jaxlib before 0.11.2 can wait for ever in a batch of them, see `devices`.
-        tolerance = 10 * float(jnp.finfo(b.dtype).eps)
-        return jax.scipy.sparse.linalg.cg(product, b, tol=tolerance, maxiter=2 * len(b))[0]
+    num_steps = checks.count("lrd2", "num_steps", num_steps)
 
     def solve(features, labels, ridge):
         gram = features @ features.T
 
-        def of_class(targets):  # -1 or 1
-            def step(outputs, _):
-                # Weighted least squares, in the outputs on the support set: w = X' a. The system is
-                # scaled so that the identity is added to the Gram matrix: few steps solve it.
-                probability = jax.nn.sigmoid(outputs)
-                weight = jnp.maximum(probability * (1 - probability), 1e-4)
-                working = outputs + ((targets + 1) / 2 - probability) / weight
-                root = jnp.sqrt(weight / ridge)
-                dual = root * solve_positive(
-                    lambda z: root * (gram @ (root * z)) + z, root * working
-                )
-                return gram @ dual, dual
+        def of_class(targets):
+            return features.T @ _logistic_duals(gram, targets, ridge, num_steps)
 
-            _, duals = jax.lax.scan(step, jnp.zeros(len(gram), gram.dtype), length=num_steps)
-            return features.T @ duals[-1]
+        return jax.vmap(of_class, in_axes=1, out_axes=1)(labels)
 
-        return jax.vmap(of_class, in_axes=1, out_axes=1)(2 * labels - 1)
+    return _closed_form("lrd2", embed, ridge, scale, bias, solve)
 
-    return _learner("lrd2", embed, ridge, scale, solve)
+
+def _closed_form(
+    where: str, embed: Model, ridge: float | None, scale: float, bias: bool, solve: Callable
+) -> Learner:
+    """A learner whose head is `solve(features, one_hot_labels, ridge) -> weights`."""
+    embed = checks.as_model(where, embed)
+    if ridge is not None:
+        checks.positive(where, "ridge", ridge)
+    checks.positive(where, "scale", scale)
+
+    def init(key, x):
+        params = embed.init(key, x)
+        width = jax.eval_shape(embed.apply, params, x).shape[-1]
+        start = RIDGE_OF_A_FEATURE * width if ridge is None else ridge
+        return R2d2Params(params, jnp.log(jnp.float32(start)), jnp.log(jnp.float32(scale)))
+
+    def features_of(params, x):
+        features = embed.apply(params, x)
+        return jnp.pad(features, ((0, 0), (0, 1)), constant_values=1) if bias else features
+
+    def adapt(meta_params, support, key):
+        del key
+        check_labels(where, support.y)
+        support = filled(support)
+        features = features_of(meta_params.embed, support.x)
+        labels = one_hot(support.y, support.mask, features.dtype)
+        known = labels.sum(axis=1, keepdims=True)
+        features = jnp.where(known > 0, features, 0)  # An example of zeros weighs nothing.
+        weights = solve(features, labels, jnp.exp(meta_params.log_ridge))
+        return R2d2State(meta_params, weights, labels.sum(axis=0) > 0)
+
+    def predict(adapted, x):
+        scale = jnp.exp(adapted.meta_params.log_scale)
+        logits = scale * features_of(adapted.meta_params.embed, x) @ adapted.weights
+        return lowest_where_absent(logits, adapted.present)
+
+    return Learner(init, adapt, predict)
+
+
+def _logistic_duals(gram: jax.Array, targets: jax.Array, ridge, num_steps: int) -> jax.Array:
+    """Coefficients `a (n,)` of logistic regression `w = X' a`, with targets `(n,)` of 0 or 1."""
+
+    def step(outputs, _):
+        # Weighted least squares, in the outputs on the support set. The system is scaled so that the
+        # identity is added to the Gram matrix: few steps of conjugate gradients solve it.
+        probability = jax.nn.sigmoid(outputs)
+        weight = jnp.maximum(probability * (1 - probability), 1e-4)
+        working = outputs + (targets - probability) / weight
+        root = jnp.sqrt(weight / ridge)
+        dual = root * _solve_positive(lambda z: root * (gram @ (root * z)) + z, root * working)
+        return gram @ dual, dual
+
+    _, duals = jax.lax.scan(step, jnp.zeros(len(gram), gram.dtype), length=num_steps)
+    return duals[-1]
+
+
+def _solve_positive(product: Callable[[jax.Array], jax.Array], b: jax.Array) -> jax.Array:
+    """Solves a positive definite system by conjugate gradients.
+
+    The systems of all classes share their products with the Gram matrix, which no factorisation does;
+    and jaxlib before 0.11.2 can wait for ever in a batch of factorisations on several devices.
+    """
+    tolerance = 10 * float(jnp.finfo(b.dtype).eps)
+    return jax.scipy.sparse.linalg.cg(product, b, tol=tolerance, maxiter=2 * len(b))[0]

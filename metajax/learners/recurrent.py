@@ -1,4 +1,4 @@
-"""Learn a recurrent network whose state is what it has learned of a task."""
+"""A recurrent network as a learner: its state after the support set is the adaptation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,82 +8,83 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.learners.in_context import Reader, Tokens, in_context
 from metajax.types import Learner, Model
 
 
-class State(NamedTuple):
-    """Of an LSTM: what it shows and what it keeps, each `(n, width)`."""
+class LstmState(NamedTuple):
+    """The hidden and the cell state of an LSTM, each `(n, width)`."""
 
-    shown: jax.Array
-    kept: jax.Array
+    hidden: jax.Array
+    cell: jax.Array
 
 
 class Lstm(nn.Module):
-    """One step of an LSTM that begins by forgetting little."""
+    """One step of an LSTM whose forget gates start near 0.88."""
 
     width: int
 
     @nn.compact
-    def __call__(self, state: State, x):
+    def __call__(self, state: LstmState, x):
         """A state and inputs `(n, d)` to the next state."""
-        gates = nn.Dense(4 * self.width)(jnp.concatenate([x, state.shown], axis=-1))
-        forget, write, show, new = jnp.split(gates, 4, axis=-1)
-        # A forget gate of about 1/2 would halve what an example left with every later one.
-        kept = nn.sigmoid(forget + 2) * state.kept + nn.sigmoid(write) * nn.tanh(new)
-        return State(nn.sigmoid(show) * nn.tanh(kept), kept)
+        gates = nn.Dense(4 * self.width)(jnp.concatenate([x, state.hidden], axis=-1))
+        forget, write, output, new = jnp.split(gates, 4, axis=-1)
+        # A forget gate of about 1/2 would halve the trace of an example with every later one.
+        cell = nn.sigmoid(forget + 2) * state.cell + nn.sigmoid(write) * nn.tanh(new)
+        return LstmState(nn.sigmoid(output) * nn.tanh(cell), cell)
 
 
-def for_each(state: State, n: int) -> State:
-    """The state of one sequence, `(1, width)`, where `n` queries go on from it, each alone."""
-    return State(*(jnp.broadcast_to(leaf, (n, leaf.shape[1])) for leaf in state))
+def for_each(state: LstmState, n: int) -> LstmState:
+    """The state of one sequence, `(1, width)`, repeated for `n` queries."""
+    return LstmState(*(jnp.broadcast_to(leaf, (n, leaf.shape[1])) for leaf in state))
 
 
 class Recurrent(nn.Module):
-    """An LSTM over examples, and a dense layer on what it shows after a query."""
+    """An LSTM over examples, and a dense layer on its hidden state after a query."""
 
     outputs: int
     width: int
 
     def setup(self):
-        """The layers."""
+        """Makes the layers."""
         self.tokens = Tokens(self.width)
         self.cell = Lstm(self.width)
         self.head = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
     @nn.nowrap
-    def start(self, dtype: Any) -> State:
-        """Before the first example."""
-        return State(*jnp.zeros((2, 1, self.width), dtype))
+    def start(self, dtype: Any) -> LstmState:
+        """Returns the state before the first example."""
+        return LstmState(*jnp.zeros((2, 1, self.width), dtype))
 
-    def step(self, state, features, told):
-        """Read one example, `(1, d)`."""
-        return self.cell(state, self.tokens(features, told))
+    def step(self, state, features, targets):
+        """Returns the state after one more example, `(1, d)`."""
+        return self.cell(state, self.tokens(features, targets))
 
     def answer(self, state, features):
-        """Predictions of queries `(n, d)`."""
-        asked = self.cell(for_each(state, len(features)), self.tokens(features))
-        return self.head(asked.shown)
+        """Returns predictions of queries `(n, d)`."""
+        after = self.cell(for_each(state, len(features)), self.tokens(features))
+        return self.head(after.hidden)
 
-    def __call__(self, features, told):
-        """One example and a query like it: all that has weights."""
-        state = self.step(self.start(features.dtype), features[:1], told[:1])
+    def __call__(self, features, targets):
+        """Returns the prediction of one query after one example, which uses all weights."""
+        state = self.step(self.start(features.dtype), features[:1], targets[:1])
         return self.answer(state, features[:1])
 
 
 def in_order(net: Any) -> Reader:
-    """A reader from a module with `start`, `step` and `answer`, which reads one example after another.
+    """Makes a reader from a module with `start`, `step` and `answer`: it reads example by example.
 
-    An example that is not there leaves the state as it is.
+    A masked example leaves the state unchanged.
     """
 
-    def encode(params, features, told, there):
+    def encode(params, features, targets, mask):
         def step(state, example):
-            features, told, there = example
-            new = net.apply(params, state, features[None], told[None], method="step")
-            return jax.tree.map(partial(jnp.where, there), new, state), None
+            features, targets, exists = example
+            new = net.apply(params, state, features[None], targets[None], method="step")
+            return jax.tree.map(partial(jnp.where, exists), new, state), None
 
-        state, _ = jax.lax.scan(step, net.start(features.dtype), (features, told, there))
+        state, _ = jax.lax.scan(step, net.start(features.dtype), (features, targets, mask))
         return state
 
     read: Callable = partial(net.apply, method="answer")
@@ -91,27 +92,26 @@ def in_order(net: Any) -> Reader:
 
 
 def recurrent(embed: Model, outputs: int, *, width: int = 128) -> Learner:
-    """An LSTM that reads the support set example by example: its state is the adapted learner.
+    """Learns an LSTM that reads the support set example by example.
 
-    The papers show an input together with the target of the one before, so that each is predicted
-    before its target is seen. Here support and query are two sets, and nothing is given away by
-    showing support examples with their own targets; a query has none, and is read from the state
-    after the last example, each alone.
+    The papers give an input together with the target of the previous one, so that each target is
+    predicted before it is read. Here support and query are two sets: a support example comes with its
+    own target, and each query, without one, is read alone from the state after the last example.
 
-    The order of the support set matters, and `metajax`'s sources give it class by class: a learner
-    trained so counts on it.
+    The order of the support set matters. The sources of metajax give it class by class, and a learner
+    trained on them relies on that order.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      outputs: the number of classes, or the width of a target.
-      width: of the state.
+      embed: Maps inputs to features `(n, d)`.
+      outputs: The number of classes, or the width of a target.
+      width: The width of the state.
 
     Returns:
-      A learner of targets as `in_context` takes them. Predictions are logits or values
+      A learner for targets as `in_context` takes them. Predictions are logits or values
       `(n, outputs)`, 0 before training.
 
     Raises:
-      ValueError: for no output, or no width.
+      ValueError: If a number is below 1; from `adapt`, for targets of another shape.
 
     Example:
       >>> import jax, metajax as mj
@@ -122,9 +122,9 @@ def recurrent(embed: Model, outputs: int, *, width: int = 128) -> Learner:
       >>> learner.predict(adapted, task.query.x).shape
       (10, 1)
 
-    Reference: Hochreiter, Younger and Conwell, ICANN 2001; for the offset targets Santoro et al., ICML
-    2016, section 2. https://arxiv.org/abs/1605.06065
+    Reference:
+      Hochreiter, Younger and Conwell, ICANN 2001; for the offset targets Santoro et al., ICML 2016,
+      section 2. https://arxiv.org/abs/1605.06065
     """
-    if width < 1:
-        raise ValueError(f"recurrent: width={width}; the state has 1 number or more.")
-    return in_context(embed, outputs, in_order(Recurrent(outputs, width)))
+    width = checks.count("recurrent", "width", width)
+    return in_context(embed, outputs, in_order(Recurrent(outputs, width)), where="recurrent")

@@ -1,4 +1,4 @@
-"""Learn a network of causal convolutions and attention over the support set as a sequence."""
+"""SNAIL: causal convolutions and attention over the support set as a sequence."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.learners.in_context import Reader, Tokens, in_context
-from metajax.nn.attention import Memory, attend, causal
+from metajax.nn.attention import KeyValues, attend, causal
 from metajax.types import Learner, Model
 
 
 class Convolution(nn.Module):
-    """A causal convolution of two taps, `dilation` apart, gated and put beside what comes in."""
+    """A gated causal convolution with two taps, `dilation` apart, concatenated to its input."""
 
     filters: int
     dilation: int
@@ -27,54 +28,55 @@ class Convolution(nn.Module):
         new, gate = jnp.split(gates, 2, axis=-1)
         return jnp.concatenate([x, nn.tanh(new) * nn.sigmoid(gate)], axis=-1)
 
-    def encode(self, x, there):
-        """The support set, and the activations `(1, c)` that stand `dilation` before its end."""
+    def encode(self, x, mask):
+        """Returns the support set, and the activations `(1, c)` that are `dilation` before its end."""
         before = jnp.pad(x, ((self.dilation, 0), (0, 0)))
-        # The sequence ends after the last example that is there, so its end is `number` of them in.
-        number = jnp.sum(there)
+        # Masked examples come last, so the sequence ends after as many as exist.
+        number = jnp.sum(mask)
         return self(x, before[: len(x)]), before[number][None]
 
-    def read(self, x, memory):
-        """Queries, each as the end of the sequence."""
-        return self(x, jnp.broadcast_to(memory, x.shape))
+    def read(self, x, before):
+        """Returns queries, each as the end of the sequence."""
+        return self(x, jnp.broadcast_to(before, x.shape))
 
 
-class Seen(NamedTuple):
-    """Keys and values of the support set, and which of its examples are there."""
+class AttentionContext(NamedTuple):
+    """The keys and values of the support set, and which of its examples exist."""
 
-    memory: Memory
-    there: jax.Array
+    tokens: KeyValues
+    mask: jax.Array
 
 
 class Attention(nn.Module):
-    """One head of causal attention, put beside what comes in."""
+    """One head of causal attention, concatenated to its input."""
 
     keys: int
     values: int
 
     def setup(self):
-        """The layers."""
+        """Makes the layers."""
         self.query, self.key, self.value = (
             nn.Dense(width) for width in (self.keys, self.keys, self.values)
         )
 
-    def encode(self, x, there):
-        """The support set, each example of which sees itself and those before it."""
-        memory = self._memory(x)
-        found = attend(self.query(x)[:, None], memory, causal(there))
-        return jnp.concatenate([x, found[:, 0]], axis=-1), Seen(memory, there)
+    def encode(self, x, mask):
+        """Returns the support set, each example of which sees itself and those before it."""
+        tokens = self._key_values(x)
+        found = attend(self.query(x)[:, None], tokens, causal(mask))
+        return jnp.concatenate([x, found[:, 0]], axis=-1), AttentionContext(tokens, mask)
 
-    def read(self, x, seen: Seen):
-        """Queries, each as the end of the sequence."""
-        found = attend(self.query(x)[:, None], seen.memory, seen.there[None], self._memory(x))
+    def read(self, x, context: AttentionContext):
+        """Returns queries, each as the end of the sequence."""
+        own = self._key_values(x)
+        found = attend(self.query(x)[:, None], context.tokens, context.mask[None], own)
         return jnp.concatenate([x, found[:, 0]], axis=-1)
 
-    def _memory(self, x) -> Memory:
-        return Memory(self.key(x)[:, None], self.value(x)[:, None])
+    def _key_values(self, x) -> KeyValues:
+        return KeyValues(self.key(x)[:, None], self.value(x)[:, None])
 
 
 class Snail(nn.Module):
-    """Attention, and between every two of its layers convolutions whose dilations double."""
+    """Layers of attention, with convolutions of doubling dilations between every two of them."""
 
     outputs: int
     width: int
@@ -83,7 +85,7 @@ class Snail(nn.Module):
     attention: Sequence[tuple[int, int]]
 
     def setup(self):
-        """The layers."""
+        """Makes the layers."""
         dilations = [2**i for i in range(math.ceil(math.log2(self.length)))]
         layers: list[Convolution | Attention] = []
         for i, (keys, values) in enumerate(self.attention):
@@ -94,25 +96,25 @@ class Snail(nn.Module):
         self.layers = layers
         self.head = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
-    def encode(self, features, told, there):
-        """Read the support set: what queries need of it, layer by layer."""
-        order = jnp.argsort(~there, stable=True)  # those not there come last, and nothing sees them
-        x, there, memories = self.tokens(features, told)[order], there[order], []
+    def encode(self, features, targets, mask):
+        """Returns what queries need of the support set, layer by layer."""
+        order = jnp.argsort(~mask, stable=True)  # Masked examples come last, where none sees them.
+        x, mask, contexts = self.tokens(features, targets)[order], mask[order], []
         for layer in self.layers:
-            x, memory = layer.encode(x, there)
-            memories.append(memory)
-        return tuple(memories)
+            x, context = layer.encode(x, mask)
+            contexts.append(context)
+        return tuple(contexts)
 
-    def read(self, memories, features):
-        """Predictions of queries `(n, d)`."""
+    def read(self, contexts, features):
+        """Returns predictions of queries `(n, d)`."""
         x = self.tokens(features)
-        for layer, memory in zip(self.layers, memories, strict=True):
-            x = layer.read(x, memory)
+        for layer, context in zip(self.layers, contexts, strict=True):
+            x = layer.read(x, context)
         return self.head(x)
 
-    def __call__(self, features, told):
-        """The support set as queries of itself: all that has weights."""
-        return self.read(self.encode(features, told, jnp.ones(len(features), bool)), features)
+    def __call__(self, features, targets):
+        """Returns predictions of the support set as queries, which uses all weights."""
+        return self.read(self.encode(features, targets, jnp.ones(len(features), bool)), features)
 
 
 def snail(
@@ -124,26 +126,28 @@ def snail(
     filters: int = 128,
     attention: Sequence[tuple[int, int]] = ((64, 32), (256, 128), (512, 256)),
 ) -> Learner:
-    """SNAIL: temporal convolutions gather what came before, and attention picks from all of it.
+    """Learns temporal convolutions, which gather preceding examples, and attention over all of them.
 
-    The support set is a sequence, and each query is the end of it, alone. `adapt` computes once what
-    all queries need of the support set. The order of the support set matters; see `recurrent`.
+    The support set is a sequence, and each query alone is its end. `adapt` computes once what all
+    queries need of the support set. The order of the support set matters; see `recurrent`.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      outputs: the number of classes, or the width of a target.
-      length: how many examples the convolutions reach, the query among them: at least the size of the
-        support set and 1. Attention reaches longer support sets too.
-      width: features and target are mapped to it before the first layer.
-      filters: of a convolution; there are about `log2(length)` between two layers of attention.
-      attention: widths of keys and of values, a pair for each layer.
+      embed: Maps inputs to features `(n, d)`.
+      outputs: The number of classes, or the width of a target.
+      length: The number of examples the convolutions reach, the query included, at least 2: the size
+        of the support set plus 1, or more. Attention reaches longer support sets too.
+      width: The width of a token, before the first layer.
+      filters: The filters of a convolution; about `log2(length)` convolutions lie between two layers
+        of attention.
+      attention: Widths of keys and of values, a pair for each layer.
 
     Returns:
-      A learner of targets as `in_context` takes them. Predictions are logits or values
+      A learner for targets as `in_context` takes them. Predictions are logits or values
       `(n, outputs)`, 0 before training.
 
     Raises:
-      ValueError: for a length below 2, or fewer than one of anything else.
+      ValueError: If `length` is below 2, another number below 1, or there is no layer of attention;
+        from `adapt`, for targets of another shape.
 
     Example:
       >>> import jax, metajax as mj
@@ -154,16 +158,18 @@ def snail(
       >>> learner.predict(adapted, task.query.x).shape
       (10, 1)
 
-    Reference: Mishra, Rohaninejad, Chen and Abbeel, ICLR 2018, section 3; sizes of its appendix A.
-    https://arxiv.org/abs/1707.03141
+    Reference:
+      Mishra, Rohaninejad, Chen and Abbeel, ICLR 2018, section 3; sizes of its appendix A.
+      https://arxiv.org/abs/1707.03141
     """
-    attention = tuple((keys, values) for keys, values in attention)
-    fewest = min([width, filters, len(attention), *(n for pair in attention for n in pair)])
-    if length < 2 or fewest < 1:
-        raise ValueError(
-            f"snail: length={length}, width={width}, filters={filters} and attention={attention}; "
-            "length is 2 or more, and all else 1 or more."
-        )
-    net = Snail(outputs, width, length, filters, attention)
+    length = checks.count("snail", "length", length, least=2)
+    width = checks.count("snail", "width", width)
+    filters = checks.count("snail", "filters", filters)
+    layers = tuple((keys, values) for keys, values in attention)
+    if not layers:
+        raise ValueError("snail: attention=() must hold a pair of widths for at least one layer.")
+    for number in (number for pair in layers for number in pair):
+        checks.count("snail", "a width in attention", number)
+    net = Snail(outputs, width, length, filters, layers)
     encode, read = (partial(net.apply, method=name) for name in ("encode", "read"))
-    return in_context(embed, outputs, Reader(net.init, encode, read))
+    return in_context(embed, outputs, Reader(net.init, encode, read), where="snail")

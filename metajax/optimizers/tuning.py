@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metajax.learners.from_scratch import Nothing, from_scratch
+from metajax.learners.from_scratch import FromScratchParams, from_scratch
 from metajax.objectives import query_loss
 from metajax.optimizers.problems import Problem
 from metajax.types import Optimizer
@@ -68,7 +68,7 @@ def tuned(
     def losses(rates, tasks):
         def loss(rate):
             learner = from_scratch(problem.model, problem.loss, make(rate), num_steps)
-            return query_loss(learner, problem.loss)(Nothing(), tasks, adapt_key)
+            return query_loss(learner, problem.loss)(FromScratchParams(), tasks, adapt_key)
 
         return jax.lax.map(loss, rates)
 

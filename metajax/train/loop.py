@@ -20,6 +20,7 @@ import numpy as np
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
 from metajax.train import checkpoint
+from metajax.trees import as_pytree
 from metajax.types import (
     Estimator,
     Learner,
@@ -127,7 +128,7 @@ def fit(
         raise ValueError(f"fit: report_every={report_every}; give 1 or more, or leave it out.")
     init_key, step_key, check_key = jax.random.split(key, 3)
     init, update = outer_step(objective, optimizer, estimator)
-    sample = jax.tree_util.Partial(sample)  # a pytree: its arrays are arguments, not constants
+    sample = as_pytree(sample)  # its arrays are arguments, not constants
     _check_key(key)
     check_tasks(learner, sample, check_key, meta_batch)
 

@@ -266,14 +266,30 @@ ESTIMATORS = {
     "chunked": mj.chunked(2),
     "chunked, one at a time": mj.chunked(1),
     "clipped at more than there is": mj.clipped(1e6),
-    "sharded": mj.sharded(),
-    "sharded and chunked": mj.sharded(estimator=mj.chunked(1)),
-    "parallel": mj.parallel(4),
+    "sharded": mj.sharded(mj.task_mesh(4)),
+    "sharded and chunked": mj.sharded(mj.task_mesh(4), mj.chunked(1)),
+    "parallel": mj.parallel(4, mesh=mj.task_mesh(4)),
 }
 
 
 def tasks_of(row: Row, key: jax.Array, meta_batch: int) -> mj.Task:
     return jax.vmap(row.sample)(jax.random.split(key, meta_batch))
+
+
+def padded_with_masked(tasks: mj.Task, support: int, query: int, fill: float) -> mj.Task:
+    """A batch of tasks with so many masked examples appended to their sets."""
+
+    def pad(examples: mj.Examples, more: int) -> mj.Examples:
+        def longer(leaf):
+            is_float = jnp.issubdtype(leaf.dtype, jnp.inexact)
+            shape = (leaf.shape[0], more, *leaf.shape[2:])
+            return jnp.concatenate([leaf, jnp.full(shape, fill if is_float else -7, leaf.dtype)], 1)
+
+        batch, number = jax.tree.leaves(examples.x)[0].shape[:2]
+        mask = jnp.tile(jnp.arange(number + more) < number, (batch, 1))
+        return mj.Examples(*jax.tree.map(longer, (examples.x, examples.y)), mask)
+
+    return mj.Task(pad(tasks.support, support), pad(tasks.query, query))
 
 
 def some_meta_params(row: Row, key: jax.Array):

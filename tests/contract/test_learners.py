@@ -12,6 +12,7 @@ from contract.tables import (
     CLASSIFICATION,
     ESTIMATORS,
     LEARNERS,
+    padded_with_masked,
     query_predictions,
     some_meta_params,
     tasks_of,
@@ -69,15 +70,26 @@ def test_only_classes_with_support_examples_are_predicted(row, key):
     np.testing.assert_allclose(probability[:, :3].sum(axis=1), 1, atol=1e-6)
 
 
-@classifies
-def test_support_examples_labelled_minus_one_are_not_there(row, key):
-    meta_params, task = some_meta_params(row, key), row.sample(key)
-    other = row.sample(jax.random.fold_in(key, 1)).support
-    nothing = mj.Examples(other.x, jnp.full_like(other.y, -1))
-    padded = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), task.support, nothing)
-    predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key)[:, :3])
-    ours, theirs = predict(task._replace(support=padded)), predict(task)
-    chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-4)
+@every_learner
+@pytest.mark.parametrize("fill", [0.0, jnp.nan], ids=["mask", "nan under the mask"])
+def test_masked_examples_change_neither_predictions_nor_losses_nor_hypergradients(row, fill, key):
+    # As many as exist, so that batch statistics see each of them twice.
+    meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 2)
+    more = jax.tree.map(lambda leaf: leaf.shape[1], (tasks.support.x, tasks.query.x))
+    padded = padded_with_masked(tasks, *more, fill)
+
+    @jax.jit
+    def predict(tasks):
+        return jax.vmap(lambda task: query_predictions(row, meta_params, task, key))(tasks)
+
+    ours, theirs = predict(padded), predict(tasks)
+    existing = tuple(slice(0, length) for length in theirs.shape)
+    chex.assert_trees_all_close(ours[existing], theirs, rtol=1e-4, atol=1e-4)
+    init, estimate = mj.lift(row.estimator)(mj.query_loss(row.learner, row.loss))
+    found, expected = (
+        jax.jit(estimate)(meta_params, init(meta_params, t, key), t, key) for t in (padded, tasks)
+    )
+    chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=1e-5)
 
 
 @every_learner
@@ -170,8 +182,9 @@ def test_every_estimator_agrees_with_the_derivative(name, estimator, key):
     row = LEARNERS[name]
     objective = mj.query_loss(row.learner, row.loss)
     meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 4)
+    init, estimate = mj.lift(estimator)(objective)
     chex.assert_trees_all_close(
-        jax.jit(estimator(objective))(meta_params, tasks, key),
+        jax.jit(estimate)(meta_params, init(meta_params, tasks, key), tasks, key)[:2],
         jax.jit(jax.value_and_grad(objective))(meta_params, tasks, key),
         rtol=2e-4,
         atol=1e-5,
@@ -185,11 +198,13 @@ def test_evaluation_is_the_same_inside_jit_where_it_stays_on_one_device(name, ke
     meta_params = some_meta_params(row, key)
     assert len(jax.local_devices()) == 2
 
-    def values(meta_params):
-        scores = mj.evaluate(row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=3)
-        return scores.values
+    def values(meta_params, mesh=None):
+        options = {"key": key, "num_tasks": 3, "mesh": mesh}
+        return mj.evaluate(row.learner, meta_params, row.sample, row.loss, **options).values
 
-    chex.assert_trees_all_close(values(meta_params), jax.jit(values)(meta_params), rtol=1e-4)
+    spread = values(meta_params, mj.task_mesh())
+    assert len(spread.sharding.device_set) == 2
+    chex.assert_trees_all_close(spread, jax.jit(values)(meta_params), rtol=1e-4)
 
 
 @inner_loop
@@ -240,10 +255,13 @@ def test_only_an_inner_loop_takes_num_steps(row, key):
             row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=3, num_steps=(0, 2)
         )
 
+    assert (row.learner.num_steps is None) == (row.start is None)
     if row.start:
         assert evaluate().values.shape == (3, 2)
     else:
-        with pytest.raises(ValueError, match="this learner has no inner loop; leave num_steps out"):
+        with pytest.raises(
+            ValueError, match=r"this learner has no inner loop\. Leave num_steps out"
+        ):
             evaluate()
 
 
@@ -256,7 +274,8 @@ def test_evaluation_is_the_mean_over_tasks(row, key):
     def of_task(key):
         task_key, adapt_key = jax.random.split(key)
         task = row.sample(task_key)
-        return row.loss(query_predictions(row, meta_params, task, adapt_key), task.query.y)
+        predictions = query_predictions(row, meta_params, task, adapt_key)
+        return row.loss(predictions, task.query.y).mean()
 
     by_hand = [of_task(k) for k in jax.random.split(key, 5)]
     np.testing.assert_allclose(scores.values, by_hand, rtol=1e-4, atol=1e-5)

@@ -1,26 +1,58 @@
-"""Metrics on examples that are not there, and on how sure a prediction was."""
+"""Losses and metrics, one value per example."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 import metajax as mj
 
 
-def test_padding_changes_neither_loss_nor_accuracy_nor_gradient(key):
-    logits = jax.random.normal(key, (6, 3))
-    labels = jnp.array([0, 2, 1, -1, -1, -1])
+def test_cross_entropy_is_that_of_optax_and_so_is_its_gradient(key):
+    logits, labels = jax.random.normal(key, (6, 3)), jnp.array([0, 2, 1, 1, 0, 2])
+    theirs = optax.losses.softmax_cross_entropy_with_integer_labels
+    np.testing.assert_allclose(mj.cross_entropy(logits, labels), theirs(logits, labels), rtol=1e-6)
+    ours, expected = (
+        jax.grad(lambda logits, loss=loss: loss(logits, labels).sum())(logits)
+        for loss in (mj.cross_entropy, theirs)
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], [-1, 0, 1]])
+def test_labels_out_of_range_give_nan_and_no_plausible_number(labels):
+    labels, known = jnp.array(labels), np.isin(labels, (0, 1, 2))
     for metric in (mj.cross_entropy, mj.accuracy):
-        assert float(metric(logits, labels)) == pytest.approx(float(metric(logits[:3], labels[:3])))
-    gradient = jax.grad(mj.cross_entropy)(logits, labels)
-    assert not gradient[3:].any()
-    assert float(mj.cross_entropy(logits, jnp.full(6, -1))) == 0  # and not 0 / 0
+        assert (np.isfinite(metric(jnp.eye(3), labels)) == known).all()
+
+
+def test_predictions_that_are_nan_score_nan(key):
+    logits = jnp.array([[jnp.nan, 0.0], [0.0, 1.0]])
+    assert np.isnan(mj.accuracy(logits, jnp.array([1, 1]))).tolist() == [True, False]
+    nothing, target = jnp.full((1, 2, 1), jnp.nan), jnp.zeros((1, 1))
+    for metric in (mj.coverage, mj.gaussian_nll, mj.error_of_mean):
+        assert np.isnan(metric(nothing, target)).all()
+    edges = jnp.arange(5.0)
+    for metric in (mj.binned_coverage(edges), mj.binned_nll(edges)):
+        assert np.isnan(metric(jnp.full((1, 4), jnp.nan), target)).all()
+
+
+def test_absolute_and_squared_errors_are_means_over_outputs():
+    predictions, targets = jnp.array([[1.0, 2.0], [0.0, 0.0]]), jnp.array([[1.0, 5.0], [1.0, -1.0]])
+    assert mj.mse(predictions, targets).tolist() == [4.5, 1.0]
+    assert mj.mae(predictions, targets).tolist() == [1.5, 1.0]
+    for loss in (mj.mse, mj.mae):
+        with pytest.raises(ValueError, match=r"predictions have shape \(2, 2\) and targets \(2,\)"):
+            loss(predictions, targets[:, 0])
 
 
 @pytest.mark.parametrize("metric", [mj.cross_entropy, mj.accuracy, mj.reliability()])
 @pytest.mark.parametrize("labels", [jnp.zeros((3, 1), int), jnp.zeros(2, int), jnp.zeros(3)])
 def test_labels_that_would_broadcast_into_a_wrong_number_are_refused(metric, labels):
-    with pytest.raises(ValueError, match=r"logits are \(3, 5\) .*; give integers of shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"logits have shape \(3, 5\) .*; give integers of shape \(3,\)"
+    ):
         metric(jnp.zeros((3, 5)), labels)
 
 
@@ -31,22 +63,11 @@ def test_targets_that_would_broadcast_are_refused(metric):
             metric(predictions, jnp.ones(3))
 
 
-def test_padded_support_examples_are_no_prototype(key):
-    x = jax.random.normal(key, (4, 2))
-    learner = mj.protonet(mj.pixels)
-    padded = learner.adapt((), mj.Examples(x, jnp.array([0, 1, 1, -1])), key)
-    whole = learner.adapt((), mj.Examples(x[:3], jnp.array([0, 1, 1])), key)
-    ours, theirs = (learner.predict(adapted, x)[:, :2] for adapted in (padded, whole))
-    assert jnp.allclose(ours, theirs)
-
-
 def test_calibration_error_of_a_model_that_is_sure_and_right_nine_times_in_ten(key):
     logits = jnp.tile(jnp.array([99.0, 0.0]), (10, 1))
-    by_bin = mj.reliability()(logits, jnp.array([1] + 9 * [0]))
+    by_bin = mj.reliability()(logits, jnp.array([1] + 9 * [0])).mean(axis=0)
     assert float(mj.calibration_error(by_bin)) == pytest.approx(0.1)
-    padded = mj.reliability()(jnp.tile(logits, (2, 1)), jnp.array([1] + 9 * [0] + 10 * [-1]))
-    assert jnp.allclose(padded, by_bin)
-    even = mj.reliability()(jnp.zeros((10, 2)), jnp.tile(jnp.arange(2), 5))
+    even = mj.reliability()(jnp.zeros((10, 2)), jnp.tile(jnp.arange(2), 5)).mean(axis=0)
     assert float(mj.calibration_error(even)) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -61,7 +82,7 @@ def test_evaluate_pools_calibration_over_tasks(key):
 def test_coverage_of_the_true_distribution_is_95_percent(key):
     targets = 3 + 2 * jax.random.normal(key, (20_000, 1))
     predictions = jnp.tile(jnp.array([[[3.0], [2.0]]]), (20_000, 1, 1))
-    assert float(mj.coverage(predictions, targets)) == pytest.approx(0.95, abs=0.005)
+    assert float(mj.coverage(predictions, targets).mean()) == pytest.approx(0.95, abs=0.005)
     # Entropy of a Gaussian of deviation 2: log(2 sqrt(2 pi e)) = 2.112.
-    assert float(mj.gaussian_nll(predictions, targets)) == pytest.approx(2.112, abs=0.02)
-    assert float(mj.error_of_mean(predictions, targets)) == pytest.approx(4.0, abs=0.1)
+    assert float(mj.gaussian_nll(predictions, targets).mean()) == pytest.approx(2.112, abs=0.02)
+    assert float(mj.error_of_mean(predictions, targets).mean()) == pytest.approx(4.0, abs=0.1)
