@@ -26,6 +26,7 @@ from tables import PAGES
 import metajax as mj
 from metajax import recipes
 from metajax.cli.machine import one_device_per_core
+from metajax.recipes.run import estimator_of, train
 
 ROWS: dict[str, Row] = {
     name: row
@@ -38,7 +39,9 @@ ROWS: dict[str, Row] = {
 def seconds_of_a_step(settings: Any) -> float:
     """How long an outer step takes on this machine, the median of the first few."""
     experiment = recipes.build(settings)
-    init, update = mj.outer_step(experiment.objective, experiment.optimizer, experiment.estimator)
+    mesh = mj.task_mesh(settings.meta_batch)
+    estimator = estimator_of(experiment, settings.meta_batch, mesh)
+    init, update = mj.outer_step(experiment.objective, experiment.optimizer, estimator)
     init_key, task_key, update_key = jax.random.split(jax.random.key(0), 3)
 
     @jax.jit
@@ -99,7 +102,7 @@ def trained(name: str, seed: int, data: str | None) -> tuple[Any, float] | None:
     """A row's meta-parameters and the seconds of its training; None where training was stopped."""
     settings, reports = settings_of(name, seed, data), ROWS[name].reports
     folder = Path("runs/accuracy") / f"{name}-{seed}"
-    state = recipes.train(
+    state = train(
         recipes.build(settings),
         settings,
         folder,
@@ -134,7 +137,7 @@ def run(name: str, seed: int, data: str | None, beside: bool) -> None:
         "seed": seed,
         "trained_by": [f"{name}-{seed}" for name, seed in members],
         "recipe": recipes.name_of(settings),
-        "settings": asdict(settings) | ({"data": None} if hasattr(settings, "data") else {}),
+        "settings": asdict(experiment.settings) | ({"data": None} if data else {}),
         "num_test_tasks": row.test_tasks,
         "test_seed": 1,
         "checkpoint": "last",

@@ -29,7 +29,7 @@ from metajax.adjoints import Adjoint
 from metajax.cli.machine import one_device_per_core
 from metajax.optimizers.problems import Problem
 from metajax.optimizers.tuning import BASELINES, RATES, Tuned, tuned
-from metajax.train import loop as training
+from metajax.train import checkpoint
 from metajax.types import LearnedOptimizer
 
 WAY, SHOT = 10, 20
@@ -183,12 +183,12 @@ def run(name: str, seed: int, num_tasks: int, test_only: bool) -> None:
     problem = training_problem(row)
     if not test_only and int(train(name, row, seed, folder).step) < row.outer_steps:
         return
-    step, meta_params = training.restore_meta_params(
-        folder,
-        learner_of(row, problem, row.num_steps),
-        outer_optimizer_of(row),
-        problem.sample,
+    learner = learner_of(row, problem, row.num_steps)
+    like = jax.eval_shape(
+        lambda key: learner.init(key, problem.sample(key).support.x), jax.random.key(0)
     )
+    meta_params = checkpoint.restore(folder / "checkpoints", like, part="meta_params")
+    reported = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     mj.optimizers.export(folder / "optimizer.npz", optimizer_of(row), meta_params.optimizer)
     path = record.RESULTS / f"optimizers_{name}-{seed}.json"
     tested = json.loads(path.read_text())["families"] if path.exists() else {}
@@ -196,10 +196,10 @@ def run(name: str, seed: int, num_tasks: int, test_only: bool) -> None:
         "row": name,
         "seed": seed,
         "settings": dataclasses.asdict(row),
-        "outer_step": step,
+        "outer_step": checkpoint.latest(folder / "checkpoints"),
         "rates": list(RATES),
         "interval": "1.96 standard deviations over tasks / sqrt(tasks), of one trained optimiser",
-        "training_seconds": training.read_metrics(folder)[-1]["training_seconds"],
+        "training_seconds": reported["training_seconds"],
         **record.context(),
         "families": tested,
     }

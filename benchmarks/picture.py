@@ -1,6 +1,6 @@
 """Draws the picture at the top of README.md from a short run.
 
-python benchmarks/picture.py    trains for a few seconds and writes docs/images/adaptation.png
+python benchmarks/picture.py    trains for a minute and writes docs/images/adaptation.png
 """
 
 import argparse
@@ -70,8 +70,13 @@ def draw(maml: mj.Learner, scratch: mj.Learner, meta_params):
         errors.plot(STEPS, mean, marker="o", markersize=3, label=name)
         errors.fill_between(STEPS, mean - interval, mean + interval, alpha=0.2)
     errors.set(
-        title="squared error on 600 new tasks", xlabel="inner steps", yscale="log", xticks=STEPS[::2]
+        title="squared error on 600 new tasks",
+        xlabel="inner steps",
+        yscale="log",
+        xticks=STEPS[::2],
     )
+    errors.set_yticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
+    errors.minorticks_off()
     errors.legend(frameon=False)
     for axes in (*waves, errors):
         axes.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from metajax.recipes.vision import cifar_fs
+from metajax.recipes.vision import published
 from metajax.recipes.vision.cifar_fs import CifarFs
 from rows import images
 from rows.table import Page, Row, Section
@@ -49,7 +49,7 @@ SHORTER = {
 
 def _section(title: str, note: str, rows: Mapping[str, Row], **options: Any) -> Section:
     def text():
-        return f"{note}\n\n{images.table(rows, cifar_fs.published, **options)}"
+        return f"{note}\n\n{images.table(rows, lambda settings: published.CIFAR_FS, **options)}"
 
     return Section(title, text, rows)
 

@@ -7,13 +7,14 @@ from typing import Any
 import record
 
 from metajax.recipes.vision import images
+from metajax.recipes.vision.published import Table
 from rows.table import Row, lines, not_run, training_time
 
 TITLES = (
     *("", "seed", "distorted", "inner steps at test", "transductive", "inductive", "published"),
     *("test tasks", "outer steps", "training", "metajax"),
 )
-Published = Callable[[Any], images.Table]
+Published = Callable[[Any], Table]
 
 
 def table(rows: Mapping[str, Row], published: Published, *, best_first: bool = False) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import record
 
 import metajax as mj
+from metajax.recipes.densities import BINS, edges_of
 from metajax.recipes.experiment import Experiment
-from metajax.recipes.synthetic.icl import BINS, Icl, edges_of
+from metajax.recipes.synthetic.icl import Icl
 from metajax.recipes.vision.omniglot import Omniglot
 from rows import omniglot
 from rows.table import Page, Row, Section, lines, not_run

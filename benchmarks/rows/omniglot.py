@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import record
 
-from metajax.recipes.vision import omniglot
+from metajax.recipes.vision import published
 from metajax.recipes.vision.omniglot import Omniglot
 from rows import images
 from rows.table import Page, Row, Section
@@ -119,11 +119,16 @@ GLYPHS = {
 }  # fmt: skip
 
 
+def papers(settings: Omniglot) -> published.Table:
+    """Rows of the literature on the characters of these settings."""
+    return published.OMNIGLOT if settings.source == settings.test_source == "omniglot" else {}
+
+
 def section(title: str, note: str, rows: Mapping[str, Row], **options: Any) -> Section:
     """A table under a paragraph."""
 
     def text():
-        return f"{note}\n\n{images.table(rows, omniglot.published, **options)}"
+        return f"{note}\n\n{images.table(rows, papers, **options)}"
 
     return Section(title, text, rows)
 

@@ -30,7 +30,7 @@ def both_policies(
         experiment.metric,
         key=jax.random.key(1),
         num_tasks=num_tasks,
-        num_steps=experiment.test_steps,
+        num_steps=experiment.eval_steps,
         inductive=experiment.inductive,
     )
 
