@@ -114,6 +114,8 @@ from metajax.ops import dot_general as dot_general
 from metajax.optimizers import problems as problems
 from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
+from metajax.recipes.run import Run as Run
+from metajax.recipes.run import restore as restore
 from metajax.train.guard import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
 from metajax.train.saved import load as load
