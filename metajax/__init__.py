@@ -112,12 +112,14 @@ from metajax.objectives import reptile as reptile
 from metajax.ops import conv_general_dilated as conv_general_dilated
 from metajax.ops import dot_general as dot_general
 from metajax.optimizers import problems as problems
-from metajax.optimizers.export import export as export
-from metajax.optimizers.export import load as load
 from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
-from metajax.train.loop import NonFiniteError as NonFiniteError
+from metajax.recipes.run import Run as Run
+from metajax.recipes.run import restore as restore
+from metajax.train.guard import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
+from metajax.train.saved import load as load
+from metajax.train.saved import save as save
 from metajax.types import Estimate as Estimate
 from metajax.types import Examples as Examples
 from metajax.types import LearnedOptimizer as LearnedOptimizer
