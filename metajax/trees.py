@@ -60,6 +60,30 @@ def group(where: str, model: Model, name: str, params: Params) -> Params:
     return chosen
 
 
+def by_path(chosen: Callable[[str], bool]) -> Callable[[Params], Params]:
+    """Returns a group for `Model.groups` that chooses arrays by their path.
+
+    Args:
+      chosen: Whether the array at a path such as `params/Conv_1/kernel` belongs to the group.
+
+    Returns:
+      `params -> tree of booleans`.
+
+    Example:
+      >>> biases = by_path(lambda path: path.endswith("bias"))
+      >>> biases({"head": {"bias": 1.0, "kernel": 2.0}})
+      {'head': {'bias': True, 'kernel': False}}
+    """
+
+    def choose_arrays(params: Params) -> Params:
+        def pick(path, _):
+            return bool(chosen(jax.tree_util.keystr(path, simple=True, separator="/")))
+
+        return jax.tree.map_with_path(pick, params)
+
+    return choose_arrays
+
+
 def named_leaves(tree: Any, array: Callable[[Any], Any]) -> dict[str, Any]:
     """The leaves of a tree by name, such as `meta_params/head/kernel`, each made an `array`.
 
