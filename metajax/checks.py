@@ -184,7 +184,7 @@ def trainable(where: str, params: Params) -> None:
             raise ValueError(
                 f"{where}: the model's parameters hold running statistics, {name}/{leaf}, which "
                 "an inner loop would adapt like weights. Wrap the network with mj.linen_model(net, "
-                'statistics="batch") or statistics="running".'
+                'statistics="batch") or statistics="frozen".'
             )
     for path, leaf in jax.tree.leaves_with_path(params):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
