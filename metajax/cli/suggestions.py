@@ -42,7 +42,8 @@ def suggestions(words: Sequence[str], commands: Mapping[str, type]) -> Iterator[
       commands: The dataclass of every command, by name.
     """
     recipes = {name: recipe.settings for name, recipe in RECIPES.items()}
-    used = [(commands | recipes)[word] for word in words if word in commands | recipes]
+    kinds = {**commands, **recipes}
+    used = [kinds[word] for word in words if word in kinds]
     flags = sorted({flag for kind in used or commands.values() for flag in _flags(kind)})
     known = {*recipes, *commands, *(name for kind in recipes.values() for name in _names(kind))}
     for word in words:

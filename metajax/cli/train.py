@@ -67,7 +67,7 @@ def train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: A
     console.print(
         f"[bold]metajax train {recipes.name_of(settings)}[/] on {platform}, run in {folder}"
     )
-    if platform == "gpu" and jax.config.jax_default_matmul_precision is None:
+    if platform == "gpu":
         console.print(
             "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
             "keeps all of float32."

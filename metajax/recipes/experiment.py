@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from metajax.data.store import Ink
 from metajax.evaluation import Evaluation
 from metajax.types import Learner, Loss, Objective, Optimizer, Params, Sample
 
@@ -51,7 +52,7 @@ class Preprocessing(NamedTuple):
     channels: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    ink: str | None
+    ink: Ink | None
 
 
 Baselines = Callable[[jax.Array, int, tuple[int, ...] | None, Mesh | None], tuple[Baseline, ...]]

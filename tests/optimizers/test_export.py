@@ -116,10 +116,13 @@ def test_what_is_not_such_a_file_is_refused(tmp_path, key):
         mj.optimizers.load(path)
 
     for changes, message in [
-        ({"version": 2}, "is of version 2 and this metajax reads up to 1; upgrade metajax"),
+        ({"version": 2}, "has version 2, but this metajax reads up to 1; upgrade metajax"),
         ({"format": "something"}, "its format is 'something'"),
         ({"optimizer": "lstn"}, "optimizer='lstn' is unknown; did you mean 'lstm'"),
         ({"settings": {"hidden": 2, "width": 1}}, "cannot be made .*width"),
+        ({"settings": [1]}, "settings are missing"),
+        ({"weights": {"w": 3}}, DAMAGED),
+        ({"optimizer": "schedule", "settings": {"make": "sgdd"}}, "unknown; did you mean 'sgd'"),
         (
             {"settings": {"hidden": 3, "layers": 1}},
             r"cells/0/bias is \(1, 8\) and lstm needs it \(1, 12\)|cells/0/kernel is \(4, 8\) and",
@@ -129,6 +132,17 @@ def test_what_is_not_such_a_file_is_refused(tmp_path, key):
         rewrite(path, **changes)
         with pytest.raises(ValueError, match=message):
             mj.optimizers.load(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["apply_updates", "tree_utils", "GradientTransformation", "__doc__"]
+)
+def test_a_file_names_no_part_of_optax_but_its_optimisers(name, tmp_path, key):
+    optimizer, path = OPTIMIZERS["schedule"], tmp_path / "optimizer.npz"
+    mj.optimizers.export(path, optimizer, optimizer.init(key))
+    rewrite(path, settings={"make": name, "num_steps": 2, "rate": 0.1})
+    with pytest.raises(ValueError, match=f"make='{name}' is unknown"):
+        mj.optimizers.load(path)
 
 
 def test_weights_of_another_optimizer_are_refused_and_what_was_there_stays(tmp_path, key):
