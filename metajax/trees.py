@@ -119,3 +119,18 @@ def named_leaves(tree: Any, array: Callable[[Any], Any]) -> dict[str, Any]:
         else array(leaf)
         for path, leaf in pairs
     }
+
+
+def as_pytree(function: Callable) -> Any:
+    """Returns a function that is a pytree, so that `jit` takes its arrays as arguments.
+
+    A function that is a pytree already, such as a task source with its data, is returned as it is.
+    `Partial` of a `Partial` would hide the inner arrays from JAX.
+
+    Example:
+      >>> data = jax.tree_util.Partial(max, 3)
+      >>> as_pytree(data) is data, jax.tree.leaves(as_pytree(max))
+      (True, [])
+    """
+    whole = jax.tree_util.treedef_is_leaf(jax.tree.structure(function))
+    return jax.tree_util.Partial(function) if whole else function

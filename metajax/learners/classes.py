@@ -55,7 +55,7 @@ def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     """
     # In TF32, the default of GPUs, the product would lose what the difference needs.
     product = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.sum(a**2, axis=1)[:, None] - 2 * product + jnp.sum(b**2, axis=1)[None]
+    return jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None] - 2 * product
 
 
 def class_log_probabilities(

@@ -124,12 +124,15 @@ def knn(
     def predict(adapted, x):
         meta_params, stored, labels = adapted
         known = labels.sum(axis=1) > 0
-        distance = squared_distances(coordinates(meta_params, x), stored)
+        here = coordinates(meta_params, x)
+        distance = squared_distances(here, stored)
         distance = jnp.where(known[None], distance, jnp.finfo(distance.dtype).max)
         k = jnp.clip(jnp.round(jnp.exp(meta_params.log_k)), 1, jnp.sum(known)).astype(int)
         farthest = jnp.sort(distance, axis=1)[:, k - 1]
-        # All examples at the same distance vote, so that their order does not matter.
-        near = distance <= farthest[:, None]
+        # All examples at the same distance vote, so that their order does not matter. Distances are
+        # the same if they differ by rounding alone, which compilers do differently in two places.
+        norms = jnp.sum(here**2, axis=1)[:, None] + jnp.sum(stored**2, axis=1)[None]
+        near = distance <= farthest[:, None] + 4 * jnp.finfo(norms.dtype).eps * norms
         if vote == "count":
             share = near / jnp.sum(near, axis=1, keepdims=True)
         else:

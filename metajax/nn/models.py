@@ -7,7 +7,6 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from metajax.names import choose
 from metajax.nn.normalisation import (
@@ -244,29 +243,3 @@ def mixed_precision(model: Model, dtype: Any = jnp.bfloat16) -> Model:
         return cast(model.apply(cast(params, dtype), cast(x, dtype)), jnp.float32)
 
     return Model(model.init, apply)
-
-
-def nnx_model(build: Callable[[nnx.Rngs], Callable]) -> Model:
-    """A flax nnx module as a `Model`: all of its state is meta-learned and adapted.
-
-    Args:
-      build: makes the module from its random streams.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, metajax as mj
-      >>> from flax import nnx
-      >>> model = mj.nnx_model(lambda rngs: nnx.Linear(1, 3, rngs=rngs))
-      >>> x = jnp.ones((2, 1))
-      >>> model.apply(model.init(jax.random.key(0), x), x).shape
-      (2, 3)
-    """
-    structure = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
-
-    def init(key, x):
-        del x
-        return nnx.to_pure_dict(nnx.state(build(nnx.Rngs(key))))
-
-    def apply(params, x):
-        return nnx.merge(structure, nnx.State(params))(x)
-
-    return Model(init, apply)

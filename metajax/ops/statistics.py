@@ -92,10 +92,27 @@ def pool_and_moments(
       >>> pooled.shape, moments.mean.tolist()[0], moments.variance.tolist()[0]
       ((5, 3, 3, 9), 9.0, 0.0)
     """
-    on_cpu = jax.default_backend() == "cpu"
-    if not (on_cpu and isinstance(layer, Convolution) and _sees_little(layer)):
+
+    def as_written(layer, x):
         y = layer(x)
         return pool(y), moments(y[:first])
+
+    if not (isinstance(layer, Convolution) and _sees_little(layer)):
+        return as_written(layer, x)
+
+    def through_patches(kernel, x):
+        return _through_patches(layer._replace(kernel=kernel), x, pool, first)
+
+    def elsewhere(kernel, x):
+        return as_written(layer._replace(kernel=kernel), x)
+
+    return lax.platform_dependent(layer.kernel, x, cpu=through_patches, default=elsewhere)
+
+
+def _through_patches(
+    layer: Convolution, x: jax.Array, pool: Callable[[jax.Array], jax.Array], first: int | None
+) -> tuple[jax.Array, Moments]:
+    """`pool_and_moments` of a layer that sees little, by the covariance of its patches."""
     out = jax.eval_shape(layer, x)
     one_by_one = out.size * out.dtype.itemsize > IN_CACHE
 

@@ -219,7 +219,7 @@ def together(problems: Sequence[Problem]) -> Problem:
 
     def loss(predictions, targets):
         each = zip(losses, predictions, targets, strict=True)
-        return sum(mean_loss(one, p, Examples((), y)) for one, p, y in each)
+        return jnp.sum(jnp.stack([mean_loss(one, p, Examples((), y)) for one, p, y in each]))
 
     return Problem(sample, Model(init, apply), loss)
 

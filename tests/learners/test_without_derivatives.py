@@ -1,4 +1,4 @@
-"""Learners that sort, round and call Python: what they compute, and that evolution learns it."""
+"""Learners that sort, round or call Python: their values by hand, and learning by evolution."""
 
 from typing import Any
 
@@ -103,28 +103,28 @@ def test_evolution_learns_how_many_neighbours_to_ask_from_errors_alone(key):
     assert int(np.round(np.exp(state.meta_params.log_k))) >= 3
 
 
-def test_a_tree_asks_by_hand(key):
-    # 2.5 and 7 part one class of three from the rest equally well; the second question has the rest.
+def test_a_tree_splits_by_hand(key):
+    # 2.5 and 7 separate one class of three equally well; the second split separates the others.
     x = jnp.array([[9.0, 0.0], [0.0, 0.0], [5.0, 0.0], [0.0, 1.0], [5.0, 1.0], [9.0, 1.0]])
     support = mj.Examples(x, jnp.array([2, 0, 1, 0, 1, 2]))
     learner = mj.decision_tree(2)
-    taste = learner.init(key, x)
+    start = learner.init(key, x)
     adapt = jax.jit(learner.adapt)
-    tree = adapt(taste, support, key)
-    # The left node is pure: it asks something that gains nothing, of the other feature.
+    tree = adapt(start, support, key)
+    # The left node is pure: no split gains anything, and it takes the first, by the other feature.
     assert tree.feature.tolist() == [0, 1, 0]
     np.testing.assert_allclose(tree.threshold, [2.5, 0.5, 7.0])
     first = jnp.exp(learner.predict(tree, jnp.array([[6.0, 3.0]])))[0]
     np.testing.assert_allclose(first[:3], [1 / 5, 3 / 5, 1 / 5], rtol=1e-5)
-    # A question one quarter of the way.
-    early = adapt(taste._replace(cut=jnp.log(1 / 3)), support, key)
+    # A threshold at a quarter of the way.
+    early = adapt(start._replace(cut=jnp.log(1 / 3)), support, key)
     assert early.threshold[0] == pytest.approx(1.25)
     # The first feature gains 3 + 1 - 5/2, the second 2 + 1 - 5/2, a third of it.
     x = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 1.0], [3.0, 1.0]])
     support, stump = mj.Examples(x, jnp.array([0, 0, 0, 1])), jax.jit(mj.decision_tree(1).adapt)
     for importance, feature in ((1.0, 0), (2.9, 0), (3.1, 1)):
-        likes = taste._replace(log_importance=jnp.log(jnp.array([1.0, importance])))
-        assert stump(likes, support, key).feature.tolist() == [feature]
+        preferences = start._replace(log_importance=jnp.log(jnp.array([1.0, importance])))
+        assert stump(preferences, support, key).feature.tolist() == [feature]
 
 
 def impurity(labels, right):
@@ -136,11 +136,11 @@ def impurity(labels, right):
 def test_a_stump_is_the_best_there_is(key):
     # By trying all.
     learner = mj.decision_tree(1)
-    taste, adapt = learner.init(key, jnp.zeros((9, 3))), jax.jit(learner.adapt)
+    start, adapt = learner.init(key, jnp.zeros((9, 3))), jax.jit(learner.adapt)
     draws = np.random.default_rng(0)
     for _ in range(20):
         values, y = draws.normal(size=(9, 3)).astype(np.float32), draws.integers(3, size=9)
-        tree = adapt(taste, mj.Examples(jnp.asarray(values), jnp.asarray(y)), key)
+        tree = adapt(start, mj.Examples(jnp.asarray(values), jnp.asarray(y)), key)
         best = min(impurity(y, values[:, j] > t) for j in range(3) for t in values[:, j])
         ours = impurity(y, values[:, int(tree.feature[0])] > float(tree.threshold[0]))
         assert ours == pytest.approx(best)
@@ -161,7 +161,7 @@ def test_a_black_box_agrees_with_the_same_in_jax_and_has_no_derivative(key):
     predict: Any = ridge(jnp)
     transparent = mj.Learner(
         start,
-        lambda meta_params, support, key: (meta_params, *support),
+        lambda meta_params, support, key: (meta_params, support.x, support.y),
         lambda adapted, x: predict(*adapted, x),
     )
     sample = mj.tasks.linear_gaussian(3, 5, 4)
@@ -170,7 +170,8 @@ def test_a_black_box_agrees_with_the_same_in_jax_and_has_no_derivative(key):
     with pytest.raises(ValueError, match="do not support JVP"):
         jax.grad(boxed_loss)(jnp.array(0.3), tasks, key)
     boxed_estimate, estimate = (
-        jax.jit(mj.evolution(4, 0.1)(of))(jnp.array(0.3), tasks, key) for of in (boxed_loss, loss)
+        jax.jit(mj.evolution(4, 0.1)(of).estimate)(jnp.array(0.3), (), tasks, key)[:2]
+        for of in (boxed_loss, loss)
     )
     np.testing.assert_allclose(boxed_estimate, estimate, rtol=1e-2)
 
@@ -178,14 +179,43 @@ def test_a_black_box_agrees_with_the_same_in_jax_and_has_no_derivative(key):
 def test_a_black_box_that_answers_in_another_shape_is_named(key):
     learner = mj.black_box(lambda m, sx, sy, x: np.zeros(len(x)), lambda key, x: (), outputs=2)
     support = mj.Examples(jnp.ones((3, 1)), jnp.ones((3, 1)))
-    with pytest.raises(Exception, match=r"predictions of shape \(3,\), and \(3, 2\) is declared"):
+    with pytest.raises(Exception, match=r"shape \(3,\), but outputs=2 declares \(3, 2\)"):
         jax.block_until_ready(learner.predict(learner.adapt((), support, key), support.x))
 
 
+def test_a_black_box_is_called_with_the_examples_that_exist(key):
+    seen = []
+
+    def function(meta_params, support_x, support_y, x):
+        seen.append((support_x, support_y, x))
+        return np.zeros((len(x["ids"]), 1))
+
+    learner = mj.black_box(function, lambda key, x: (), outputs=1)
+    x = {"ids": jnp.arange(6).reshape(3, 2), "weight": jnp.array([1.0, jnp.nan, 3.0])}
+    support = mj.Examples(x, jnp.array([4, -7, 6]), jnp.array([True, False, True]))
+
+    @jax.jit
+    def predict(support, x):
+        return learner.predict(learner.adapt((), support, key), x)
+
+    jax.block_until_ready(predict(support, x))
+    support_x, support_y, query = seen[-1]
+    assert {name: leaf.tolist() for name, leaf in support_x.items()} == {
+        "ids": [[0, 1], [4, 5]],
+        "weight": [1.0, 3.0],
+    }
+    assert support_y.tolist() == [4, 6]
+    assert query["ids"].shape == (3, 2)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(seen[-1]))
+
+
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match=r"k=0\.5 and rank=0; give 1 neighbour or more"):
-        mj.knn(mj.pixels, 0.5)
-    with pytest.raises(ValueError, match="depth=0; a tree asks 1 question or more"):
+    for k in (0.5, float("nan")):
+        with pytest.raises(ValueError, match=f"knn: k={k} must be"):
+            mj.knn(mj.pixels, k)
+    with pytest.raises(ValueError, match="rank=-1 must be an integer of at least 0"):
+        mj.knn(mj.pixels, rank=-1)
+    with pytest.raises(ValueError, match="depth=0 must be an integer of at least 1"):
         mj.decision_tree(0)
-    with pytest.raises(ValueError, match="outputs=0; a prediction has 1 number or more"):
+    with pytest.raises(ValueError, match="outputs=0 must be an integer of at least 1"):
         mj.black_box(lambda *arguments: np.ones(1), lambda key, x: (), outputs=0)
