@@ -103,7 +103,7 @@ def test_what_makes_no_sense_is_refused():
         lambda: problems.mlps(CLUSTERS, 3, width=0): "way=3, width=0, depth=1; each is 1 or more",
         lambda: problems.convs(CLUSTERS, 3, activation=misspelt): "did you mean 'relu'",
         lambda: problems.together([]): "there are no problems; give one or more",
-        lambda: mj.tasks.clusters(spread=-1.0): "the spread is not negative",
+        lambda: mj.tasks.clusters(spread=-1.0): "spread=-1.0 must be a number of at least 0",
     }.items():
         with pytest.raises(ValueError, match=message):
             make()
