@@ -1,6 +1,7 @@
 """Classifiers by forward pass: which labels they take, and their predictions by hand."""
 
 import re
+from functools import partial
 from typing import Any
 
 import jax
@@ -138,7 +139,8 @@ def test_relation_pools_three_shots_by_hand(key):
     )
     support = mj.Examples(jnp.array([[1.0], [5.0], [2.0], [6.0]]), jnp.array([0, 1, 0, 0]))
     query = jnp.array([[0.5], [-1.0]])
-    for pool, of_class in (("sum", 9.0), ("mean", 3.0)):
+    pools: Any = (("sum", 9.0), ("mean", 3.0))
+    for pool, of_class in pools:
         learner = mj.relation(mj.pixels, score, pool=pool)
         adapted = learner.adapt(learner.init(key, support.x), support, key)
         found = learner.predict(adapted, query)
@@ -168,9 +170,9 @@ def test_relation_pools_three_shots_by_hand(key):
             lambda: mj.linear_gaussian_optimum(float("nan")),
             "linear_gaussian_optimum: noise=nan must be a number of at least 0",
         ),
-        (lambda: mj.protonet(smooth(4).apply), "protonet: the model is a "),
+        (partial(mj.protonet, smooth(4).apply), "protonet: the model is a "),
     ],
 )
-def test_settings_out_of_range_are_refused(build, message):
+def test_settings_out_of_range_are_refused(build: Any, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build()

@@ -104,7 +104,8 @@ def with_masked(given: mj.Examples, fill: float) -> mj.Examples:
         return jnp.concatenate([leaf[:3], masked, masked, leaf[3:], masked])
 
     mask = jnp.array([1, 1, 1, 0, 0, 1, 1, 1, 0], bool)
-    return mj.Examples(*jax.tree.map(longer, (given.x, given.y)), mask)
+    x, y = jax.tree.map(longer, (given.x, given.y))
+    return mj.Examples(x, y, mask)
 
 
 def moved(meta_params, key):
