@@ -49,7 +49,7 @@ from metajax.learners.imaml import imaml as imaml
 from metajax.learners.in_context import Reader as Reader
 from metajax.learners.in_context import in_context as in_context
 from metajax.learners.knn import knn as knn
-from metajax.learners.learned import Learned as Learned
+from metajax.learners.learned import LearnedParams as LearnedParams
 from metajax.learners.learned import learned as learned
 from metajax.learners.learned_loss import learned_loss as learned_loss
 from metajax.learners.linear_gaussian_optimum import (
@@ -97,14 +97,17 @@ from metajax.nn.contexts import Conditioned as Conditioned
 from metajax.nn.contexts import concatenated as concatenated
 from metajax.nn.contexts import from_collection as from_collection
 from metajax.nn.contexts import lora as lora
+from metajax.nn.equinox import equinox_model as equinox_model
+from metajax.nn.haiku import haiku_model as haiku_model
+from metajax.nn.linen import linen_model as linen_model
 from metajax.nn.models import Conv4 as Conv4
 from metajax.nn.models import Film as Film
 from metajax.nn.models import conv4 as conv4
 from metajax.nn.models import linear as linear
 from metajax.nn.models import mixed_precision as mixed_precision
 from metajax.nn.models import mlp as mlp
-from metajax.nn.models import nnx_model as nnx_model
 from metajax.nn.models import pixels as pixels
+from metajax.nn.nnx import nnx_model as nnx_model
 from metajax.objectives import Annealed as Annealed
 from metajax.objectives import multi_step_weights as multi_step_weights
 from metajax.objectives import query_loss as query_loss
@@ -112,12 +115,14 @@ from metajax.objectives import reptile as reptile
 from metajax.ops import conv_general_dilated as conv_general_dilated
 from metajax.ops import dot_general as dot_general
 from metajax.optimizers import problems as problems
-from metajax.optimizers.export import export as export
-from metajax.optimizers.export import load as load
 from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
-from metajax.train.loop import NonFiniteError as NonFiniteError
+from metajax.recipes.run import Run as Run
+from metajax.recipes.run import restore as restore
+from metajax.train.guard import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
+from metajax.train.saved import load as load
+from metajax.train.saved import save as save
 from metajax.types import Estimate as Estimate
 from metajax.types import Examples as Examples
 from metajax.types import LearnedOptimizer as LearnedOptimizer

@@ -56,6 +56,28 @@ def positive(where: str, name: str, value: Any, *, or_zero: bool = False) -> Non
         raise ValueError(f"{where}: {name}={value!r} must be a number {least}.")
 
 
+def interval(where: str, name: str, value: Any) -> tuple[float, float]:
+    """Returns an interval as a tuple of two finite numbers, the smaller one first.
+
+    Raises:
+      ValueError: Unless `value` is such a pair.
+
+    Example:
+      >>> interval("sinusoid", "phase", (2, 1))
+      Traceback (most recent call last):
+      ValueError: sinusoid: phase=(2, 1) must be two finite numbers (low, high) with low <= high.
+    """
+    try:
+        low, high = (float(number) for number in value)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise ValueError(
+            f"{where}: {name}={value!r} must be two finite numbers (low, high) with low <= high."
+        )
+    return low, high
+
+
 def steps(where: str, value: Any) -> Steps:
     """Returns numbers of inner steps as an int or a tuple of ints.
 
@@ -184,7 +206,7 @@ def trainable(where: str, params: Params) -> None:
             raise ValueError(
                 f"{where}: the model's parameters hold running statistics, {name}/{leaf}, which "
                 "an inner loop would adapt like weights. Wrap the network with mj.linen_model(net, "
-                'statistics="batch") or statistics="running".'
+                'statistics="batch") or statistics="frozen".'
             )
     for path, leaf in jax.tree.leaves_with_path(params):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):

@@ -14,6 +14,7 @@ from metajax import checks
 from metajax.masks import exists, filled, masked_mean
 from metajax.mesh import AXIS
 from metajax.objectives import predict_alone, steps_option
+from metajax.trees import as_pytree
 from metajax.types import Learner, Params, Sample, Steps, Task
 
 Tasks = Sample | Task | Iterable[Task]
@@ -317,7 +318,7 @@ def _on_tasks(
         num_tasks = checks.count(where, "num_tasks", num_tasks, least=2)
         checks.source(where, tasks_or_sample)
         keys = jax.random.split(key, num_tasks)
-        return [run(sample=jax.tree_util.Partial(tasks_or_sample), keys=keys)]
+        return [run(sample=as_pytree(tasks_or_sample), keys=keys)]
     batches, order = _batches(where, tasks_or_sample, num_tasks)
     key = jax.random.key(0) if key is None else key
     checks.prng_key(where, key)

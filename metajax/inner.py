@@ -64,7 +64,9 @@ def descend(inner: Optimizer, num_steps: Steps, at_step: AtStep | None = None) -
     def solve(gradient: Gradient, params: Params, *args: Any, last: int | None = None) -> Params:
         def step(gradient, carry, _):
             own = args if at_step is None else at_step(args, carry.step)
-            updates, state = _update(inner, gradient(carry.params, *own), carry.state, carry.params)
+            updates, state = checked_update(
+                "descend", inner, gradient(carry.params, *own), carry.state, carry.params
+            )
             params = optax.apply_updates(carry.params, updates)
             return _Carry(params, state, carry.step + 1), None
 
@@ -124,14 +126,21 @@ def _leap(body, gap, carry, _):
     return carry, carry.params
 
 
-def _update(inner: Optimizer, gradient: Params, state: optax.OptState, params: Params):
+def checked_update(
+    where: str, inner: Optimizer, gradient: Params, state: optax.OptState, params: Params
+) -> tuple[Params, optax.OptState]:
+    """The updates and the state of an optimiser that reads gradients and parameters alone.
+
+    Raises:
+      ValueError: For an optimiser that needs the value of the loss.
+    """
     try:
         return inner.update(gradient, state, params)
     except TypeError as error:
         if "keyword-only argument" not in str(error):
             raise
         raise ValueError(
-            f"descend: the inner optimiser needs more than a gradient ({error}). An inner loop gives "
+            f"{where}: the inner optimiser needs more than a gradient ({error}). An inner loop gives "
             "it no value of the loss; use optax.sgd, optax.adam or another that needs none."
         ) from error
 

@@ -1,4 +1,4 @@
-"""A doctor for hypergradients: what is dead, how far from exact, where it breaks, and what it costs."""
+"""Inspection of hypergradients: which are zero, how exact they are, where they break, what they cost."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,8 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
-from metajax.objectives import query_loss
+from metajax import checks
+from metajax.objectives import query_loss, steps_option
 from metajax.ops import flops
 from metajax.types import Learner, Loss, Params, Task
 
@@ -14,13 +15,14 @@ from metajax.types import Learner, Loss, Params, Task
 class Inspection(NamedTuple):
     """What `inspect` found.
 
-    dead: names of the meta-parameters whose hypergradient is exactly zero.
-    norms: of the whole hypergradient after 0, 1, ... inner steps; one number without an inner loop.
-    first_non_finite: the first number of inner steps with a loss or hypergradient that is not finite,
+    dead: The names of the meta-parameters whose hypergradient is exactly zero.
+    norms: The norm of the whole hypergradient after 0, 1, ... inner steps; a single one without an
+      inner loop.
+    first_non_finite: The first number of inner steps with a loss or hypergradient that is not finite,
       or None.
-    cosine: between this hypergradient and that of the reference, or None without one.
-    gigaflop: multiplications and additions of one hypergradient, in products and convolutions.
-    temporaries_mb: what the compiled hypergradient holds beside its inputs and outputs, on a device.
+    cosine: The cosine between this hypergradient and that of the reference, or None without one.
+    gigaflop: The multiplications and additions of one hypergradient, in products and convolutions.
+    temporaries_mb: The memory of the compiled hypergradient beside its inputs and outputs.
     """
 
     dead: tuple[str, ...]
@@ -36,8 +38,8 @@ class Inspection(NamedTuple):
         lines = [f"hypergradient norm by inner steps: {norms}"]
         if self.dead:
             lines.append(
-                f"dead meta-parameters, of hypergradient exactly 0: {', '.join(self.dead)}. They will "
-                "not be learned: does the adjoint forget them, or does prediction not read them?"
+                f"dead meta-parameters, whose hypergradient is exactly 0: {', '.join(self.dead)}. They "
+                "will not be learned: does the adjoint ignore them, or does prediction not read them?"
             )
         else:
             lines.append("every meta-parameter has a hypergradient")
@@ -64,67 +66,74 @@ def inspect(
     num_steps: int | None = None,
     reference: Learner | None = None,
 ) -> Inspection:
-    """Examine the hypergradient of a learner on a batch of tasks, before a long run.
+    """Examines the hypergradient of a learner on a batch of tasks, before a long run.
 
     Args:
-      learner: to examine.
-      loss: predictions and targets of the query set to a scalar.
-      meta_params: from `learner.init`, or of a run. At `init` some hypergradients are zero by
-        symmetry, as that of a body below a head of zeros after no step.
-      tasks: a batch, with a leading axis.
-      key: for adapting.
-      num_steps: the inner steps to look at, from 0 to this; None for a learner without an inner loop.
-      reference: the same learner with another adjoint, such as `first_order`, to compare with.
+      learner: The learner to examine.
+      loss: Predictions and targets of the queries to one value per example, `(n,)`.
+      meta_params: From `learner.init`, or from a run. At `init` some hypergradients are zero by
+        symmetry, such as that of a body below a head of zeros after no step.
+      tasks: A batch of tasks, with a leading axis.
+      key: The key for adapting.
+      num_steps: Numbers of inner steps from 0 to this one are examined, each in a program of its own.
+        By default the learner's own number.
+      reference: The same learner with another adjoint, such as `first_order`, to compare with.
 
     Raises:
-      ValueError: where there is no task.
+      ValueError: For a batch without tasks, and for `num_steps` with a learner without an inner loop.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
-      >>> exact = mj.implicit(mj.conjugate_gradient(3))  # forgets where descent began
+      >>> exact = mj.implicit(mj.conjugate_gradient(3))  # ignores where descent began
       >>> learner = mj.maml(mj.mlp((8,)), mj.mse, optax.sgd(0.01), 2, adjoint=exact)
       >>> key, sample = jax.random.key(0), mj.tasks.sinusoid()
       >>> tasks = jax.vmap(sample)(jax.random.split(key, 4))
       >>> meta_params = learner.init(key, tasks.support.x[0])
-      >>> len(mj.inspect(learner, mj.mse, meta_params, tasks, key).dead)
-      4
+      >>> mj.inspect(learner, mj.mse, meta_params, tasks, key).dead[0]
+      'params/Dense_0/bias'
     """
-
-    if not jax.tree.leaves(tasks)[0].shape[0]:
-        raise ValueError("inspect: the batch has 0 tasks; give 1 or more.")
+    if not checks.batch_size(tasks):
+        raise ValueError("inspect: the batch has 0 tasks; give at least 1.")
+    steps_option("inspect", learner, num_steps)
+    num_steps = learner.num_steps if num_steps is None else num_steps
+    if num_steps is not None:
+        num_steps = checks.count("inspect", "num_steps", num_steps, least=0)
+    arguments = meta_params, tasks, key
 
     def hypergradient(learner, steps):
-        objective = query_loss(learner, loss, num_steps=steps)
-        return jax.jit(jax.value_and_grad(objective))
+        return jax.jit(jax.value_and_grad(query_loss(learner, loss, num_steps=steps)))
 
-    traced = hypergradient(learner, num_steps).trace(meta_params, tasks, key)
+    traced = hypergradient(learner, num_steps).trace(*arguments)
     compiled = traced.lower().compile()
-    value, gradient = compiled(meta_params, tasks, key)
-    named = jax.tree.leaves_with_path(gradient)
-    dead = tuple(jax.tree_util.keystr(path) for path, leaf in named if not jnp.any(leaf != 0))
-    values, norms = [], []
-    for steps in [None] if num_steps is None else range(num_steps + 1):
-        same = steps == num_steps
-        v, g = (value, gradient) if same else hypergradient(learner, steps)(meta_params, tasks, key)
-        values.append(float(v))
-        norms.append(float(jnp.linalg.norm(jax.flatten_util.ravel_pytree(g)[0])))
-    broken = (i for i, pair in enumerate(zip(values, norms, strict=True)) if not _finite(*pair))
-    cosine = None
-    if reference is not None:
-        ours = jax.flatten_util.ravel_pytree(gradient)[0]
-        _, other = hypergradient(reference, num_steps)(meta_params, tasks, key)
-        theirs = jax.flatten_util.ravel_pytree(other)[0]
-        cosine = float(ours @ theirs / (jnp.linalg.norm(ours) * jnp.linalg.norm(theirs)))
+    found = compiled(*arguments)
+    earlier = [hypergradient(learner, steps)(*arguments) for steps in range(num_steps or 0)]
+    path = [(float(value), _norm(gradient)) for value, gradient in [*earlier, found]]
+    broken = (i for i, pair in enumerate(path) if not all(abs(v) < float("inf") for v in pair))
+    other = None if reference is None else hypergradient(reference, num_steps)(*arguments)
     memory = compiled.memory_analysis()
     return Inspection(
-        dead=dead,
-        norms=tuple(norms),
+        dead=_dead(found[1]),
+        norms=tuple(norm for _, norm in path),
         first_non_finite=next(broken, None),
-        cosine=cosine,
+        cosine=None if other is None else _cosine(found[1], other[1]),
         gigaflop=flops(traced.jaxpr) / 1e9,
         temporaries_mb=memory.temp_size_in_bytes / 1e6 if memory else float("nan"),
     )
 
 
-def _finite(*values: float) -> bool:
-    return all(abs(value) < float("inf") for value in values)
+def _dead(gradient: Params) -> tuple[str, ...]:
+    """The names of the arrays that are zero."""
+    return tuple(
+        jax.tree_util.keystr(path, simple=True, separator="/") or "the array"
+        for path, leaf in jax.tree.leaves_with_path(gradient)
+        if not jnp.any(leaf != 0)
+    )
+
+
+def _norm(tree: Params) -> float:
+    return float(jnp.linalg.norm(jax.flatten_util.ravel_pytree(tree)[0]))
+
+
+def _cosine(first: Params, second: Params) -> float:
+    a, b = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (first, second))
+    return float(a @ b / (jnp.linalg.norm(a) * jnp.linalg.norm(b)))

@@ -1,4 +1,4 @@
-"""Trees of parameters by the names of their arrays."""
+"""Trees of parameters, their named groups, and their arrays by name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,26 +38,70 @@ def partition(params: Params, chosen: Params) -> tuple[list[Any], list[Any], Joi
     return parts[0], parts[1], join
 
 
-def group(where: str, model: Model, name: str, params: Params) -> Params:
-    """The tree of booleans of a model's group.
+def group(where: str, argument: str, model: Model, name: str) -> Callable[[Params], Params]:
+    """Returns the group of a model that an argument names, as a function of its parameters.
+
+    Args:
+      where: The learner whose message it is.
+      argument: The argument that names the group, such as `per_step`.
+      model: The model that has groups.
+      name: The name of one of them.
+
+    Returns:
+      `params -> tree of booleans`.
 
     Raises:
-      ValueError: For a name the model does not have, and for a group of no array or of all.
+      ValueError: For a name the model does not have; when called, for a group of no array or of all.
 
     Example:
       >>> import jax.numpy as jnp
       >>> model = Model(dict, dict, groups={"biases": lambda params: {"bias": True, "kernel": False}})
-      >>> group("mamlpp", model, "biases", {"bias": jnp.zeros(2), "kernel": jnp.ones(2)})
+      >>> biases = group("mamlpp", "per_step", model, "biases")
+      >>> biases({"bias": jnp.zeros(2), "kernel": jnp.ones(2)})
       {'bias': True, 'kernel': False}
     """
-    chosen = model.groups[choose(where, "group", name, model.groups)](params)
-    picks = jax.tree.leaves(chosen)
-    if len(picks) != len(jax.tree.leaves(params)) or all(picks) or not any(picks):
+    if not model.groups:
         raise ValueError(
-            f"{where}: the model's group {name!r} holds {sum(map(bool, picks))} of "
-            f"{len(jax.tree.leaves(params))} arrays; it must hold some of them, and not all."
+            f"{where}: {argument}={name!r} names a group, but the model has none. Give it some, such as "
+            f'model._replace(groups={{{name!r}: trees.by_path(lambda path: "Conv_1" in path)}}).'
         )
+    of_params = model.groups[choose(where, argument, name, model.groups)]
+
+    def chosen(params: Params) -> Params:
+        tree = of_params(params)
+        picks, number = jax.tree.leaves(tree), len(jax.tree.leaves(params))
+        if len(picks) != number or all(picks) or not any(picks):
+            raise ValueError(
+                f"{where}: {argument}={name!r} holds {sum(map(bool, picks))} of the model's {number} "
+                "arrays; a group must hold some of them, and not all."
+            )
+        return tree
+
     return chosen
+
+
+def by_path(chosen: Callable[[str], bool]) -> Callable[[Params], Params]:
+    """Returns a group for `Model.groups` that chooses arrays by their path.
+
+    Args:
+      chosen: Whether the array at a path such as `params/Conv_1/kernel` belongs to the group.
+
+    Returns:
+      `params -> tree of booleans`.
+
+    Example:
+      >>> biases = by_path(lambda path: path.endswith("bias"))
+      >>> biases({"head": {"bias": 1.0, "kernel": 2.0}})
+      {'head': {'bias': True, 'kernel': False}}
+    """
+
+    def choose_arrays(params: Params) -> Params:
+        def pick(path, _):
+            return bool(chosen(jax.tree_util.keystr(path, simple=True, separator="/")))
+
+        return jax.tree.map_with_path(pick, params)
+
+    return choose_arrays
 
 
 def named_leaves(tree: Any, array: Callable[[Any], Any]) -> dict[str, Any]:
@@ -75,3 +119,18 @@ def named_leaves(tree: Any, array: Callable[[Any], Any]) -> dict[str, Any]:
         else array(leaf)
         for path, leaf in pairs
     }
+
+
+def as_pytree(function: Callable) -> Any:
+    """Returns a function that is a pytree, so that `jit` takes its arrays as arguments.
+
+    A function that is a pytree already, such as a task source with its data, is returned as it is.
+    `Partial` of a `Partial` would hide the inner arrays from JAX.
+
+    Example:
+      >>> data = jax.tree_util.Partial(max, 3)
+      >>> as_pytree(data) is data, jax.tree.leaves(as_pytree(max))
+      (True, [])
+    """
+    whole = jax.tree_util.treedef_is_leaf(jax.tree.structure(function))
+    return jax.tree_util.Partial(function) if whole else function

@@ -8,6 +8,7 @@ import io
 import tempfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -38,40 +39,33 @@ Resampling = Literal["lanczos", "nearest"]
 class Characters(NamedTuple):
     """Drawings by character, the background set first, each set in alphabetical order.
 
-    images: `(characters, 20, 28, 28)` uint8, ink 255 on 0.
-    names: of each character, such as `images_background/Greek/character01`.
+    images: `(characters, 20, 28, 28)` uint8, ink 255 on a ground of 0.
+    names: The name of each character, such as `images_background/Greek/character01`.
     """
 
     images: np.ndarray
     names: list[str]
 
 
-def load(data: str | Path | None = None, *, resample: Resampling = "lanczos") -> Characters:
-    """Read all drawings, reduced from 105x105 to 28x28; the first time into a file of the cache.
+def load(data: store.Folder = None, *, resample: Resampling = "lanczos") -> Characters:
+    """Reads all drawings, reduced from 105 x 105 to 28 x 28 pixels, and keeps them in the user cache.
 
     Args:
-      data: the folder that holds `omniglot/` with the two published zips; see `store.locate`.
+      data: The folder that holds `omniglot/` with the two published zips; see `store.locate`.
       resample: "lanczos" turns the 1-bit drawings into greys first, so that lines keep their
-        weight. "nearest" keeps them binary and breaks thin lines: it is what MAML and MAML++ trained
-        on, for Pillow resamples 1-bit images so whatever filter is asked for.
+        weight. "nearest" keeps them binary and breaks thin lines: MAML and MAML++ trained on these,
+        because Pillow resamples 1-bit images so, whatever filter is asked for.
 
     Raises:
-      FileNotFoundError, PermissionError: when the zips are not there or may not be read.
-      ValueError: when a zip is cut off, or holds something else.
+      FileNotFoundError, PermissionError: If the zips are missing or may not be read.
+      ValueError: If a zip is damaged, or another file.
     """
-    if resample not in ("lanczos", "nearest"):
-        raise ValueError(f"omniglot: resample={resample!r}; it is 'lanczos' or 'nearest'.")
+    choose("omniglot", "resample", resample, ("lanczos", "nearest"))
     folder = store.locate("omniglot", [download.file for download in DOWNLOADS], data)
     zips = {part: folder / f"{part}.zip" for part in _CHARACTERS}
     digest = hashlib.sha256(f"28x28 {resample} v1".encode())
     for path in zips.values():
-        try:
-            digest.update(path.read_bytes())
-        except PermissionError as error:
-            raise PermissionError(
-                f"omniglot: {path} may not be read by this user; change its permissions, or name "
-                "another folder with --data."
-            ) from error
+        digest.update(store.read_bytes("omniglot", path))
     cached = store.cache_dir() / f"omniglot_28x28_{resample}.npz"
     found = _read_cached(cached, digest.hexdigest())
     if found is not None:
@@ -88,14 +82,16 @@ def load(data: str | Path | None = None, *, resample: Resampling = "lanczos") ->
 def split_names(
     names: list[str], split: Literal["random", "vinyals", "lake"], seed: int
 ) -> dict[str, list[int]]:
-    """Indices of the characters of the train, val and test sets: three disjoint lists.
+    """Returns the indices of the characters of the train, val and test sets: three disjoint lists.
 
-    random: 1100, 100 and 423 characters of all alphabets, by `seed` (MAML's counts; its own draw
-      differs).
-    vinyals: 1028, 172 and 423, in the order of the alphabets: the lists of Matching and Prototypical
-      Networks. Four characters of Gurmukhi are in test and the others in train.
-    lake: train on the background set, less the five alphabets that `vinyals` validates on (792 and
-      172 characters), test on the 659 of the evaluation set.
+    Args:
+      names: The names of all characters, as `load` returns them.
+      split: "random" draws 1100, 100 and 423 characters of all alphabets by `seed`: MAML's counts,
+        but not its draw. "vinyals" takes 1028, 172 and 423 in the order of the alphabets: the lists
+        of Matching and Prototypical Networks, with four characters of Gurmukhi in test and the
+        others in train. "lake" trains on the background set (792 characters), less the five
+        alphabets that "vinyals" validates on (172), and tests on the 659 of the evaluation set.
+      seed: The seed of the random split.
     """
     order = list(range(len(names)))
     if split == "random":
@@ -109,7 +105,7 @@ def split_names(
 
 
 def split_sizes(split: Literal["random", "vinyals", "lake"]) -> dict[str, int]:
-    """How many characters the train, val and test sets of a split have.
+    """Returns the numbers of characters in the train, val and test sets of a split.
 
     Example:
       >>> split_sizes("random")
@@ -121,60 +117,82 @@ def split_sizes(split: Literal["random", "vinyals", "lake"]) -> dict[str, int]:
 
 
 def _decode(part: str, path: Path, resample: Resampling) -> Characters:
-    from PIL import Image
-
     remedy = f"delete it and run `metajax data omniglot`, or download {_ADDRESS}/{path.name}."
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(
             f"omniglot: {path} is {path.stat().st_size:,} bytes and not a whole zip file; {remedy}"
         ) from error
     with archive:
-        drawings: dict[str, list[str]] = {}
-        for member in sorted(archive.namelist()):
-            if member.endswith(".png"):
-                drawings.setdefault(member.rpartition("/")[0], []).append(member)
-        needed = _CHARACTERS[part]
-        whole = len(drawings) == needed and all(
-            name.startswith(f"{part}/") and name.count("/") == 2 and len(members) == DRAWINGS
-            for name, members in drawings.items()
-        )
-        if not whole:
-            tops = sorted({name.split("/")[0] for name in archive.namelist()})[:3]
-            raise ValueError(
-                f"omniglot: {path} holds {sum(map(len, drawings.values())):,} drawings of "
-                f"{len(drawings)} characters under {', '.join(tops) or 'nothing'}; needed are "
-                f"{needed * DRAWINGS:,} drawings of {needed} characters as "
-                f"{part}/Alphabet/characterNN/XXXX_YY.png. If it is another file renamed, {remedy}"
-            )
-        images = np.empty((needed, DRAWINGS, 28, 28), np.uint8)
+        drawings = _drawings(part, path, archive, remedy)
+        images = np.empty((len(drawings), DRAWINGS, 28, 28), np.uint8)
         for i, members in enumerate(drawings.values()):
             for j, member in enumerate(members):
                 try:
-                    drawing = Image.open(io.BytesIO(archive.read(member)))
-                    drawing.load()
-                except (zipfile.BadZipFile, OSError) as error:
+                    images[i, j] = _reduced(archive, member, resample)
+                except _DAMAGE as error:
                     raise ValueError(
                         f"omniglot: {member} in {path} is damaged; {remedy}"
                     ) from error
-                if resample == "lanczos":
-                    drawing = drawing.convert("L").resize((28, 28), Image.Resampling.LANCZOS)
-                else:
-                    drawing = drawing.resize((28, 28), Image.Resampling.NEAREST).convert("L")
-                images[i, j] = 255 - np.asarray(drawing)  # the files have ink 0 on white
     return Characters(images, list(drawings))
 
 
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, SyntaxError, RuntimeError)
+"""What zipfile and Pillow raise for damaged, encrypted or unknown content."""
+_LARGEST = 100_000
+"""Bytes of the largest drawing that is unpacked; a published one has a few hundred."""
+
+
+def _drawings(part: str, path: Path, archive: zipfile.ZipFile, remedy: str) -> dict[str, list[str]]:
+    """The files of each character, in alphabetical order, if they are those that were published."""
+    drawings: dict[str, list[str]] = {}
+    for member in sorted(archive.namelist()):
+        if member.endswith(".png"):
+            drawings.setdefault(member.rpartition("/")[0], []).append(member)
+    needed = _CHARACTERS[part]
+    whole = len(drawings) == needed and all(
+        name.startswith(f"{part}/") and name.count("/") == 2 and len(members) == DRAWINGS
+        for name, members in drawings.items()
+    )
+    if not whole:
+        tops = sorted({name.split("/")[0] for name in archive.namelist()})[:3]
+        raise ValueError(
+            f"omniglot: {path} holds {sum(map(len, drawings.values())):,} drawings of "
+            f"{len(drawings)} characters under {', '.join(tops) or 'nothing'}, but "
+            f"{needed * DRAWINGS:,} drawings of {needed} characters are needed as "
+            f"{part}/Alphabet/characterNN/XXXX_YY.png. If it is another file renamed, {remedy}"
+        )
+    return drawings
+
+
+def _reduced(archive: zipfile.ZipFile, member: str, resample: Resampling) -> np.ndarray:
+    from PIL import Image
+
+    if archive.getinfo(member).file_size > _LARGEST:
+        raise ValueError(f"{member} is larger than any published drawing")
+    drawing = Image.open(io.BytesIO(archive.read(member)))
+    if drawing.size != (105, 105):
+        raise ValueError(f"{member} has {drawing.size} pixels")
+    if resample == "lanczos":
+        drawing = drawing.convert("L").resize((28, 28), Image.Resampling.LANCZOS)
+    else:
+        drawing = drawing.resize((28, 28), Image.Resampling.NEAREST).convert("L")
+    return 255 - np.asarray(drawing)  # the files have ink 0 on white
+
+
 def _read_cached(path: Path, checksum: str) -> Characters | None:
-    """What was decoded before from the same zips; None if there is nothing, or not from these."""
+    """The drawings decoded before from the same zips; None if there are none, or they are damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if str(arrays["checksum"]) != checksum:
                 return None
-            return Characters(arrays["images"], arrays["names"].tolist())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # not there or damaged; either way it is decoded anew
+            found = Characters(arrays["images"], arrays["names"].tolist())
+    except Exception:  # Whatever the damage is, the drawings are decoded anew.
+        return None
+    shape = (sum(_CHARACTERS.values()), DRAWINGS, 28, 28)
+    right = found.images.shape == shape and found.images.dtype == np.uint8
+    return found if right and len(found.names) == shape[0] else None
 
 
 def _write_cached(path: Path, characters: Characters, checksum: str) -> None:
@@ -187,7 +205,28 @@ def _write_cached(path: Path, characters: Characters, checksum: str) -> None:
         Path(file.name).replace(path)  # whole or not at all, also with two processes at once
     except OSError as error:
         warnings.warn(
-            f"omniglot: could not keep the decoded drawings in {path} ({error}); they are decoded "
-            "again each time.",
+            f"omniglot: could not keep the decoded drawings in {path} ({error}), so they will be "
+            "decoded again each time.",
             stacklevel=3,
         )
+
+
+def _describe(data: store.Folder) -> str:
+    return f"{len(load(data).names)} characters of {DRAWINGS} drawings"
+
+
+def _pictures(data: store.Folder) -> store.Pictures:
+    characters = load(data)
+    return store.Pictures(list(characters.images[..., None]), characters.names, "bright")
+
+
+DATASET = store.Dataset(
+    name="omniglot",
+    downloads=DOWNLOADS,
+    describe=_describe,
+    licence="MIT licence",
+    citation="Lake et al. 2015",
+    recipe="omniglot",
+    pictures=_pictures,
+    summary="1623 characters, 20 drawings each",
+)

@@ -1,9 +1,17 @@
-"""Where data sets live: a folder the user names, `METAJAX_DATA`, or the user cache."""
+"""What a data set is, and where its files live: `METAJAX_DATA`, the user cache, or a named folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+Folder: TypeAlias = str | Path | None
+"""The folder that holds the folders of the data sets. None: `METAJAX_DATA`, then the user cache."""
+
+Ink: TypeAlias = Literal["bright", "dark"]
+"""Whether strokes are brighter or darker than the ground they are drawn on."""
 
 
 class Download(NamedTuple):
@@ -14,25 +22,61 @@ class Download(NamedTuple):
     checksum: str
 
 
+class Pictures(NamedTuple):
+    """Pictures by class.
+
+    classes: One array per class, `(n, height, width, channels)` uint8 with 1 or 3 channels.
+    names: The names of the classes.
+    ink: The polarity of drawings; None for photographs, or where it is not known.
+    """
+
+    classes: list[np.ndarray]
+    names: list[str]
+    ink: Ink | None = None
+
+
+class Dataset(NamedTuple):
+    """A published data set: one row of `metajax.data.DATASETS`.
+
+    name: What a user types, and the name of the folder of its files.
+    downloads: The published files; none where they are to be placed by hand.
+    describe: The data folder to one line that counts what the files there hold; reads them.
+    licence: The licence as its authors state it.
+    citation: Authors and year.
+    recipe: The arguments of `metajax train` that use it; empty where no recipe trains on it.
+    pictures: The data folder to all its pictures by class; None for other kinds of data.
+    summary: One line that says what it holds, without reading files.
+    """
+
+    name: str
+    downloads: tuple[Download, ...]
+    describe: Callable[[Folder], str]
+    licence: str
+    citation: str
+    recipe: str
+    pictures: Callable[[Folder], Pictures] | None
+    summary: str
+
+
 def cache_dir() -> Path:
-    """The folder for downloads and decoded arrays: metajax in the user's cache."""
+    """Returns the folder for downloads and decoded arrays: metajax in the user's cache."""
     import pooch
 
     return Path(pooch.os_cache("metajax"))
 
 
-def locate(name: str, files: Sequence[str], data: str | Path | None = None) -> Path:
-    """The folder `name` that holds all of `files`.
+def locate(name: str, files: Sequence[str], data: Folder = None) -> Path:
+    """Returns the folder `name` that holds all of `files`.
 
     Args:
-      name: of the data set, and of its folder.
-      files: what must be in the folder.
-      data: the folder above, and then the only place that is looked at. Without it these are
+      name: The name of the data set, and of its folder.
+      files: The files that must be in the folder.
+      data: The folder above it, which is then the only place searched. None searches
         `METAJAX_DATA`, if set, and the user cache.
 
     Raises:
-      FileNotFoundError: naming the places, what is missing, and how to get it.
-      PermissionError: for a folder that may not be read.
+      FileNotFoundError: Naming the places searched, what is missing, and how to get it.
+      PermissionError: For a folder that this user may not read.
     """
     if data is not None:
         places = [Path(data)]
@@ -44,16 +88,13 @@ def locate(name: str, files: Sequence[str], data: str | Path | None = None) -> P
     for place in places:
         folder = place.expanduser() / name
         try:
-            held = {path.name for path in folder.iterdir()}
+            found = {path.name for path in folder.iterdir()}
         except (FileNotFoundError, NotADirectoryError):
             missing.append(f"{folder} (no such folder)")
             continue
         except PermissionError as error:
-            raise PermissionError(
-                f"{name}: {folder} may not be read by this user; change its permissions, or name "
-                "another folder with --data."
-            ) from error
-        absent = [file for file in files if file not in held]
+            raise unreadable(name, folder) from error
+        absent = [file for file in files if file not in found]
         if not absent:
             return folder
         missing.append(f"{folder} (no {', no '.join(absent)})")
@@ -63,12 +104,35 @@ def locate(name: str, files: Sequence[str], data: str | Path | None = None) -> P
     )
 
 
-def fetch(name: str, downloads: Sequence[Download]) -> Path:
-    """Download what is not yet in the user cache, verify all of it, and return the folder.
+def unreadable(name: str, path: Path) -> PermissionError:
+    """Returns the error for a file or folder that this user may not read."""
+    return PermissionError(
+        f"{name}: {path} may not be read by this user; change its permissions, or name another "
+        "folder with --data."
+    )
+
+
+def read_bytes(name: str, path: Path) -> bytes:
+    """Returns the content of a regular file.
 
     Raises:
-      ConnectionError: when a file cannot be downloaded.
-      ValueError: when a file does not have the published checksum; it is not kept.
+      PermissionError: For a file that this user may not read.
+      ValueError: For what is no regular file, such as a pipe, which would block.
+    """
+    if not path.is_file():
+        raise ValueError(f"{name}: {path} is not a regular file; replace it by the published file.")
+    try:
+        return path.read_bytes()
+    except PermissionError as error:
+        raise unreadable(name, path) from error
+
+
+def fetch(name: str, downloads: Sequence[Download]) -> Path:
+    """Downloads what is not yet in the user cache, verifies all of it, and returns the folder.
+
+    Raises:
+      ConnectionError: If a file cannot be downloaded.
+      ValueError: If a file does not have the published checksum, in which case it is not kept.
     """
     import pooch
     import requests
@@ -87,7 +151,7 @@ def fetch(name: str, downloads: Sequence[Download]) -> Path:
             ) from error
         except ValueError as error:
             raise ValueError(
-                f"{name}: what came from {download.url} does not have the published checksum "
-                f"{download.checksum}; it was not kept. Run again, and if it stays so, report it."
+                f"{name}: the file from {download.url} does not have the published checksum "
+                f"{download.checksum} and was not kept. Run again; if it fails again, report it."
             ) from error
     return folder

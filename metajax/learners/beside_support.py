@@ -1,4 +1,4 @@
-"""Predict queries in one batch with the support set, for models that read its statistics from there."""
+"""Predictions in one batch with the support set, for models that read its statistics from there."""
 
 from typing import Any, NamedTuple
 
@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from metajax.inner import repeat
+from metajax.masks import filled
 from metajax.types import Learner
 
 
-class Beside(NamedTuple):
+class BesideSupportState(NamedTuple):
     """What the learner adapted to, and the support inputs."""
 
     adapted: Any
@@ -17,16 +18,17 @@ class Beside(NamedTuple):
 
 
 def beside_support(learner: Learner) -> Learner:
-    """The same learner whose predictions are made in a batch that begins with the support set.
+    """The same learner, which predicts queries in a batch that begins with the support set.
 
-    A model that normalises by the first examples of its batch alone, `conv4` with `normalisation`
-    "support" or "task", then never reads a statistic of the queries: it is inductive.
+    A model that normalises by the first examples of its batch alone, such as `conv4` with
+    `normalisation` "support" or "task", then reads no statistic of the queries: it is inductive.
 
     Args:
-      learner: any.
+      learner: Any learner.
 
     Returns:
-      A learner that adapts to `Beside(adapted, support_x)`.
+      A learner with the same meta-parameters, which adapts to `BesideSupportState(adapted,
+      support_x)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -37,17 +39,19 @@ def beside_support(learner: Learner) -> Learner:
       >>> learner.predict(adapted, jnp.array([5.0])).tolist()
       [4.0]
 
-    Reference: Bronskill, Gordon, Requeima, Nowozin and Turner, ICML 2020, section 3.
-    https://arxiv.org/abs/2003.03284
+    Reference:
+      Bronskill, Gordon, Requeima, Nowozin and Turner, ICML 2020, section 3.
+      https://arxiv.org/abs/2003.03284
     """
 
     def adapt(meta_params, support, key, **options):
         adapted = learner.adapt(meta_params, support, key, **options)
-        return Beside(adapted, repeat(support.x, options.get("num_steps", 0)))
+        x = repeat(filled(support).x, options.get("num_steps", 0))
+        return BesideSupportState(adapted, x)
 
     def predict(adapted, x):
         batch = jax.tree.map(lambda s, q: jnp.concatenate([s, q]), adapted.support_x, x)
-        shot = len(jax.tree.leaves(adapted.support_x)[0])
-        return jax.tree.map(lambda leaf: leaf[shot:], learner.predict(adapted.adapted, batch))
+        number = len(jax.tree.leaves(adapted.support_x)[0])
+        return jax.tree.map(lambda leaf: leaf[number:], learner.predict(adapted.adapted, batch))
 
-    return Learner(learner.init, adapt, predict)
+    return Learner(learner.init, adapt, predict, learner.num_steps)

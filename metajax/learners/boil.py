@@ -1,11 +1,11 @@
-"""Learn a head that no task changes and a body that each adapts to it."""
+"""Body only update in the inner loop (BOIL): a head that no task changes, and a body that each adapts."""
 
-import jax
-
+from metajax import checks
 from metajax.adjoints import Adjoint, check_derivative, unrolled
-from metajax.inner import descend, repeat
-from metajax.learners.parts import Parts, init_parts, predict_parts
-from metajax.types import Learner, Loss, Model, Optimizer, Steps
+from metajax.inner import repeat
+from metajax.learners.parts import Parts, descent, in_training, joined
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Optimizer
 
 
 def boil(
@@ -17,52 +17,55 @@ def boil(
     *,
     adjoint: Adjoint = unrolled,
 ) -> Learner:
-    """Body only update in the inner loop: the opposite of `anil`, which forces features to change.
+    """Learns a head that is frozen in the inner loop, so that the features have to change.
 
     Args:
-      body: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      head: `apply(params, features)` maps features `(n, d)` to predictions `(n, c)`. One that starts
-        at 0, as `linear(way)` does, passes no gradient to the body: give it `start="lecun"`.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
-      inner: steps the body, fresh on each task.
-      num_steps: inner steps.
-      adjoint: how the steps are differentiated.
+      body: Maps inputs `(n, ...)` to features `(n, d)`.
+      head: Maps features `(n, d)` to predictions `(n, c)`. A head that starts at 0, as `linear(way)`
+        does, passes no gradient to the body: give it `start="lecun"`.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      inner: Any optax transformation of the body; its state is re-initialised for every task.
+      num_steps: Number of inner steps.
+      adjoint: How the inner loop is differentiated.
 
     Returns:
       A learner whose meta-parameters and adapted parameters are `Parts(body, head)`.
 
     Raises:
-      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+      ValueError: If `num_steps` is negative; from `init`, for an inner optimiser whose hypergradient
         is nan where a gradient is exactly zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
-      >>> head = mj.linear(5, start="lecun")
-      >>> learner = mj.boil(mj.conv4(None), head, mj.cross_entropy, optax.sgd(0.1), 1)
-      >>> images = jnp.ones((5, 28, 28, 1))
-      >>> learner.init(jax.random.key(0), images).head["params"]["layers_0"]["kernel"].shape
-      (256, 5)
+      >>> line = mj.Model(init=lambda key, x: jnp.ones(()), apply=lambda w, x: w * x)
+      >>> learner = mj.boil(line, line, mj.mse, optax.sgd(0.5), num_steps=1)
+      >>> support = mj.Examples(x=jnp.ones(4), y=jnp.full(4, 3.0))
+      >>> meta_params = learner.init(jax.random.key(0), support.x)
+      >>> adapted = learner.adapt(meta_params, support, jax.random.key(0))
+      >>> float(adapted.body), float(adapted.head)
+      (3.0, 1.0)
 
-    Reference: Oh, Yoo, Kim and Yun, ICLR 2021, section 3. https://arxiv.org/abs/2008.08882
+    Reference:
+      Oh, Yoo, Kim and Yun, ICLR 2021, section 3. https://arxiv.org/abs/2008.08882
     """
-    own_steps = num_steps
-    descend(inner, own_steps)
+    body, head = checks.as_model("boil", body), checks.as_model("boil", head)
+    num_steps = checks.count("boil", "num_steps", num_steps, least=0)
+    model = joined(body, head)
+    train = in_training(model)
 
-    predict = predict_parts(body, head)
+    def support_loss(params, frozen, support, key):
+        return mean_loss(loss, train(Parts(params, frozen), support.x, key), support)
 
-    @jax.grad
-    def gradient(params, held, support):
-        return loss(predict(Parts(params, held), support.x), support.y)
+    fit = descent(support_loss, inner, adjoint, model)
 
     def init(key, x):
-        meta_params = init_parts(body, head, key, x)
+        meta_params = model.init(key, x)
         check_derivative("boil", inner, adjoint, meta_params.body)
         return meta_params
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
-        solve = descend(inner, num_steps)
-        adapted = adjoint(solve, gradient, meta_params.body, meta_params.head, support)
-        return Parts(adapted, repeat(meta_params.head, num_steps))
+    def adapt(meta_params, support, key, num_steps=num_steps):
+        frozen = meta_params.head
+        body = fit(meta_params.body, frozen, filled(support), key=key, num_steps=num_steps)
+        return Parts(body, repeat(frozen, num_steps))
 
-    return Learner(init, adapt, predict)
+    return Learner(init, adapt, model.apply, num_steps)

@@ -1,27 +1,28 @@
-"""Learn several starts at once and predict by the mean of where they lead."""
+"""Deep ensembles: several starts are learned at once, and the mean of their predictions is taken."""
 
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.types import Learner
 
 
 def ensemble(learner: Learner, size: int) -> Learner:
     """A deep ensemble of any classifying learner, trained as one predictive mixture.
 
-    The members share tasks and the loss of their mixture; they differ by where they begin. Their
-    disagreement is what the mixture does not know.
+    The members share tasks and the loss of their mixture, and differ by their initialisation. Their
+    disagreement measures the uncertainty of the mixture.
 
     Args:
-      learner: whose predictions are logits `(n, way)`.
-      size: members, 1 or more.
+      learner: A learner whose predictions are logits `(n, way)`.
+      size: Number of members, at least 1.
 
     Returns:
-      A learner whose meta-parameters are the members', stacked; predictions are the logarithm of the
-      mean probability, `(n, way)`.
+      A learner whose meta-parameters are those of the members, stacked. Predictions are the logarithm
+      of the mean probability, `(n, way)`.
 
     Raises:
-      ValueError: for no members.
+      ValueError: If `size` is below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -33,11 +34,11 @@ def ensemble(learner: Learner, size: int) -> Learner:
       >>> probabilities.shape, round(float(probabilities[0].sum()), 3)
       ((5, 5), 1.0)
 
-    Reference: Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017, section 2.4; for MAML, Yoon et
-    al., NeurIPS 2018, section 5 (EMAML). https://arxiv.org/abs/1806.03836
+    Reference:
+      Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017, section 2.4; for MAML, Yoon et al.,
+      NeurIPS 2018, section 5 (EMAML). https://arxiv.org/abs/1806.03836
     """
-    if size < 1:
-        raise ValueError(f"ensemble: size={size}; it has 1 member or more.")
+    size = checks.count("ensemble", "size", size)
 
     def init(key, x):
         return jax.vmap(learner.init, in_axes=(0, None))(jax.random.split(key, size), x)
@@ -54,4 +55,4 @@ def ensemble(learner: Learner, size: int) -> Learner:
         each = jax.nn.log_softmax(logits, axis=-1)
         return jax.nn.logsumexp(each, axis=0) - jnp.log(size)
 
-    return Learner(init, adapt, predict)
+    return Learner(init, adapt, predict, learner.num_steps)

@@ -1,7 +1,8 @@
-"""Train a linear head and the features below it in every task: transfer learning."""
+"""Fine-tuning: a linear head and the features below it, trained in every task."""
 
+from metajax import checks
 from metajax.learners.maml import maml
-from metajax.learners.parts import predict_parts, with_fresh_head
+from metajax.learners.parts import joined, with_fresh_head
 from metajax.nn.models import linear
 from metajax.types import Learner, Loss, Model, Optimizer
 
@@ -9,31 +10,34 @@ from metajax.types import Learner, Loss, Model, Optimizer
 def finetune(
     embed: Model, loss: Loss, inner: Optimizer, num_steps: int, *, columns: int
 ) -> Learner:
-    """Train a linear head from 0 on every task, and the features with it: transfer learning.
+    """Trains a linear head from 0 on every task, and the features with it: transfer learning.
 
     Args:
-      embed: features `(n, d)` of inputs, to be `pretrained`.
-      loss: logits and labels to a scalar, the mean over `n`.
-      inner: steps head and features.
-      num_steps: steps on each task; choose them on validation tasks.
-      columns: outputs of the head.
+      embed: Maps inputs `(n, ...)` to features `(n, d)`, which are to be `pretrained`.
+      loss: Logits `(n, columns)` and labels `(n,)` to one value per example, `(n,)`.
+      inner: Any optax transformation of head and features.
+      num_steps: Number of steps on each task. Choose it on validation tasks.
+      columns: Number of outputs of the head.
 
     Returns:
-      A learner whose meta-parameters are the embedding's.
+      A learner whose meta-parameters are those of `embed`, and which adapts to `Parts(body, head)`.
+
+    Raises:
+      ValueError: If `num_steps` is negative, or `columns` is below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
-      >>> body = mj.conv4(None, filters=4)
-      >>> learner = mj.finetune(body, mj.cross_entropy, optax.sgd(0.1), 5, columns=2)
-      >>> support = mj.Examples(x=jnp.ones((2, 28, 28, 1)), y=jnp.arange(2))
-      >>> meta_params = learner.init(jax.random.key(0), support.x)
-      >>> adapted = learner.adapt(meta_params, support, jax.random.key(0))
-      >>> learner.predict(adapted, support.x).shape
-      (2, 2)
+      >>> learner = mj.finetune(mj.pixels, mj.cross_entropy, optax.sgd(0.1), 20, columns=2)
+      >>> support = mj.Examples(x=jnp.eye(2), y=jnp.array([1, 0]))
+      >>> adapted = learner.adapt((), support, jax.random.key(0))
+      >>> jnp.argmax(learner.predict(adapted, jnp.eye(2)), axis=-1).tolist()
+      [1, 0]
 
-    Reference: Chen, Liu, Kira, Wang and Huang, ICLR 2019, section 3.2 (Baseline).
-    https://arxiv.org/abs/1904.04232
+    Reference:
+      Chen, Liu, Kira, Wang and Huang, ICLR 2019, section 3.2 (Baseline).
+      https://arxiv.org/abs/1904.04232
     """
-    head = linear(columns)
-    joined = Model(embed.init, predict_parts(embed, head))
-    return with_fresh_head(maml(joined, loss, inner, num_steps), embed, head)
+    embed = checks.as_model("finetune", embed)
+    num_steps = checks.count("finetune", "num_steps", num_steps, least=0)
+    head = linear(checks.count("finetune", "columns", columns))
+    return with_fresh_head(maml(joined(embed, head), loss, inner, num_steps), embed, head)

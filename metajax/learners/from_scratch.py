@@ -1,43 +1,59 @@
-"""Train a fresh model on every task: no transfer at all."""
+"""Training from scratch: a fresh model in every task, a baseline without transfer."""
 
 from typing import NamedTuple
 
 import jax
 
+from metajax import checks
 from metajax.adjoints import Adjoint, unrolled
-from metajax.inner import descend
-from metajax.types import Learner, Loss, Model, Optimizer, Steps
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Optimizer
 
 
-class Nothing(NamedTuple):
-    """The meta-parameters of a learner that learns nothing over tasks."""
+class FromScratchParams(NamedTuple):
+    """The meta-parameters of a learner that learns nothing over tasks: none."""
 
 
 def from_scratch(
     model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
 ) -> Learner:
-    """Train a fresh model on every task: what the support set alone is worth.
+    """Trains a fresh model on every task: a baseline that measures what the support set alone gives.
 
     Args:
-      model: initialised anew from the task's key.
-      loss: predictions and targets to a scalar, the mean over `n`.
-      inner: choose it and `num_steps` on validation tasks; there is nothing else to learn, unless
-        `inner` itself is: see `learned`.
-      num_steps: steps on each task.
-      adjoint: how the steps are differentiated where `inner` is learned.
+      model: A model that is initialised from the key of each task.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      inner: Any optax transformation. Choose it and `num_steps` on validation tasks; nothing is
+        meta-learned unless `inner` itself is, as by `learned`.
+      num_steps: Number of steps on each task.
+      adjoint: How the steps are differentiated where `inner` is learned.
+
+    Returns:
+      A learner without meta-parameters, whose adapted parameters are those of `model`.
+
+    Raises:
+      ValueError: If `num_steps` is negative, or `inner` is no optax transformation.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
       >>> learner = mj.from_scratch(mj.mlp(), mj.mse, optax.adam(1e-2), num_steps=100)
       >>> learner.init(jax.random.key(0), jnp.ones((10, 1)))
-      Nothing()
+      FromScratchParams()
     """
-    own_steps = num_steps
-    descend(inner, own_steps)
-    gradient = jax.grad(lambda params, support: loss(model.apply(params, support.x), support.y))
+    model = checks.as_model("from_scratch", model)
+    num_steps = checks.count("from_scratch", "num_steps", num_steps, least=0)
+    checks.optimizer("from_scratch", "inner", inner)
+    train = in_training(model)
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
+    def support_loss(params, support, key):
+        return mean_loss(loss, train(params, support.x, key), support)
+
+    fit = descent(support_loss, inner, adjoint, model)
+
+    def adapt(meta_params, support, key, num_steps=num_steps):
         del meta_params
-        return adjoint(descend(inner, num_steps), gradient, model.init(key, support.x), support)
+        init_key, train_key = jax.random.split(key)
+        start = model.init(init_key, support.x)
+        return fit(start, filled(support), key=train_key, num_steps=num_steps)
 
-    return Learner(lambda key, x: Nothing(), adapt, model.apply)
+    return Learner(lambda key, x: FromScratchParams(), adapt, model.apply, num_steps)

@@ -1,11 +1,13 @@
-"""Learn the centre that each task's optimum is held close to, differentiated where it ends."""
+"""Implicit MAML (iMAML): a centre that attracts every task's optimum, which is differentiated there."""
 
 import jax
 import optax
 
+from metajax import checks
 from metajax.adjoints import Adjoint, check_derivative, conjugate_gradient, implicit
-from metajax.inner import descend
-from metajax.types import Learner, Loss, Model, Optimizer, Steps
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Optimizer
 
 
 def imaml(
@@ -17,24 +19,30 @@ def imaml(
     strength: float,
     adjoint: Adjoint | None = None,
 ) -> Learner:
-    """Implicit MAML: tasks minimise `loss + strength/2 * |params - meta_params|^2`.
+    """Learns the centre of a quadratic penalty: tasks minimise `loss + strength/2 |params - centre|^2`.
 
-    The hypergradient needs the solution alone, not the way to it: memory does not grow with
-    `num_steps`, and any inner optimiser serves, differentiable or not.
+    The hypergradient depends on the minimum alone and not on the path to it. Memory does not grow
+    with `num_steps`, and the inner optimiser need not be differentiable.
 
     Args:
-      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
-      inner: comes close to the minimum in `num_steps`; the hypergradient is that of the minimum.
-      num_steps: inner steps, from the centre.
-      strength: of the pull to the centre, the paper's lambda. It must outweigh the negative
-        curvature of `loss`, or there is no minimum to differentiate.
-      adjoint: by default `implicit(conjugate_gradient(5))`, as in the paper. Where the inner loop ends
-        short of a minimum, as a few steps on a network do, give it a `damping`, as the authors' code does.
+      model: Maps inputs `(n, ...)` to predictions `(n, c)`; a `Model` or any `(init, apply)` pair.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      inner: Any optax transformation that comes close to the minimum in `num_steps`; the
+        hypergradient is that of the minimum.
+      num_steps: Number of inner steps, from the centre.
+      strength: The weight of the penalty, the paper's lambda. It must outweigh the negative curvature
+        of `loss`, or there is no minimum to differentiate.
+      adjoint: By default `implicit(conjugate_gradient(5))`, as in the paper. Where the inner loop
+        ends before a minimum, as a few steps on a network do, give it a `damping`, as the authors'
+        code does.
+
+    Returns:
+      A learner whose meta-parameters and adapted parameters are those of `model`.
 
     Raises:
-      ValueError: for a `strength` of 0 or less; from `init`, for an `adjoint` that differentiates steps
-        and an inner optimiser whose derivative is nan where a gradient is exactly zero.
+      ValueError: If `strength` is not above 0, or `num_steps` is negative; from `init`, for an
+        `adjoint` that differentiates steps and an inner optimiser whose derivative is nan where a
+        gradient is exactly zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -44,31 +52,31 @@ def imaml(
       >>> round(float(learner.adapt(jnp.ones(()), support, jax.random.key(0))), 4)  # (3 + 1) / 2
       2.0
 
-    Reference: Rajeswaran, Finn, Kakade and Levine, NeurIPS 2019, sections 2.2 and 3.
-    https://arxiv.org/abs/1909.04630
+    Reference:
+      Rajeswaran, Finn, Kakade and Levine, NeurIPS 2019, sections 2.2 and 3.
+      https://arxiv.org/abs/1909.04630
     """
-    if strength <= 0:
-        raise ValueError(
-            f"imaml: strength={strength}; it is above 0, for without a pull to the centre the "
-            "minimum does not depend on it and the hypergradient is 0."
-        )
-    own_steps = num_steps
-    descend(inner, own_steps)
-    chosen = implicit(conjugate_gradient(5)) if adjoint is None else adjoint
+    model = checks.as_model("imaml", model)
+    num_steps = checks.count("imaml", "num_steps", num_steps, least=0)
+    checks.positive(
+        "imaml", "strength", strength
+    )  # without a penalty nothing depends on the centre
+    adjoint = implicit(conjugate_gradient(5)) if adjoint is None else adjoint
+    train = in_training(model)
 
-    @jax.grad
-    def gradient(params, centre, support):
+    def penalised_loss(params, centre, support, key):
         gap = jax.tree.map(lambda p, c: p - c, params, centre)
-        pull = strength / 2 * optax.tree.norm(gap, squared=True)
-        return loss(model.apply(params, support.x), support.y) + pull
+        penalty = strength / 2 * optax.tree.norm(gap, squared=True)
+        return mean_loss(loss, train(params, support.x, key), support) + penalty
+
+    fit = descent(penalised_loss, inner, adjoint, model)
 
     def init(key, x):
         meta_params = model.init(key, x)
-        check_derivative("imaml", inner, chosen, meta_params)
+        check_derivative("imaml", inner, adjoint, meta_params)
         return meta_params
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
-        return chosen(descend(inner, num_steps), gradient, meta_params, meta_params, support)
+    def adapt(meta_params, support, key, num_steps=num_steps):
+        return fit(meta_params, meta_params, filled(support), key=key, num_steps=num_steps)
 
-    return Learner(init, adapt, model.apply)
+    return Learner(init, adapt, model.apply, num_steps)

@@ -1,4 +1,4 @@
-"""Learn the optimiser that another learner adapts by."""
+"""Learned optimisers inside a learner: the rule that adapts is meta-learned."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from metajax.inner import descend
 from metajax.types import LearnedOptimizer, Learner, Optimizer, Params
 
 
-class Learned(NamedTuple):
+class LearnedParams(NamedTuple):
     """The meta-parameters of the learner inside, and the weights of its optimiser."""
 
     learner: Params
@@ -19,26 +20,27 @@ class Learned(NamedTuple):
 
 
 def learned(make: Callable[[Optimizer], Learner], optimizer: LearnedOptimizer) -> Learner:
-    """A learner whose inner optimiser is meta-learned, beside whatever else it learns.
+    """Learns the inner optimiser of a learner, together with whatever that learner meta-learns.
 
     Around `from_scratch` only the optimiser is learned, on a fresh start in every task: learning to
     learn by gradient descent. Around `maml` it is learned together with the start: Meta-LSTM.
 
     Args:
-      make: an inner optimiser to a learner, such as
+      make: An inner optimiser to a learner, such as
         `lambda inner: mj.from_scratch(model, loss, inner, num_steps, adjoint=mj.first_order)`. With
-        the adjoint `first_order` gradients are held constant, as Andrychowicz et al. do; `remat` and
-        `mixed_mode` are exact and keep only parameters and the optimiser's state of every step. Not
-        `implicit`: where descent ends does not depend on the way there.
-      optimizer: such as `mj.optimizers.lstm()`.
+        the adjoint `first_order` gradients are constants, as Andrychowicz et al. take them; `remat`
+        and `mixed_mode` are exact and keep only the parameters and the optimiser's state of every
+        step. `implicit` learns nothing, because a minimum does not depend on the path to it.
+      optimizer: A learned optimiser, such as `mj.optimizers.lstm()`.
 
     Returns:
-      A learner whose meta-parameters are `Learned(learner, optimizer)` and which adapts and predicts
-      as the one that `make` gives, with `num_steps=` where that has it.
+      A learner whose meta-parameters are `LearnedParams(learner, optimizer)`, and which adapts and
+      predicts as the one that `make` returns.
 
     Raises:
-      ValueError: from `init`, for an optimiser whose derivative by its weights is nan where a gradient
-        is exactly zero; from `init`, what the learner's own raises.
+      ValueError: From `init`, for an optimiser that needs the value of the loss, or whose derivative
+        by its weights is nan where a gradient is exactly zero, and whatever the learner's own `init`
+        raises.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -50,39 +52,39 @@ def learned(make: Callable[[Optimizer], Learner], optimizer: LearnedOptimizer) -
       >>> float(learner.adapt(meta_params, support, jax.random.key(0)))
       3.0
 
-    Reference: Andrychowicz et al., NeurIPS 2016, section 2. https://arxiv.org/abs/1606.04474
-    Ravi and Larochelle, ICLR 2017, section 3. https://openreview.net/forum?id=rJY0-Kcll
+    Reference:
+      Andrychowicz et al., NeurIPS 2016, section 2. https://arxiv.org/abs/1606.04474
+      Ravi and Larochelle, ICLR 2017, section 3. https://openreview.net/forum?id=rJY0-Kcll
     """
+    any_optimizer = make(optax.identity())
 
     def init(key, x):
         learner_key, optimizer_key = jax.random.split(key)
         # Learners try their optimiser on numbers, and there are none while `init` is being traced.
         with jax.ensure_compile_time_eval():
             some_weights = optimizer.init(jax.random.key(0))
-            if not _differentiable_at_zero(optimizer, some_weights):
-                raise ValueError(
-                    "learned: the derivative of one step by the optimiser's weights is nan where a "
-                    "gradient is exactly zero, and ReLU networks have such gradients; Adam and RMSProp "
-                    "divide by sqrt(0). Give it eps_root > 0, as in mj.optimizers.hyperparameters("
-                    'optax.adam, positive={"learning_rate": 1e-3}, eps_root=1e-8).'
-                )
+            _check_derivative(optimizer, some_weights)
             inner = make(optimizer.build(some_weights))
-        return Learned(inner.init(learner_key, x), optimizer.init(optimizer_key))
+        return LearnedParams(inner.init(learner_key, x), optimizer.init(optimizer_key))
 
     def adapt(meta_params, support, key, **options):
         inner = make(optimizer.build(meta_params.optimizer))
         return inner.adapt(meta_params.learner, support, key, **options)
 
-    return Learner(init, adapt, make(optax.identity()).predict)
+    return Learner(init, adapt, any_optimizer.predict, any_optimizer.num_steps)
 
 
-def _differentiable_at_zero(optimizer: LearnedOptimizer, weights: Params) -> bool:
-    """Whether a step has a finite derivative by the weights where the gradient is exactly zero."""
+def _check_derivative(optimizer: LearnedOptimizer, weights: Params) -> None:
+    """Checks that one step is differentiable by the optimiser's weights at a zero gradient."""
 
     def probe(weights):
-        rule, zero = optimizer.build(weights), jnp.zeros(1)
-        updates, _ = rule.update(zero, rule.init(zero), zero)
-        return optax.tree.sum(updates)
+        return jnp.sum(descend(optimizer.build(weights), 1)(lambda w: 0 * w, jnp.zeros(1)))
 
     derivatives = jax.tree.leaves(jax.jit(jax.grad(probe))(weights))
-    return all(bool(np.isfinite(leaf).all()) for leaf in derivatives)
+    if not all(bool(np.isfinite(leaf).all()) for leaf in derivatives):
+        raise ValueError(
+            "learned: the derivative of one step by the optimiser's weights is nan where a "
+            "gradient is exactly zero, and ReLU networks have such gradients; Adam and RMSProp "
+            "divide by sqrt(0). Give it eps_root > 0, as in mj.optimizers.hyperparameters("
+            'optax.adam, positive={"learning_rate": 1e-3}, eps_root=1e-8).'
+        )

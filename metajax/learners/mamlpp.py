@@ -1,19 +1,21 @@
-"""Learn an initialisation and, for every step, a step size of every layer and arrays of its own."""
+"""MAML++: rates for every array and step, and arrays that every step has its own of."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from metajax import checks
 from metajax.adjoints import Adjoint, unrolled
-from metajax.inner import descend
-from metajax.trees import partition
-from metajax.types import Learner, Loss, Model, Params, Steps
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.trees import group, partition
+from metajax.types import Learner, Loss, Model, Optimizer, Params
 
 
-class StepRates(NamedTuple):
+class MamlppParams(NamedTuple):
     """Where adaptation starts, and rates `(num_steps,)` for each array that it changes.
 
     An array of `start` that every step has its own of is `(num_steps + 1, ...)`.
@@ -23,45 +25,43 @@ class StepRates(NamedTuple):
     rates: list[jax.Array]
 
 
-class _At(NamedTuple):
-    """The arrays that descent moves, and the number of the step, which each step moves by 1."""
-
-    moved: list[jax.Array]
-    step: jax.Array
-
-
 def mamlpp(
     model: Model,
     loss: Loss,
     num_steps: int,
     *,
     rate: float,
-    per_step: Callable[[str], bool] = lambda path: False,
+    per_step: str | None = None,
     adjoint: Adjoint = unrolled,
 ) -> Learner:
-    """The learner of MAML++: per-layer, per-step learned rates, and per-step normalisation.
+    """Learns an initialisation with a rate for every array and step, and arrays for every step.
 
-    The paper's other parts are functions of their own, each of use alone: the multi-step loss is
+    The paper's other parts are functions of their own: the multi-step loss is
     `query_loss(learner, loss, num_steps=(1, ..., num_steps))`, its annealing and that of the
     derivative's order are `Annealed`, and the outer rate is `optax.cosine_decay_schedule`.
 
+    Inner step `i = 0, 1, ...` reads entry `i` of an array per step, and predictions after `k` steps
+    read entry `k`: there are `num_steps + 1` entries. In the authors' code there are `num_steps`, and
+    predictions after step `i` read entry `i`, as that step did. Their code also keeps running
+    statistics for every step but normalises by the batch, and so does a model here.
+
     Args:
-      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
-      num_steps: inner steps that have rates; later ones, at evaluation, take the rates and arrays of
-        the last.
-      rate: that every array begins with in every step.
-      per_step: of an array's path, whether it is meta-learned for every step anew, and held within:
-        `lambda path: "BatchStatistics" in path` for per-step shifts after `conv4`'s statistics.
-        The paper's running statistics of every step are no part: its code normalises by the batch.
-      adjoint: how the steps are differentiated.
+      model: Maps inputs `(n, ...)` to predictions `(n, c)`; a `Model` or any `(init, apply)` pair.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      num_steps: Number of inner steps that have rates. Later steps, at evaluation, take the rates
+        and arrays of the last.
+      rate: The rate that every array starts with in every step.
+      per_step: The name of one of `model.groups`. Its arrays are meta-learned for every step, and
+        frozen in the inner loop.
+      adjoint: How the inner loop is differentiated.
 
     Returns:
-      A learner whose meta-parameters are `StepRates(start, rates)` and whose adapted parameters are
-      the model's.
+      A learner whose meta-parameters are `MamlppParams(start, rates)` and whose adapted parameters
+      are those of `model`.
 
     Raises:
-      ValueError: for no steps, which would have no rates.
+      ValueError: If `num_steps` is below 1, `rate` is not above 0, or the model has no group of that
+        name; from `init`, for a group of no array or of all.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -72,42 +72,50 @@ def mamlpp(
       >>> float(learner.adapt(meta_params, support, jax.random.key(0)))  # 0, 2, 3
       3.0
 
-    Reference: Antoniou, Edwards and Storkey, ICLR 2019, section 4.
-    https://arxiv.org/abs/1810.09502
+    Reference:
+      Antoniou, Edwards and Storkey, ICLR 2019, section 4. https://arxiv.org/abs/1810.09502
     """
-    if num_steps < 1:
-        raise ValueError(f"mamlpp: num_steps={num_steps}; it takes 1 step or more, each has rates.")
-    own_steps = num_steps
-
-    def of_step(arrays, step):
-        return [leaf[jnp.minimum(step, own_steps).astype(jnp.int32)] for leaf in arrays]
+    model = checks.as_model("mamlpp", model)
+    own_steps = checks.count("mamlpp", "num_steps", num_steps)
+    checks.positive("mamlpp", "rate", rate)
+    train = in_training(model)
+    chosen = _no_array if per_step is None else group("mamlpp", "per_step", model, per_step)
 
     def init(key, x):
-        moved, held, join = partition(model.init(key, x), per_step)
-        every = [jnp.repeat(leaf[None], own_steps + 1, axis=0) for leaf in held]
-        return StepRates(
-            join(moved, every), [jnp.full(own_steps, rate, leaf.dtype) for leaf in moved]
-        )
+        params = model.init(key, x)
+        moved, own, join = partition(params, chosen(params))
+        every = [jnp.repeat(leaf[None], own_steps + 1, axis=0) for leaf in own]
+        rates = [jnp.full(own_steps, rate, leaf.dtype) for leaf in moved]
+        return MamlppParams(join(moved, every), rates)
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
-        moved, held, join = partition(meta_params.start, per_step)
+    def at_step(args, step):
+        every, support = args
+        return [leaf[jnp.minimum(step, own_steps)] for leaf in every], support
 
-        def gradient(at, held, support):
-            @jax.grad
-            def by_moved(moved):
-                params = join(moved, of_step(held, at.step))
-                return loss(model.apply(params, support.x), support.y)
+    def adapt(meta_params, support, key, num_steps=own_steps):
+        moved, every, join = partition(meta_params.start, chosen(meta_params.start))
 
-            return _At(by_moved(at.moved), jnp.zeros_like(at.step))
+        def support_loss(moved, own, support, key):
+            return mean_loss(loss, train(join(moved, own), support.x, key), support)
 
-        def update(gradients, at):
-            step = jnp.minimum(at.step, own_steps - 1).astype(jnp.int32)
-            pairs = zip(meta_params.rates, gradients.moved, strict=True)
-            return _At([-rates[step] * g for rates, g in pairs], jnp.ones_like(at.step))
+        inner = _scheduled(meta_params.rates)
+        fit = descent(support_loss, inner, adjoint, model, at_step=at_step if every else None)
+        moved = fit(moved, every, filled(support), key=key, num_steps=num_steps)
+        return join(moved, [leaf[np.minimum(num_steps, own_steps)] for leaf in every])
 
-        solve = descend(optax.stateless(update), num_steps)
-        end = adjoint(solve, gradient, _At(moved, jnp.zeros(())), held, support)
-        return join(end.moved, of_step(held, end.step))
+    return Learner(init, adapt, model.apply, own_steps)
 
-    return Learner(init, adapt, model.apply)
+
+def _no_array(params: Params) -> Params:
+    return jax.tree.map(lambda _: False, params)
+
+
+def _scheduled(rates: list[jax.Array]) -> Optimizer:
+    """SGD whose rate of each array changes with the step."""
+
+    def update(updates, state, params=None):
+        del params
+        pairs = zip(rates, updates, strict=True)  # gradients, until they are updates
+        return [-r[jnp.minimum(state, len(r) - 1)] * g for r, g in pairs], state + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)

@@ -1,4 +1,4 @@
-"""Learn an initialisation and a linear map that every gradient goes through."""
+"""Meta-Curvature: an initialisation and a linear map that every gradient goes through."""
 
 import math
 from typing import NamedTuple
@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax import checks
 from metajax.adjoints import Adjoint, unrolled
-from metajax.inner import descend
-from metajax.types import Learner, Loss, Model, Params, Steps
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Params
 
 
-class Curvature(NamedTuple):
+class MetaCurvatureParams(NamedTuple):
     """Where adaptation starts, and for each of its arrays a matrix for each of its axes."""
 
     start: Params
@@ -22,21 +24,24 @@ class Curvature(NamedTuple):
 def meta_curvature(
     model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint = unrolled
 ) -> Learner:
-    """Meta-Curvature (MC2): a gradient is multiplied along each axis by a meta-learned matrix.
+    """Learns an initialisation and matrices that multiply every gradient along each of its axes.
 
-    A kernel `(kh, kw, c, features)` has three axes, the window's positions, inputs and outputs; each
-    matrix begins as the identity, and descent is SGD at first.
+    A kernel `(kh, kw, c, features)` has three axes: the positions of the window, inputs and outputs.
+    Each matrix starts as the identity, so that the inner loop starts as SGD. This is the paper's MC2.
 
     Args:
-      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
-      num_steps: inner steps.
-      rate: of descent, fixed; the matrices scale it.
-      adjoint: how the steps are differentiated.
+      model: Maps inputs `(n, ...)` to predictions `(n, c)`; a `Model` or any `(init, apply)` pair.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      num_steps: Number of inner steps.
+      rate: The inner learning rate, which is not learned; the matrices scale it.
+      adjoint: How the inner loop is differentiated.
 
     Returns:
-      A learner whose meta-parameters are `Curvature(start, maps)` and whose adapted parameters are
-      the model's.
+      A learner whose meta-parameters are `MetaCurvatureParams(start, maps)` and whose adapted
+      parameters are those of `model`.
+
+    Raises:
+      ValueError: If `num_steps` is negative, or `rate` is not above 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -45,29 +50,39 @@ def meta_curvature(
       >>> [m.shape for m in meta_params.maps["params"]["Conv_1"]["kernel"]]
       [(9, 9), (64, 64), (64, 64)]
 
-    Reference: Park and Oliva, NeurIPS 2019, section 3. https://arxiv.org/abs/1902.03356
+    Reference:
+      Park and Oliva, NeurIPS 2019, section 3. https://arxiv.org/abs/1902.03356
     """
-    own_steps = num_steps
-    descend(optax.identity(), own_steps)
-    gradient = jax.grad(lambda params, support: loss(model.apply(params, support.x), support.y))
+    model = checks.as_model("meta_curvature", model)
+    num_steps = checks.count("meta_curvature", "num_steps", num_steps, least=0)
+    checks.positive("meta_curvature", "rate", rate)
+    train = in_training(model)
+
+    def support_loss(params, support, key):
+        return mean_loss(loss, train(params, support.x, key), support)
 
     def init(key, x):
         start = model.init(key, x)
-        return Curvature(start, jax.tree.map(lambda p: [jnp.eye(d) for d in _axes(p)], start))
+        maps = jax.tree.map(lambda leaf: [jnp.eye(d, dtype=leaf.dtype) for d in _axes(leaf)], start)
+        return MetaCurvatureParams(start, maps)
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
+    def adapt(meta_params, support, key, num_steps=num_steps):
+        def step(gradient, maps):
+            return -rate * _mapped(gradient, maps)
 
-        def bend(gradient, maps):
-            bent = gradient.reshape(_axes(gradient))
-            for axis, matrix in enumerate(maps):
-                bent = jnp.moveaxis(jnp.tensordot(matrix, bent, (1, axis)), 0, axis)
-            return -rate * bent.reshape(gradient.shape)
+        inner = optax.stateless(lambda g, _: jax.tree.map(step, g, meta_params.maps))
+        fit = descent(support_loss, inner, adjoint, model)
+        return fit(meta_params.start, filled(support), key=key, num_steps=num_steps)
 
-        inner = optax.stateless(lambda g, _: jax.tree.map(bend, g, meta_params.maps))
-        return adjoint(descend(inner, num_steps), gradient, meta_params.start, support)
+    return Learner(init, adapt, model.apply, num_steps)
 
-    return Learner(init, adapt, model.apply)
+
+def _mapped(gradient: jax.Array, maps: list[jax.Array]) -> jax.Array:
+    """A gradient multiplied by a matrix along each of its axes."""
+    mapped = gradient.reshape(_axes(gradient))
+    for axis, matrix in enumerate(maps):
+        mapped = jnp.moveaxis(jnp.tensordot(matrix, mapped, (1, axis)), 0, axis)
+    return mapped.reshape(gradient.shape)
 
 
 def _axes(array: jax.Array) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Learn an initialisation and a step size for every weight."""
+"""Meta-SGD: an initialisation and a learning rate for every weight."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax import checks
 from metajax.adjoints import Adjoint, unrolled
-from metajax.inner import descend
-from metajax.types import Learner, Loss, Model, Params, Steps
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Params
 
 
-class Rates(NamedTuple):
+class MetaSgdParams(NamedTuple):
     """Where adaptation starts, and a rate of either sign for every weight."""
 
     start: Params
@@ -21,18 +23,21 @@ class Rates(NamedTuple):
 def meta_sgd(
     model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint = unrolled
 ) -> Learner:
-    """Meta-SGD: MAML whose inner rates are meta-learned, one for each weight.
+    """Learns an initialisation together with the inner learning rate of every weight.
 
     Args:
-      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
-      num_steps: inner steps; the paper takes 1.
-      rate: that every weight begins with.
-      adjoint: how the steps are differentiated. `first_order` still learns the rates.
+      model: Maps inputs `(n, ...)` to predictions `(n, c)`; a `Model` or any `(init, apply)` pair.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      num_steps: Number of inner steps; the paper takes 1.
+      rate: The rate that every weight starts with.
+      adjoint: How the inner loop is differentiated. `first_order` still learns the rates.
 
     Returns:
-      A learner whose meta-parameters are `Rates(start, rates)` and whose adapted parameters are the
-      model's.
+      A learner whose meta-parameters are `MetaSgdParams(start, rates)` and whose adapted parameters
+      are those of `model`.
+
+    Raises:
+      ValueError: If `num_steps` is negative, or `rate` is not above 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -43,21 +48,26 @@ def meta_sgd(
       >>> float(learner.adapt(meta_params, support, jax.random.key(0)))
       3.0
 
-    Reference: Li, Zhou, Chen and Li, 2017, section 3.2. https://arxiv.org/abs/1707.09835
+    Reference:
+      Li, Zhou, Chen and Li, 2017, section 3.2. https://arxiv.org/abs/1707.09835
     """
-    own_steps = num_steps
-    descend(optax.identity(), own_steps)
-    gradient = jax.grad(lambda params, support: loss(model.apply(params, support.x), support.y))
+    model = checks.as_model("meta_sgd", model)
+    num_steps = checks.count("meta_sgd", "num_steps", num_steps, least=0)
+    checks.positive("meta_sgd", "rate", rate)
+    train = in_training(model)
+
+    def support_loss(params, support, key):
+        return mean_loss(loss, train(params, support.x, key), support)
 
     def init(key, x):
         start = model.init(key, x)
-        return Rates(start, jax.tree.map(lambda leaf: jnp.full_like(leaf, rate), start))
+        return MetaSgdParams(start, jax.tree.map(lambda leaf: jnp.full_like(leaf, rate), start))
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
+    def adapt(meta_params, support, key, num_steps=num_steps):
         inner = optax.stateless(
             lambda gradients, _: jax.tree.map(lambda r, g: -r * g, meta_params.rates, gradients)
         )
-        return adjoint(descend(inner, num_steps), gradient, meta_params.start, support)
+        fit = descent(support_loss, inner, adjoint, model)
+        return fit(meta_params.start, filled(support), key=key, num_steps=num_steps)
 
-    return Learner(init, adapt, model.apply)
+    return Learner(init, adapt, model.apply, num_steps)

@@ -1,19 +1,22 @@
-"""Features trained to tell all training classes apart, for `finetune` and `linear_probe`."""
+"""Pretraining: features that separate all training classes, for `finetune` and `linear_probe`."""
 
 import jax
-import jax.numpy as jnp
 
-from metajax.learners.parts import Parts, predict_parts
+from metajax import checks
+from metajax.learners.parts import Parts, in_training, init_head, joined
+from metajax.masks import filled, mean_loss
+from metajax.objectives import mean_over_tasks
 from metajax.types import Learner, Loss, Model, Objective
 
 
 def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
-    """A learner on features that were trained to tell all training classes apart.
+    """A learner on features that were trained to separate all training classes.
 
     Args:
-      learner: whose meta-parameters are those of `embed`, such as `finetune` or `linear_probe`.
-      embed: features `(n, d)` of inputs.
-      head: features to logits of all classes; only `pretraining` uses it.
+      learner: A learner whose meta-parameters are those of `embed`, such as `finetune` or
+        `linear_probe`.
+      embed: Maps inputs `(n, ...)` to features `(n, d)`.
+      head: Maps features to logits of all classes; only `pretraining` reads it.
 
     Returns:
       A learner whose meta-parameters are `Parts(body, head)`, for the objective `pretraining`.
@@ -32,40 +35,47 @@ def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
       >>> state, metrics = update(state, tasks, key)
       >>> round(float(metrics.loss), 3)  # the logarithm of 6 classes
       1.792
+
+    Reference:
+      Chen, Liu, Kira, Wang and Huang, ICLR 2019, section 3.2 (Baseline).
+      https://arxiv.org/abs/1904.04232
     """
+    embed, head = checks.as_model("pretrained", embed), checks.as_model("pretrained", head)
 
     def init(key, x):
         body_key, head_key = jax.random.split(key)
         body = learner.init(body_key, x)
-        features = jax.eval_shape(embed.apply, body, x)
-        return Parts(body, head.init(head_key, jnp.zeros(features.shape, features.dtype)))
+        return Parts(body, init_head(embed, head, body, head_key, x))
 
     def adapt(meta_params, support, key, **options):
         return learner.adapt(meta_params.body, support, key, **options)
 
-    return Learner(init, adapt, learner.predict)
+    return Learner(init, adapt, learner.predict, learner.num_steps)
 
 
 def pretraining(embed: Model, head: Model, loss: Loss) -> Objective:
-    """The loss of one classifier for all classes, on queries labelled by their class; no adaptation.
+    """The loss of one classifier of all classes, on queries labelled by their class, without adapting.
 
     Args:
-      embed: features `(n, d)` of inputs.
-      head: features to logits of all classes.
-      loss: logits and labels to a scalar.
+      embed: Maps inputs `(n, ...)` to features `(n, d)`.
+      head: Maps features to logits of all classes.
+      loss: Logits and labels to one value per example, `(n,)`. Masked queries are ignored, and a task
+        without any query weighs nothing.
 
     Returns:
       An objective of `Parts(body, head)`, as `pretrained` has them, for tasks of a source with
-      `query_labels="class"`. Statistics of a batch are those of a task's queries.
+      `query_labels="class"`. Statistics of a batch are those of a task's queries, and dropout is
+      drawn anew for every task.
     """
-    predict = predict_parts(embed, head)
+    embed, head = checks.as_model("pretraining", embed), checks.as_model("pretraining", head)
+    train = in_training(joined(embed, head))
 
     def objective(meta_params, tasks, key):
-        del key
+        def of_task(query, key):
+            query = filled(query)
+            return mean_loss(loss, train(meta_params, query.x, key), query)
 
-        def of_task(query):
-            return loss(predict(meta_params, query.x), query.y)
-
-        return jnp.mean(jax.vmap(of_task)(tasks.query))
+        keys = jax.random.split(key, checks.batch_size(tasks))
+        return mean_over_tasks(jax.vmap(of_task)(tasks.query, keys), tasks)
 
     return objective

@@ -1,37 +1,41 @@
-"""Learn an embedding from which a few gradient steps go on, with a head that begins at class means."""
+"""Proto-MAML: an embedding from which gradient steps go on, with a head that starts at class means."""
 
-import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.adjoints import Adjoint, check_derivative, unrolled
-from metajax.inner import descend
-from metajax.learners.parts import Parts
+from metajax.learners.parts import Parts, descent, in_training, joined
 from metajax.learners.protonet import prototypes
-from metajax.types import Learner, Loss, Model, Optimizer, Steps
+from metajax.masks import filled, mean_loss
+from metajax.types import Learner, Loss, Model, Optimizer
+
+_LOWEST = -1e9
+"""The bias of a class without examples: beyond any distance, and a float32 sum of it is finite."""
 
 
 def proto_maml(
     embed: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
 ) -> Learner:
-    """Proto-MAML: MAML on an embedding and a linear head that starts as prototypical networks.
+    """Learns an embedding, adapted by gradient steps with a linear head that starts at prototypes.
 
-    With prototypes `c`, minus the squared distance is `2 c.x - |c|^2` but for what all classes share:
-    a linear head of weights `2 c` and biases `-|c|^2`. No step is ProtoNets, further steps adapt
-    head and embedding.
+    For a prototype `c`, `-|x - c|^2 = 2 c.x - |c|^2 - |x|^2`, and classes share the last term. The
+    head starts with weights `2 c` and biases `-|c|^2`. With 0 steps the learner is a prototypical
+    network; further steps adapt head and embedding.
 
     Args:
-      embed: `apply(params, x)` maps inputs `(n, ...)` to features `(n, d)`.
-      loss: logits `(n, columns)` and labels `(n,)` to a scalar, the mean over `n`.
-      inner: fresh on each task. Rates are smaller than MAML's: prototypes give large gradients.
-      num_steps: inner steps.
-      adjoint: how the steps are differentiated; the start of the head is always derived.
+      embed: Maps inputs `(n, ...)` to features `(n, d)`.
+      loss: Logits `(n, columns)` and labels `(n,)` to one value per example, `(n,)`.
+      inner: Any optax transformation, re-initialised for every task. Its rate must be lower than
+        MAML's, because prototypes give large gradients.
+      num_steps: Number of inner steps.
+      adjoint: How the inner loop is differentiated. The start of the head is always differentiated.
 
     Returns:
-      A learner for integer targets `0 .. way - 1`, with as many columns as `protonet`'s; it adapts to
-      `Parts(body, head)`.
+      A learner for integer targets `0 .. way - 1`, with as many columns as `protonet`. Its
+      meta-parameters are those of `embed`, and it adapts to `Parts(body, head)`.
 
     Raises:
-      ValueError: for a negative `num_steps`; from `init`, for an inner optimiser whose hypergradient
+      ValueError: If `num_steps` is negative; from `init`, for an inner optimiser whose hypergradient
         is nan where a gradient is exactly zero.
 
     Example:
@@ -44,16 +48,18 @@ def proto_maml(
       >>> float(logits[0] - logits[1])  # -(3 - 1)^2 + (3 - 7)^2
       12.0
 
-    Reference: Triantafillou et al., ICLR 2020, section 3. https://arxiv.org/abs/1903.03096
+    Reference:
+      Triantafillou et al., ICLR 2020, section 3. https://arxiv.org/abs/1903.03096
     """
-    own_steps = num_steps
-    descend(inner, own_steps)
+    embed = checks.as_model("proto_maml", embed)
+    num_steps = checks.count("proto_maml", "num_steps", num_steps, least=0)
+    model = joined(embed, Model(_no_start, lambda head, features: features @ head[0] + head[1]))
+    train = in_training(model)
 
-    def predict(adapted, x):
-        weights, biases = adapted.head
-        return embed.apply(adapted.body, x) @ weights + biases
+    def support_loss(params, support, key):
+        return mean_loss(loss, train(params, support.x, key), support)
 
-    gradient = jax.grad(lambda parts, support: loss(predict(parts, support.x), support.y))
+    fit = descent(support_loss, inner, adjoint, model)
 
     def init(key, x):
         meta_params = embed.init(key, x)
@@ -61,12 +67,16 @@ def proto_maml(
         check_derivative("proto_maml", inner, adjoint, Parts(meta_params, head))
         return meta_params
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
-        means, present = prototypes(embed.apply(meta_params, support.x), support.y)
-        squares = jnp.sum(means**2, axis=1)
-        lowest = -1e9  # without examples: beyond any distance, and a float32 sum stays finite
-        head = 2 * means.T, jnp.where(present, -squares, lowest)[None]
-        return adjoint(descend(inner, num_steps), gradient, Parts(meta_params, head), support)
+    def adapt(meta_params, support, key, num_steps=num_steps):
+        support = filled(support)
+        features = embed.apply(meta_params, support.x)
+        means, present = prototypes(features, support.y, support.mask)
+        biases = jnp.where(present, -jnp.sum(means**2, axis=1), _LOWEST)
+        start = Parts(meta_params, (2 * means.T, biases[None]))
+        return fit(start, support, key=key, num_steps=num_steps)
 
-    return Learner(init, adapt, predict)
+    return Learner(init, adapt, model.apply, num_steps)
+
+
+def _no_start(key, features):
+    raise NotImplementedError("The head starts at prototypes, in every task.")

@@ -1,13 +1,12 @@
-"""Learn layers that warp the gradients of the layers between them, and are not adapted themselves."""
+"""Warped gradient descent: layers that warp the gradients of the others, and are frozen in a task."""
 
-from collections.abc import Callable
-
-import jax
-
+from metajax import checks
 from metajax.adjoints import Adjoint, check_derivative, unrolled
-from metajax.inner import descend, repeat
-from metajax.trees import partition
-from metajax.types import Learner, Loss, Model, Optimizer, Steps
+from metajax.inner import repeat
+from metajax.learners.parts import descent, in_training
+from metajax.masks import filled, mean_loss
+from metajax.trees import group, partition
+from metajax.types import Learner, Loss, Model, Optimizer
 
 
 def warp(
@@ -16,60 +15,68 @@ def warp(
     inner: Optimizer,
     num_steps: int,
     *,
-    is_warp: Callable[[str], bool],
+    frozen: str,
     adjoint: Adjoint = unrolled,
 ) -> Learner:
-    """T-Nets, in the form of warped gradient descent: some layers are meta-learned and held in a task.
+    """Learns an initialisation, and warp layers that are meta-learned but frozen in the inner loop.
 
-    A linear layer that is held multiplies the gradient of the layer before it by its own transpose:
-    it preconditions descent with a metric that is meta-learned.
+    These are T-Nets, in the form of warped gradient descent. In `y = W V x` with the warp layer `W`
+    frozen, a step of rate `a` on `V` moves `W V` by `-a W W' g` for the gradient `g` of `W V`: the
+    matrix `W W'` preconditions descent, and is meta-learned.
 
     Args:
-      model: `apply(params, x)` maps inputs `(n, ...)` to predictions `(n, c)`, with warp layers in it.
-      loss: predictions `(n, c)` and targets `(n,)` to a scalar, the mean over `n`.
-      inner: steps the other layers, fresh on each task.
-      num_steps: inner steps.
-      is_warp: whether an array is held, by its path, such as "['params']['Dense_1']['kernel']".
-      adjoint: how the steps are differentiated.
+      model: Maps inputs `(n, ...)` to predictions `(n, c)`, with warp layers among its layers.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
+      inner: Any optax transformation of the other layers, re-initialised for every task.
+      num_steps: Number of inner steps.
+      frozen: The name of one of `model.groups`: the arrays of the warp layers.
+      adjoint: How the inner loop is differentiated.
+
+    Returns:
+      A learner whose meta-parameters and adapted parameters are those of `model`.
 
     Raises:
-      ValueError: for a negative `num_steps`; from `init`, when `is_warp` holds all arrays or none, and
-        for an inner optimiser whose hypergradient is nan where a gradient is exactly zero.
+      ValueError: If `num_steps` is negative, or the model has no group of that name; from `init`, for
+        a group of no array or of all, and for an inner optimiser whose hypergradient is nan where a
+        gradient is exactly zero.
 
     Example:
-      >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, metajax as mj
-      >>> net = nn.Sequential([nn.Dense(40), nn.Dense(40), nn.relu, nn.Dense(1)])
-      >>> model = mj.Model(net.init, net.apply)
-      >>> learner = mj.warp(model, mj.mse, optax.sgd(0.01), 1, is_warp=lambda path: "layers_1" in path)
-      >>> meta_params = learner.init(jax.random.key(0), jnp.ones((10, 1)))
+      >>> import jax, jax.numpy as jnp, optax, metajax as mj
+      >>> line = mj.Model(
+      ...     init=lambda key, x: {"v": jnp.zeros(()), "w": jnp.full((), 2.0)},
+      ...     apply=lambda params, x: params["w"] * params["v"] * x,
+      ...     groups={"warp layers": lambda params: {"v": False, "w": True}},
+      ... )
+      >>> learner = mj.warp(line, mj.mse, optax.sgd(0.125), num_steps=1, frozen="warp layers")
+      >>> support = mj.Examples(x=jnp.ones(4), y=jnp.full(4, 3.0))
+      >>> meta_params = learner.init(jax.random.key(0), support.x)
+      >>> adapted = learner.adapt(meta_params, support, jax.random.key(0))
+      >>> float(adapted["v"]), float(adapted["w"])  # the product of both moves to 3 at once
+      (1.5, 2.0)
 
-    Reference: Lee and Choi, ICML 2018, section 3 (T-Nets). https://arxiv.org/abs/1801.05558
-    Flennerhag et al., ICLR 2020, section 2. https://arxiv.org/abs/1909.00025
+    Reference:
+      Lee and Choi, ICML 2018, section 3 (T-Nets). https://arxiv.org/abs/1801.05558
+      Flennerhag et al., ICLR 2020, section 2. https://arxiv.org/abs/1909.00025
     """
-    own_steps = num_steps
-    descend(inner, own_steps)
+    model = checks.as_model("warp", model)
+    num_steps = checks.count("warp", "num_steps", num_steps, least=0)
+    chosen = group("warp", "frozen", model, frozen)
+    train = in_training(model)
 
     def init(key, x):
         params = model.init(key, x)
-        steps, held, _ = partition(params, is_warp)
-        if not steps or not held:
-            names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(params)]
-            raise ValueError(
-                f"warp: is_warp holds {len(held)} of {len(names)} arrays; let it choose some of "
-                f"{', '.join(names)}."
-            )
-        check_derivative("warp", inner, adjoint, steps)
+        moved, _, _ = partition(params, chosen(params))
+        check_derivative("warp", inner, adjoint, moved)
         return params
 
-    def adapt(meta_params, support, key, num_steps: Steps = own_steps):
-        del key
-        steps, held, join = partition(meta_params, is_warp)
+    def adapt(meta_params, support, key, num_steps=num_steps):
+        moved, warps, join = partition(meta_params, chosen(meta_params))
 
-        @jax.grad
-        def gradient(steps, held, support):
-            return loss(model.apply(join(steps, held), support.x), support.y)
+        def support_loss(moved, warps, support, key):
+            return mean_loss(loss, train(join(moved, warps), support.x, key), support)
 
-        adapted = adjoint(descend(inner, num_steps), gradient, steps, held, support)
-        return join(adapted, repeat(held, num_steps))
+        fit = descent(support_loss, inner, adjoint, model)
+        moved = fit(moved, warps, filled(support), key=key, num_steps=num_steps)
+        return join(moved, repeat(warps, num_steps))
 
-    return Learner(init, adapt, model.apply)
+    return Learner(init, adapt, model.apply, num_steps)

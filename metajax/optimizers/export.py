@@ -1,8 +1,5 @@
 """A trained optimiser in one file, and back as a plain optax transformation."""
 
-import json
-import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,94 +8,97 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax import optimizers
+from metajax import archive
 from metajax.names import choose
+from metajax.optimizers.hyperparameters import hyperparameters, schedule
+from metajax.optimizers.lstm import lstm
+from metajax.optimizers.meta_lstm import meta_lstm
+from metajax.optimizers.mlp import mlp
 from metajax.trees import named_leaves
 from metajax.types import LearnedOptimizer, Optimizer, Params
 
-_FORMAT, _VERSION = "metajax learned optimizer", 1
+_FORMAT, _VERSION, _WRITER = "metajax learned optimizer", 1, "mj.optimizers.export"
 _NAMED: dict[str, Callable[..., LearnedOptimizer]] = {
-    "hyperparameters": optimizers.hyperparameters,
-    "schedule": optimizers.schedule,
-    "lstm": optimizers.lstm,
-    "meta_lstm": optimizers.meta_lstm,
-    "mlp": optimizers.mlp,
+    "hyperparameters": hyperparameters,
+    "schedule": schedule,
+    "lstm": lstm,
+    "meta_lstm": meta_lstm,
+    "mlp": mlp,
 }
+_OF_OPTAX = frozenset(
+    (
+        *("adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw"),
+        *("adan", "amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "noisy_sgd"),
+        *("novograd", "optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent"),
+        *("polyak_sgd", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "sm3", "yogi"),
+    )
+)
+"""The optimisers of optax that a file may name; it may not name anything else there."""
 
 
 def export(path: str | Path, optimizer: LearnedOptimizer, weights: Params) -> None:
-    """Write an optimiser with its weights into one file, whole or not at all.
+    """Writes an optimiser with its weights into one file, whole or not at all.
 
     The file is a NumPy `.npz` archive: a header in JSON and the arrays, nothing that is executed when
     it is read. Every bit of the weights is kept.
 
     Args:
-      path: of the file; what is there is replaced.
-      optimizer: as it was trained.
-      weights: such as `state.meta_params.optimizer` after training `mj.learned(..., optimizer)`.
+      path: The file; what is there is replaced.
+      optimizer: As it was trained.
+      weights: Such as `state.meta_params.optimizer` after training `mj.learned(..., optimizer)`.
 
     Raises:
-      ValueError: for weights of another optimiser, or settings that JSON does not hold.
-      OSError: when the file cannot be written.
+      ValueError: For weights of another optimiser, or settings that JSON does not hold.
+      OSError: If the file cannot be written.
 
     Example:
       >>> import jax, tempfile, metajax as mj
       >>> optimizer = mj.optimizers.mlp(hidden=4)
       >>> weights = optimizer.init(jax.random.key(0))
       >>> with tempfile.TemporaryDirectory() as folder:
-      ...     mj.export(f"{folder}/mine.npz", optimizer, weights)
-      ...     rule = mj.load(f"{folder}/mine.npz")  # for optax.apply_updates, as any other
+      ...     mj.optimizers.export(f"{folder}/mine.npz", optimizer, weights)
+      ...     rule = mj.optimizers.load(f"{folder}/mine.npz")  # for optax.apply_updates, as any other
     """
     path = Path(path)
     leaves = named_leaves(weights, np.asarray)
-    _see_that_it_fits("export: the weights", leaves, optimizer)
+    _check_fit("export: the weights", leaves, optimizer)
     name, settings = optimizer.recipe or (None, {})
-    described = {n: [list(leaf.shape), leaf.dtype.name] for n, leaf in leaves.items()}
     header = {
         "format": _FORMAT,
         "version": _VERSION,
         "optimizer": name,
         "settings": settings,
-        "weights": described,
+        "weights": {n: [list(leaf.shape), leaf.dtype.name] for n, leaf in leaves.items()},
     }
     try:
-        text = json.dumps(header)
+        archive.write(path, header, {f"weights/{n}": leaf for n, leaf in leaves.items()})
     except TypeError as error:
         raise ValueError(
             f"export: the settings of {name!r} are {settings} and JSON does not hold them ({error}); "
             "give plain numbers, strings and lists."
         ) from error
-    # NumPy's format knows its own types; bfloat16 goes as the integers it is made of.
-    arrays: dict[str, Any] = {f"weights/{n}": _plain(leaf) for n, leaf in leaves.items()}
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-        try:
-            np.savez(file, **arrays, header=np.array(text))
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).replace(path)
 
 
 def load(path: str | Path, optimizer: LearnedOptimizer | None = None) -> Optimizer:
-    """The optimiser in a file that `export` wrote, as an ordinary optax transformation.
+    """Reads a file that `export` wrote, and returns an ordinary optax transformation.
 
     Args:
-      path: of the file.
-      optimizer: for one of your own, which no name in `mj.optimizers` stands for.
+      path: The file.
+      optimizer: One of your own, which no name in `mj.optimizers` stands for.
 
     Returns:
       The same updates as `optimizer.build(weights)` gave before.
 
     Raises:
-      FileNotFoundError: when there is no file.
-      ValueError: for a file that is damaged, something else, of a newer version, or does not fit.
+      FileNotFoundError: If there is no such file.
+      ValueError: For a file that is damaged, is something else, has a newer version, or does not fit.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, tempfile, metajax as mj
       >>> sgd = mj.optimizers.hyperparameters(optax.sgd, positive={"learning_rate": 0.5})
       >>> with tempfile.TemporaryDirectory() as folder:
-      ...     mj.export(f"{folder}/sgd.npz", sgd, sgd.init(jax.random.key(0)))
-      ...     rule = mj.load(f"{folder}/sgd.npz")
+      ...     mj.optimizers.export(f"{folder}/sgd.npz", sgd, sgd.init(jax.random.key(0)))
+      ...     rule = mj.optimizers.load(f"{folder}/sgd.npz")
       >>> updates, _ = rule.update(jnp.ones(1), rule.init(jnp.zeros(1)), jnp.zeros(1))
       >>> updates.tolist()
       [-0.5]
@@ -110,51 +110,49 @@ def load(path: str | Path, optimizer: LearnedOptimizer | None = None) -> Optimiz
 def read(
     path: str | Path, optimizer: LearnedOptimizer | None = None
 ) -> tuple[LearnedOptimizer, Params]:
-    """The optimiser in a file and its weights, to train them further; otherwise as `load`."""
+    """Reads an optimiser and its weights, to train them further; otherwise as `load`.
+
+    Example:
+      >>> import jax, tempfile, metajax as mj
+      >>> optimizer = mj.optimizers.schedule("sgd", num_steps=2, rate=1.0)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     mj.optimizers.export(f"{folder}/rates.npz", optimizer, optimizer.init(jax.random.key(0)))
+      ...     again, weights = mj.optimizers.read(f"{folder}/rates.npz")
+      >>> again.recipe[0], weights.tolist()  # logarithms
+      ('schedule', [0.0, 0.0])
+    """
     path = Path(path)
     header, leaves = _open(path)
     optimizer = optimizer or _made_again(path, header["optimizer"], header["settings"])
-    _see_that_it_fits(str(path), leaves, optimizer)
+    _check_fit(str(path), leaves, optimizer)
     like = jax.eval_shape(optimizer.init, jax.random.key(0))
     ordered = [jnp.asarray(leaves[name]) for name in named_leaves(like, np.asarray)]
     return optimizer, jax.tree.unflatten(jax.tree.structure(like), ordered)
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays by name, every byte of them checked by the archive's checksums."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; give one that mj.export wrote.")
+    """The header, and the arrays by name."""
+    header = archive.read_header(path, _FORMAT, _VERSION, _WRITER)
+    damaged = f"{path} is not a whole file that {_WRITER} wrote"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("header")))
-        if header["format"] != _FORMAT:
-            raise ValueError(f"its format is {header['format']!r}")
-        version = int(header["version"])
-        leaves = {}
-        for name, (shape, dtype) in header["weights"].items() if version <= _VERSION else ():
-            leaves[name] = arrays[f"weights/{name}"].view(jnp.dtype(dtype))
-            if leaves[name].shape != tuple(shape):
-                raise ValueError(f"{name} is {leaves[name].shape} and its header says {shape}")
-    except (zipfile.BadZipFile, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is {path.stat().st_size:,} bytes and not a whole file that mj.export wrote "
-            f"({type(error).__name__}: {error}); export it again."
-        ) from error
-    if version > _VERSION:
-        raise ValueError(
-            f"{path} is of version {version} and this metajax reads up to {_VERSION}; upgrade metajax."
-        )
-    return header, leaves
+        described = {f"weights/{n}": (s, d) for n, (s, d) in header["weights"].items()}
+        if not {"optimizer", "settings"} <= set(header) or not isinstance(header["settings"], dict):
+            raise ValueError("settings are missing")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{damaged} ({error}); export it again.") from error
+    arrays = archive.read_arrays(path, described, _WRITER)
+    return header, {name.removeprefix("weights/"): array for name, array in arrays.items()}
 
 
 def _made_again(path: Path, name: str | None, settings: dict[str, Any]) -> LearnedOptimizer:
     if name is None:
         raise ValueError(
             f"{path} holds the weights of an optimiser that has no name in mj.optimizers; give it: "
-            "mj.load(path, optimizer)."
+            "mj.optimizers.load(path, optimizer)."
         )
     make = _NAMED[choose(str(path), "optimizer", name, _NAMED)]
+    if "make" in settings:
+        choose(str(path), "make", settings["make"], _OF_OPTAX)
     try:
         return make(**settings)
     except (TypeError, ValueError) as error:
@@ -164,7 +162,12 @@ def _made_again(path: Path, name: str | None, settings: dict[str, Any]) -> Learn
         ) from error
 
 
-def _see_that_it_fits(where: str, leaves: dict[str, Any], optimizer: LearnedOptimizer) -> None:
+def _check_fit(where: str, leaves: dict[str, Any], optimizer: LearnedOptimizer) -> None:
+    """Checks that arrays are the weights of an optimiser.
+
+    Raises:
+      ValueError: Naming the array that is not.
+    """
     name = optimizer.recipe[0] if optimizer.recipe else "this optimiser"
     wanted = named_leaves(jax.eval_shape(optimizer.init, jax.random.key(0)), np.asarray)
     for key in [*wanted, *leaves]:
@@ -180,7 +183,3 @@ def _see_that_it_fits(where: str, leaves: dict[str, Any], optimizer: LearnedOpti
                 f"{where}: {key or 'the array'} is {leaf.dtype}, which JAX would round here; set "
                 'jax.config.update("jax_enable_x64", True).'
             )
-
-
-def _plain(leaf: np.ndarray) -> np.ndarray:
-    return leaf if leaf.dtype.isbuiltin == 1 else leaf.view(f"u{leaf.dtype.itemsize}")

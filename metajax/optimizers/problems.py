@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
+from metajax.masks import mean_loss
 from metajax.metrics.losses import cross_entropy, mse
 from metajax.names import choose
 from metajax.nn.models import linear
@@ -25,9 +27,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 class Problem(NamedTuple):
     """A family of training problems, whose parts fit any learner with an inner loop.
 
-    sample: `key -> Task`; the support set is what is trained on, the query set validates.
-    model: what is trained.
-    loss: predictions and targets to the scalar that is descended.
+    sample: `key -> Task`; the support set trains, the query set validates.
+    model: The model that is trained.
+    loss: Predictions and targets to one value per example, `(n,)`, or to their mean, a scalar.
     """
 
     sample: Sample
@@ -36,34 +38,35 @@ class Problem(NamedTuple):
 
 
 def quadratics(dimension: int = 10, *, condition: float = 100.0) -> Problem:
-    """`(w - optimum)' A (w - optimum)` with random eigenvectors and a known least value, 0.
+    """Quadratics `(w - optimum)' A (w - optimum)` with random eigenvectors and the minimum 0.
 
-    Eigenvalues of `A` are log-uniform between `1 / condition` and 1, the optimum and the start are
-    standard normal. A task holds rows of a root of `A` as inputs, so that the mean squared error of
-    a linear model is the quadratic. Support and query are the same: there is one function to descend.
+    The eigenvalues of `A` are log-uniform between `1 / condition` and 1; the optimum and the start
+    are standard normal. A task holds rows of a root of `A` as inputs, so that the mean squared error
+    of a linear model is the quadratic. Support and query set are the same, because there is one
+    function to descend.
 
     Args:
-      dimension: of `w`, whose shape is `(dimension, 1)`.
-      condition: the greatest ratio of two eigenvalues; SGD's best rate is at most 1 whatever it is.
+      dimension: The dimension of `w`, whose shape is `(dimension, 1)`.
+      condition: The greatest ratio of two eigenvalues. SGD's best rate is at most 1 for any ratio.
 
     Raises:
-      ValueError: for a dimension or a condition below 1.
+      ValueError: For a dimension or a condition below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> problem = mj.problems.quadratics(2)
-      >>> x, y = problem.sample(jax.random.key(0)).support
+      >>> x, y, _ = problem.sample(jax.random.key(0)).support
       >>> optimum = jnp.linalg.solve(x, y)
-      >>> bool(problem.loss(problem.model.apply(optimum, x), y) < 1e-8)
+      >>> bool(problem.loss(problem.model.apply(optimum, x), y).max() < 1e-8)
       True
 
-    Reference: Andrychowicz et al., NeurIPS 2016, section 3.1, whose matrices are Gaussian.
-    https://arxiv.org/abs/1606.04474
+    Reference:
+      Andrychowicz et al., NeurIPS 2016, section 3.1, whose matrices are Gaussian.
+      https://arxiv.org/abs/1606.04474
     """
-    if dimension < 1 or condition < 1:
-        raise ValueError(
-            f"quadratics: dimension={dimension} and condition={condition}; each is 1 or more."
-        )
+    dimension = checks.count("quadratics", "dimension", dimension)
+    if not condition >= 1:
+        raise ValueError(f"quadratics: condition={condition} must be at least 1.")
 
     def sample(key):
         values_key, vectors_key, optimum_key = jax.random.split(key, 3)
@@ -84,8 +87,11 @@ def logistic(sample: Sample, way: int) -> Problem:
     """Logistic regression from a start of 0: convex, and flat far from the minimum.
 
     Args:
-      sample: labelled vectors, such as `mj.tasks.clusters(way=2)`.
-      way: classes.
+      sample: A source of labelled vectors, such as `mj.tasks.clusters(way=2)`.
+      way: Number of classes.
+
+    Raises:
+      ValueError: If `way` is below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -94,7 +100,7 @@ def logistic(sample: Sample, way: int) -> Problem:
       >>> problem.model.apply(params, jnp.ones((1, 16))).tolist()
       [[0.0, 0.0]]
     """
-    net = linear(way)
+    net = linear(checks.count("logistic", "way", way))
     return Problem(
         sample, Model(net.init, lambda params, x: net.apply(params, _flat(x))), cross_entropy
     )
@@ -111,14 +117,15 @@ def mlps(
     """Perceptrons of one shape on new data in every task.
 
     Args:
-      sample: labelled vectors or images, such as `mj.tasks.mnist()` or `mj.tasks.clusters()`.
-      way: classes.
-      width: of every hidden layer.
-      depth: hidden layers.
-      activation: between them.
+      sample: A source of labelled vectors or images, such as `mj.tasks.mnist()` or
+        `mj.tasks.clusters()`.
+      way: Number of classes.
+      width: Width of every hidden layer.
+      depth: Number of hidden layers.
+      activation: The function between them.
 
     Raises:
-      ValueError: for fewer than one of anything, or an activation that does not exist.
+      ValueError: For a number below 1, or an activation that does not exist.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -127,8 +134,9 @@ def mlps(
       >>> problem.model.apply(problem.model.init(jax.random.key(0), x), x).shape
       (50, 5)
 
-    Reference: Andrychowicz et al., NeurIPS 2016, section 3.2, for 20 sigmoids and what is held out.
-    https://arxiv.org/abs/1606.04474
+    Reference:
+      Andrychowicz et al., NeurIPS 2016, section 3.2, for 20 sigmoids and the variants to test on.
+      https://arxiv.org/abs/1606.04474
     """
     _check("mlps", activation, way=way, width=width, depth=depth)
     net = _Mlp(width, depth, way, activation)
@@ -146,14 +154,14 @@ def convs(
     """Small convolutional networks of one shape on new images in every task.
 
     Args:
-      sample: labelled images `(n, h, w, c)`, such as `mj.tasks.glyphs(way=5, shot=5)`.
-      way: classes.
-      filters: channels of every layer.
-      depth: layers, each of which halves the image.
-      activation: after each.
+      sample: A source of labelled images `(n, h, w, c)`, such as `mj.tasks.glyphs(way=5, shot=5)`.
+      way: Number of classes.
+      filters: Number of channels of every layer.
+      depth: Number of layers, each of which halves the image.
+      activation: The function after each layer.
 
     Raises:
-      ValueError: for fewer than one of anything, or an activation that does not exist.
+      ValueError: For a number below 1, or an activation that does not exist.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -168,21 +176,22 @@ def convs(
 
 
 def together(problems: Sequence[Problem]) -> Problem:
-    """One problem of several: a task of each, trained side by side, their losses added.
+    """One problem of several: a task of each, trained side by side, with the sum of their mean losses.
 
-    Shapes may differ, so an optimiser is meta-trained on many architectures and data sets at once.
-    Every gradient is that of the problem alone, and a rule that steps coordinates, or arrays, each by
-    themselves does with each what it would do with it alone.
+    Shapes may differ, so that an optimiser is meta-trained on many architectures and data sets at
+    once. Each gradient is that of its problem alone. A rule that steps every coordinate or array by
+    itself therefore steps each problem as if it were alone.
 
     Args:
-      problems: one or more.
+      problems: The problems, at least one.
 
     Returns:
-      A problem whose support and query sets, parameters and predictions are tuples with an entry for
-      each.
+      A problem whose inputs, targets, parameters and predictions are tuples with an entry for each.
+      Its loss is a scalar.
 
     Raises:
-      ValueError: for no problem.
+      ValueError: For no problem; from `sample`, for a problem with masked examples, because the sets
+        of several problems share no mask.
 
     Example:
       >>> import jax, metajax as mj
@@ -192,17 +201,14 @@ def together(problems: Sequence[Problem]) -> Problem:
       [(2, 1), (3, 1)]
     """
     if not problems:
-        raise ValueError("together: there are no problems; give one or more.")
+        raise ValueError("together: there are no problems; give at least one.")
     samples, models, losses = zip(*problems, strict=True)
 
     def sample(key):
         keys = jax.random.split(key, len(samples))
         tasks = [one(k) for one, k in zip(samples, keys, strict=True)]
 
-        def beside(sets):
-            return Examples(tuple(one.x for one in sets), tuple(one.y for one in sets))
-
-        return Task(beside([t.support for t in tasks]), beside([t.query for t in tasks]))
+        return Task(_beside([t.support for t in tasks]), _beside([t.query for t in tasks]))
 
     def init(key, x):
         keys = jax.random.split(key, len(models))
@@ -212,19 +218,30 @@ def together(problems: Sequence[Problem]) -> Problem:
         return tuple(m.apply(p, one) for m, p, one in zip(models, params, x, strict=True))
 
     def loss(predictions, targets):
-        each = [f(p, y) for f, p, y in zip(losses, predictions, targets, strict=True)]
-        return jnp.sum(jnp.stack(each))
+        each = zip(losses, predictions, targets, strict=True)
+        return jnp.sum(jnp.stack([mean_loss(one, p, Examples((), y)) for one, p, y in each]))
 
     return Problem(sample, Model(init, apply), loss)
+
+
+def _beside(sets: list[Examples]) -> Examples:
+    """Sets of any sizes in one, whose inputs and targets are tuples."""
+    masked = [i for i, one in enumerate(sets) if one.mask is not None]
+    if masked:
+        raise ValueError(
+            f"together: problem {masked[0]} has masked examples, but sets of several problems share "
+            "no mask. Use a source whose tasks have one size."
+        )
+    return Examples(tuple(one.x for one in sets), tuple(one.y for one in sets))
 
 
 def _orthogonal(key: jax.Array, n: int) -> jax.Array:
     """A uniformly random orthogonal matrix, up to signs of its columns: a product of reflections.
 
-    A QR decomposition would do as well, but a batch of them can wait for ever on several CPU devices,
-    see `devices`.
+    A batch of QR decompositions would do as well, but can deadlock on several CPU devices.
 
-    Reference: Stewart, SIAM Journal on Numerical Analysis 17(3), 1980.
+    Reference:
+      Stewart, SIAM Journal on Numerical Analysis 17(3), 1980.
     """
 
     def reflect(product, turn):
@@ -276,6 +293,5 @@ def _flat(x: jax.Array) -> jax.Array:
 
 def _check(where: str, activation: str, **sizes: int) -> None:
     choose(where, "activation", activation, ACTIVATIONS)
-    if min(sizes.values()) < 1:
-        given = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ValueError(f"{where}: {given}; each is 1 or more.")
+    for name, size in sizes.items():
+        checks.count(where, name, size)

@@ -1,4 +1,4 @@
-"""What a learned optimiser must beat: hand-made ones, each at the best rate of a grid."""
+"""Baselines of learned optimisers: hand-made ones, each at the best rate of a grid."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metajax.learners.from_scratch import Nothing, from_scratch
+from metajax import checks
+from metajax.learners.from_scratch import FromScratchParams, from_scratch
 from metajax.objectives import query_loss
 from metajax.optimizers.problems import Problem
 from metajax.types import Optimizer
 
 RATES = tuple(float(rate) for rate in np.logspace(-4, 2, 37))
-"""Six a decade, from 0.0001 to 100."""
+"""Six rates per decade, from 0.0001 to 100."""
 
 BASELINES: dict[str, Callable[..., Optimizer]] = {
     "SGD": optax.sgd,
@@ -25,7 +26,7 @@ BASELINES: dict[str, Callable[..., Optimizer]] = {
 
 
 class Tuned(NamedTuple):
-    """The best rate, and the mean loss at every rate that was tried; inf where it diverged."""
+    """The best rate, and the mean loss at every rate of the grid; inf where training diverged."""
 
     rate: float
     rates: tuple[float, ...]
@@ -41,18 +42,18 @@ def tuned(
     num_tasks: int = 64,
     rates: tuple[float, ...] = RATES,
 ) -> Tuned:
-    """The rate with which an optimiser, from a fresh start, ends at the least query loss.
+    """Finds the learning rate with which an optimiser reaches the lowest query loss.
 
     Args:
-      make: a rate to an optax transformation; see `BASELINES`.
-      problem: draw validation tasks from it, never those that are reported.
-      num_steps: after which the loss counts.
-      key: of the tasks; all rates see the same.
-      num_tasks: averaged over.
-      rates: to try, in increasing order. The best one at either end says that the grid is too narrow.
+      make: A rate to an optax transformation; see `BASELINES`.
+      problem: The problems to tune on: validation tasks, never those that are reported.
+      num_steps: Number of steps after which the loss is taken, from a fresh start.
+      key: The key of the tasks; all rates see the same ones.
+      num_tasks: Number of tasks that the loss is averaged over.
+      rates: The grid, in increasing order. It is too narrow if the best rate is at either end.
 
     Raises:
-      ValueError: when no rate gives a finite loss.
+      ValueError: If no rate gives a finite loss.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -61,6 +62,8 @@ def tuned(
       >>> found.rate
       0.3
     """
+    num_steps = checks.count("tuned", "num_steps", num_steps, least=0)
+    num_tasks = checks.count("tuned", "num_tasks", num_tasks)
     tasks_key, adapt_key = jax.random.split(key)
     tasks = jax.vmap(problem.sample)(jax.random.split(tasks_key, num_tasks))
 
@@ -68,7 +71,7 @@ def tuned(
     def losses(rates, tasks):
         def loss(rate):
             learner = from_scratch(problem.model, problem.loss, make(rate), num_steps)
-            return query_loss(learner, problem.loss)(Nothing(), tasks, adapt_key)
+            return query_loss(learner, problem.loss)(FromScratchParams(), tasks, adapt_key)
 
         return jax.lax.map(loss, rates)
 
@@ -77,6 +80,6 @@ def tuned(
     if not np.isfinite(found).any():
         raise ValueError(
             f"tuned: no rate of {rates[0]:g} to {rates[-1]:g} gives a finite loss after {num_steps} "
-            "steps; give lower rates."
+            "steps. Give lower rates."
         )
     return Tuned(rates[int(np.argmin(found))], tuple(rates), found)

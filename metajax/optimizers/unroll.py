@@ -5,12 +5,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 import optax
 
+from metajax import checks
+from metajax.inner import checked_update
+from metajax.learners.parts import in_training
+from metajax.masks import filled, mean_loss
 from metajax.names import choose
 from metajax.types import LearnedOptimizer, Loss, Model, Params, Unroll
 
 
-class Training(NamedTuple):
-    """A model in training: its weights, and the state of what trains it."""
+class UnrollState(NamedTuple):
+    """A model in training: its weights, and the state of its optimiser."""
 
     params: Params
     opt_state: Any
@@ -22,24 +26,26 @@ def unroll(
     optimizer: LearnedOptimizer,
     horizon: int,
     *,
-    judged_on: Literal["support", "query"] = "query",
+    loss_on: Literal["support", "query"] = "query",
 ) -> Unroll:
-    """Train a fresh model on each task's support set; the meta-parameters are the optimiser's weights.
+    """Trains a fresh model on each task's support set; the meta-parameters are the optimiser's weights.
 
     Any estimator takes it: `jax.value_and_grad` through all steps, `evolution` around them,
     `truncated_backprop` and `persistent_evolution` a few steps at a time.
 
     Args:
-      model: initialised anew for each task.
-      loss: predictions and targets to a scalar, the mean over `n`; what the optimiser descends.
+      model: A model that is initialised for each task. Its dropout is drawn in every step.
+      loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`, whose mean
+        the optimiser descends. Masked examples are ignored.
       optimizer: `build(weights)` is the optax transformation that trains. Give it an `eps_root`
         where it divides by a root, or a zero gradient differentiates to nan.
-      horizon: inner steps on a task.
-      judged_on: the set whose loss after each inner step counts: "support" for fast optimisation,
-        "query" for generalisation.
+      horizon: Number of inner steps on a task.
+      loss_on: The set whose loss after each inner step is the objective: "support" for fast
+        optimisation, "query" for generalisation.
 
     Raises:
-      ValueError: for fewer than 1 inner step, or another set.
+      ValueError: If `horizon` is below 1, or for another set; when traced, for an optimiser that
+        needs the value of the loss.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -50,25 +56,30 @@ def unroll(
       >>> float(objective(jnp.array(0.25), tasks, jax.random.key(0)))  # of 1 and 1/2 away: 1 and 1/4
       0.625
 
-    Reference: Andrychowicz et al., NeurIPS 2016, section 2. https://arxiv.org/abs/1606.04474
+    Reference:
+      Andrychowicz et al., NeurIPS 2016, section 2. https://arxiv.org/abs/1606.04474
     """
-    choose("unroll", "judged_on", judged_on, ("support", "query"))
-    if horizon < 1:
-        raise ValueError(f"unroll: horizon={horizon}; a task takes 1 inner step or more.")
+    model = checks.as_model("unroll", model)
+    horizon = checks.count("unroll", "horizon", horizon)
+    choose("unroll", "loss_on", loss_on, ("support", "query"))
+    train = in_training(model)
 
-    def loss_on(params, examples):
-        return loss(model.apply(params, examples.x), examples.y)
+    def training_loss(params, support, key):
+        return mean_loss(loss, train(params, support.x, key), support)
 
     def init(meta_params, task, key):
         params = model.init(key, task.support.x)
-        return Training(params, optimizer.build(meta_params).init(params))
+        return UnrollState(params, optimizer.build(meta_params).init(params))
 
     def advance(meta_params, state, task, key):
-        del key  # full-batch descent draws nothing
-        gradient = jax.grad(loss_on)(state.params, task.support)
+        gradient = jax.grad(training_loss)(state.params, filled(task.support), key)
         inner = optimizer.build(meta_params)
-        updates, opt_state = inner.update(gradient, state.opt_state, state.params)
+        updates, opt_state = checked_update(
+            "unroll", inner, gradient, state.opt_state, state.params
+        )
         params = optax.apply_updates(state.params, updates)
-        return Training(params, opt_state), loss_on(params, getattr(task, judged_on))
+        examples = filled(getattr(task, loss_on))
+        value = mean_loss(loss, model.apply(params, examples.x), examples)
+        return UnrollState(params, opt_state), value
 
     return Unroll(init, advance, horizon)

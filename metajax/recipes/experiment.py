@@ -1,51 +1,91 @@
 """What a recipe builds: everything that training and evaluation need, from one frozen dataclass."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
+from metajax.data.store import Ink
 from metajax.evaluation import Evaluation
-from metajax.types import Estimator, Learner, Loss, Objective, Optimizer, Params, Sample
+from metajax.types import Learner, Loss, Objective, Optimizer, Params, Sample
 
 
 @dataclass(frozen=True)
 class Published:
-    """A row from the literature, and what must be known to compare with it."""
+    """A row of the literature, and the protocol that must be known to compare with it."""
 
     name: str
     values: tuple[float | None, ...]
     protocol: str
 
 
-class Rival(NamedTuple):
-    """What was measured beside the learner, on the same tasks, and what it is."""
+class Baseline(NamedTuple):
+    """The scores of something else on the same tasks, and a note on what it is."""
 
     name: str
     scores: Evaluation
-    what: str
+    note: str
+
+
+class Shots(NamedTuple):
+    """The size of a task. `way` is None for regression, where `shot` counts examples."""
+
+    shot: int
+    query_shot: int
+    way: int | None = None
+
+
+class Preprocessing(NamedTuple):
+    """How pictures become the inputs of a network, whichever data set they come from.
+
+    size: Pixels a side.
+    channels: 1 for grey, 3 for red, green and blue.
+    mean, deviation: Of each channel, subtracted and divided by, where pixels are in [0, 1].
+    ink: Whether strokes are "bright" on dark paper or "dark" on bright paper; None for photographs,
+      whose brightness is kept.
+    """
+
+    size: int
+    channels: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    ink: Ink | None
+
+
+Baselines = Callable[[jax.Array, int, tuple[int, ...] | None, Mesh | None], tuple[Baseline, ...]]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A learner and how it is trained and judged.
+    """A learner, and how it is trained and evaluated.
 
-    metric_name: for people, such as "accuracy %"; `scale` times the metric is shown under it.
-    columns: names of what `test_steps` measures, one a number of inner steps.
-    test_steps: inner steps at evaluation; None for a learner without an inner loop.
-    validation_steps: those of `test_steps` that validation takes while training.
-    digits: after the point, in tables.
-    inductive: whether predictions depend on the other queries, so that both policies are shown.
-    learned: one sentence on what came out.
-    next_flags: for the evaluation that is suggested next.
-    picture: meta-parameters to a matplotlib figure of what adapting does, or None.
-    rivals: `(key, num_tasks, num_steps)` to what is measured on the test tasks of this key, such as the
-      best possible learner where it is known; rows under ours.
-    keep: writes what else a run leaves into its folder, and says in a sentence what for.
+    settings: The settings of the recipe with every default resolved; they rebuild this experiment.
+    metric_name: Such as "accuracy %"; tables show `scale` times the metric.
+    columns: The names of what is measured, one for each of `eval_steps`.
+    eval_steps: The numbers of inner steps at evaluation; None for a learner without an inner loop.
+    validation_steps: The one of `eval_steps` that validation takes.
+    digits: Decimal places in tables.
+    inductive: Whether predictions depend on the other queries, so that both policies are shown.
+    learned: One sentence on what was learned, after "Learned: ".
+    next_flags: Flags of the evaluation that is suggested after training.
+    picture: Meta-parameters to a matplotlib figure of what adapting does, or None.
+    tasks_per_pass: Tasks that a device computes at once; None for the default of `parallel`.
+    test_name: The name of the source of the test tasks.
+    shots: The size of a test task.
+    draw: The source of test tasks of another size.
+    sources: Other sources whose tasks the learner can read, by name.
+    fixed_way: The number of classes that the network has outputs for; None where it takes any way.
+    fixed_support: The number of support examples that the network counts, or None.
+    preprocessing: How pictures become inputs; None where inputs are no pictures.
+    baselines: `(key, num_tasks, num_steps, mesh)` to scores on the test tasks of this key; further
+      rows of the table.
+    keep: Writes what else a run leaves in its folder, and returns a sentence on its use.
     """
 
+    settings: Any
     learner: Learner
     loss: Loss
     objective: Objective
@@ -57,7 +97,7 @@ class Experiment:
     metric_name: str
     scale: float
     columns: tuple[str, ...]
-    test_steps: tuple[int, ...] | None
+    eval_steps: tuple[int, ...] | None
     validation_steps: int | None
     test_tasks: int
     digits: int
@@ -65,28 +105,43 @@ class Experiment:
     learned: str
     next_flags: str
     picture: Callable[[Params], Any] | None
-    estimator: Estimator = jax.value_and_grad
+    test_name: str
+    tasks_per_pass: int | None = None
+    shots: Shots | None = None
+    draw: Callable[[Shots], Sample] | None = None
+    sources: Mapping[str, Callable[[Shots], Sample]] = field(default_factory=dict)
+    fixed_way: int | None = None
+    fixed_support: int | None = None
+    preprocessing: Preprocessing | None = None
     published: tuple[Published, ...] = ()
-    rivals: Callable[[jax.Array, int, tuple[int, ...] | None], tuple[Rival, ...]] | None = None
+    baselines: Baselines | None = None
     keep: Callable[[Params, Path], str] | None = None
 
 
-def refuse_ignored(recipe: str, settings: Any, by: str, has: dict[str, bool]) -> None:
-    """See that no setting is given, another than its default, that has no effect beside that of `by`.
+def refuse_ignored(recipe: str, settings: Any, by: str, has: Mapping[str, bool]) -> None:
+    """Checks that every setting that differs from its default has an effect.
 
     Args:
-      recipe: whose message it is.
-      settings: a dataclass of defaults.
-      by: the setting that decides.
-      has: of other settings, whether they have an effect.
+      recipe: Whose message it is.
+      settings: A dataclass with defaults.
+      by: The setting that decides.
+      has: Other settings, each with whether it has an effect.
 
     Raises:
-      ValueError: for one that has none.
+      ValueError: For a setting without effect.
     """
     for setting, effect in has.items():
         value = getattr(settings, setting)
         if value != getattr(type(settings), setting) and not effect:
-            raise ValueError(
-                f"{recipe}: {setting}={value!r} and {by}={getattr(settings, by)!r} has none; leave "
-                f"{setting} out."
-            )
+            refuse(recipe, setting, value, f"{by}={getattr(settings, by)!r}")
+
+
+def refuse(recipe: str, setting: str, value: Any, beside: str) -> None:
+    """Raises the error of a setting that has no effect beside another.
+
+    Raises:
+      ValueError: Always.
+    """
+    raise ValueError(
+        f"{recipe}: {setting}={value!r} has no effect with {beside}. Leave {setting} out."
+    )

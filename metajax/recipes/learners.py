@@ -1,25 +1,18 @@
-"""Learners and adjoints by name, as the recipes and `metajax list` know them."""
+"""The table of learners: one row for each, with how it is built and used on every kind of task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Literal, NamedTuple, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import optax
 
-from metajax.adjoints import (
-    Adjoint,
-    conjugate_gradient,
-    first_order,
-    implicit,
-    mixed_mode,
-    neumann,
-    remat,
-    truncated,
-    unrolled,
-)
+from metajax import checks
+from metajax.adjoints import first_order
 from metajax.inner import clip_by_global_norm
 from metajax.learners.alfa import alfa
 from metajax.learners.anil import anil
+from metajax.learners.attentive_process import attentive_process
 from metajax.learners.boil import boil
 from metajax.learners.cavia import cavia
 from metajax.learners.ensemble import ensemble
@@ -34,6 +27,8 @@ from metajax.learners.memory_augmented import memory_augmented
 from metajax.learners.meta_curvature import meta_curvature
 from metajax.learners.meta_sgd import meta_sgd
 from metajax.learners.nearest_neighbour import nearest_neighbour
+from metajax.learners.neural_process import neural_process
+from metajax.learners.prior_fitted import prior_fitted
 from metajax.learners.proto_maml import proto_maml
 from metajax.learners.protonet import protonet
 from metajax.learners.r2d2 import lrd2, r2d2
@@ -42,336 +37,333 @@ from metajax.learners.relation import relation
 from metajax.learners.snail import snail
 from metajax.learners.transformer import transformer
 from metajax.learners.warp import warp
-from metajax.metrics.losses import cross_entropy, mse
 from metajax.names import choose
-from metajax.nn.contexts import Conditioned
 from metajax.nn.models import linear, mlp, pixels
-from metajax.types import Learner, Model
-
-AdjointName = Literal["unrolled", "first_order", "truncated", "remat", "mixed_mode"]
-ImplicitName = Literal["conjugate_gradient", "neumann", "t1_t2"]
-ADJOINTS: dict[str, Adjoint] = {
-    "unrolled": unrolled,
-    "first_order": first_order,
-    "truncated": truncated(1),
-    "remat": remat,
-    "mixed_mode": mixed_mode,
-}
-
-ClassifierName = Literal[
-    "maml",
-    "fomaml",
-    "reptile",
-    "anil",
-    "boil",
-    "meta_sgd",
-    "mamlpp",
-    "meta_curvature",
-    "alfa",
-    "warp",
-    "cavia",
-    "imaml",
-    "ensemble",
-    "proto_maml",
-    "protonet",
-    "matching",
-    "relation",
-    "r2d2",
-    "lrd2",
-    "from_scratch",
-    "nearest_neighbour",
-    "linear_probe",
-    "finetune",
-    "transformer",
-    "snail",
-    "recurrent",
-    "memory_augmented",
-]
-RegressorName = Literal[
-    "maml", "anil", "meta_sgd", "mamlpp", "meta_curvature", "alfa", "imaml", "cavia", "from_scratch"
-]
-
-
-REACH = 32
-"""Examples the convolutions of `snail` reach back; its attention sees all there are."""
+from metajax.recipes.adjoints import adjoint_of
+from metajax.recipes.densities import Density, binned, gaussian, point
+from metajax.recipes.experiment import refuse
+from metajax.recipes.training import Plan, Training, by_pretraining, by_query_loss, by_reptile
+from metajax.types import Learner, Loss, Model, Optimizer, Sample
 
 
 class Ingredients(NamedTuple):
-    """What a learner is built from.
+    """What a learner is built from; a recipe gives those that its kind of learners read.
 
-    model: inputs to predictions, in one piece.
-    body: inputs to features.
-    conditioned: the model that also reads a context.
-    outputs: classes, or the width of a prediction.
-    clip: the greatest norm of an inner gradient.
-    options: `adjoint=`, or nothing for the learner's own.
+    body: Inputs to features.
+    outputs: The number of classes, or the width of a prediction.
+    loss: Of the inner loop.
+    model: Inputs to predictions, in one piece.
+    conditioned: The model that also reads a context.
+    net: The width of an output to a network.
+    reach: The number of examples that the convolutions of `snail` reach back.
+    inner: The inner optimiser.
+    num_steps, rate: Inner steps, and their size.
+    sizes: The width and the number of layers of learners in context, as keywords.
+    options: Further keywords of the learner, its adjoint among them.
     """
 
-    model: Model
     body: Model
-    conditioned: Conditioned
     outputs: int
-    num_steps: int
-    rate: float
-    clip: float
-    options: dict[str, Any]
+    loss: Loss
+    model: Any = None
+    conditioned: Any = None
+    net: Any = None
+    reach: int = 32
+    inner: Any = None
+    num_steps: int = 0
+    rate: float = 0.0
+    sizes: Mapping[str, int] = MappingProxyType({})
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    def width(self) -> dict[str, int]:
+        """The width alone, where there is one, for learners without layers to count."""
+        return {name: size for name, size in self.sizes.items() if name == "width"}
 
 
-class Choice(NamedTuple):
-    """A learner by name: how it is built, and the inner loop it is used with unless told otherwise.
+def clipped_sgd(rate: float, clip: float) -> Optimizer:
+    """SGD on gradients whose norm is cut to `clip`."""
+    return optax.chain(clip_by_global_norm(clip), optax.sgd(rate))
 
-    num_steps, rate: None for a learner without an inner loop.
-    right_at_the_end: whether its hypergradient is that of where the inner loop ends, not of steps before.
-    trained_by: the objective: the loss on queries, Reptile's distance, or a classifier's of all classes.
-    clip: the greatest norm of an inner gradient; None for a learner that clips none.
-    damping: of conjugate gradients; None for a learner whose inner loop has no minimum to end in.
+
+class Use(NamedTuple):
+    """How a learner is used on one kind of task, unless the settings say otherwise.
+
+    num_steps, rate: Of the inner loop; None for a learner without one.
+    clip: The greatest norm of an inner gradient; None for a learner that clips none.
+    damping: Of conjugate gradients; None for an inner loop that does not end in a minimum.
+    at_the_end: Whether the hypergradient is right only for the last inner step.
+    inner: Inner rate and clip to the inner optimiser.
+    layers: The number of blocks; None for a learner that does not count them.
+    density: What the learner predicts in regression.
+    options: Further keywords.
+    """
+
+    num_steps: int | None = None
+    rate: float | None = None
+    clip: float | None = None
+    damping: float | None = None
+    at_the_end: bool = False
+    inner: Callable[[float, float], Optimizer] = clipped_sgd
+    layers: int | None = None
+    density: Callable[[Sample], Density] = point
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+class Row(NamedTuple):
+    """A learner of the recipes.
+
+    classify, regress, in_context: Its use for classifying images, for regression by an inner loop,
+      and for regression in context; None where it has none.
+    takes_adjoint: Whether it has an inner loop that is differentiated.
+    fixed_head: Whether its network has an output for each class, so that the way is fixed.
+    objective: How it is trained.
     """
 
     build: Callable[[Ingredients], Learner]
-    num_steps: int | None = None
-    rate: float | None = None
+    classify: Use | None = None
+    regress: Use | None = None
+    in_context: Use | None = None
     takes_adjoint: bool = False
-    right_at_the_end: bool = False
-    trained_by: Literal["query_loss", "reptile", "pretraining"] = "query_loss"
-    clip: float | None = None
-    damping: float | None = None
+    fixed_head: bool = True
+    objective: Callable[[Plan], Training] = by_query_loss
 
 
-def _sgd(i: Ingredients) -> optax.GradientTransformation:
-    return optax.chain(clip_by_global_norm(i.clip), optax.sgd(i.rate))
-
-
-CLASSIFIERS: dict[str, Choice] = {
-    "maml": Choice(
-        lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, **i.options), 1, 0.4, True
+LEARNERS: dict[str, Row] = {
+    "maml": Row(
+        lambda i: maml(i.model, i.loss, i.inner, i.num_steps, **i.options),
+        classify=Use(1, 0.4),
+        regress=Use(5, 0.01, clip=50.0),
+        takes_adjoint=True,
     ),
-    "fomaml": Choice(
-        lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, adjoint=first_order), 1, 0.4
+    "fomaml": Row(
+        lambda i: maml(i.model, i.loss, i.inner, i.num_steps, adjoint=first_order),
+        classify=Use(1, 0.4),
     ),
-    "reptile": Choice(
-        lambda i: maml(i.model, cross_entropy, _sgd(i), i.num_steps, adjoint=first_order),
-        5,
-        0.1,
-        trained_by="reptile",
+    "reptile": Row(
+        lambda i: maml(i.model, i.loss, i.inner, i.num_steps, adjoint=first_order),
+        classify=Use(5, 0.1),
+        objective=by_reptile,
     ),
-    "anil": Choice(
-        lambda i: anil(
-            i.body, linear(i.outputs), cross_entropy, _sgd(i), i.num_steps, **i.options
-        ),
-        5,
-        0.1,
-        True,
+    "anil": Row(
+        lambda i: anil(i.body, linear(i.outputs), i.loss, i.inner, i.num_steps, **i.options),
+        classify=Use(5, 0.1),
+        regress=Use(5, 0.01, clip=inf),
+        takes_adjoint=True,
     ),
-    "boil": Choice(
+    "boil": Row(
         lambda i: boil(
-            i.body,
-            linear(i.outputs, start="lecun"),
-            cross_entropy,
-            _sgd(i),
-            i.num_steps,
-            **i.options,
+            i.body, linear(i.outputs, start="lecun"), i.loss, i.inner, i.num_steps, **i.options
         ),
-        1,
-        0.4,
-        True,
+        classify=Use(1, 0.4),
+        takes_adjoint=True,
     ),
-    "meta_sgd": Choice(
-        lambda i: meta_sgd(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options),
-        1,
-        0.4,
-        True,
+    "meta_sgd": Row(
+        lambda i: meta_sgd(i.model, i.loss, i.num_steps, rate=i.rate, **i.options),
+        classify=Use(1, 0.4),
+        regress=Use(5, 0.01),
+        takes_adjoint=True,
     ),
-    "mamlpp": Choice(
-        lambda i: mamlpp(
-            i.model,
-            cross_entropy,
-            i.num_steps,
-            rate=i.rate,
-            per_step=lambda path: "BatchStatistics" in path,
-            **i.options,
+    "mamlpp": Row(
+        lambda i: mamlpp(i.model, i.loss, i.num_steps, rate=i.rate, **i.options),
+        classify=Use(3, 0.2, options={"per_step": "shifts"}),
+        regress=Use(5, 0.01),
+        takes_adjoint=True,
+    ),
+    "meta_curvature": Row(
+        lambda i: meta_curvature(i.model, i.loss, i.num_steps, rate=i.rate, **i.options),
+        classify=Use(1, 0.4),
+        regress=Use(5, 0.01),
+        takes_adjoint=True,
+    ),
+    "alfa": Row(
+        lambda i: alfa(i.model, i.loss, i.num_steps, rate=i.rate, **i.options),
+        classify=Use(2, 0.2),
+        regress=Use(5, 0.01),
+        takes_adjoint=True,
+    ),
+    "warp": Row(
+        lambda i: warp(i.model, i.loss, i.inner, i.num_steps, **i.options),
+        classify=Use(1, 0.4, options={"frozen": "warp"}),
+        takes_adjoint=True,
+    ),
+    "cavia": Row(
+        lambda i: cavia(i.conditioned, i.loss, i.inner, i.num_steps, **i.options),
+        classify=Use(2, 1.0),
+        regress=Use(5, 1.0, clip=inf),
+        takes_adjoint=True,
+    ),
+    "imaml": Row(
+        lambda i: imaml(i.model, i.loss, i.inner, i.num_steps, **i.options),
+        classify=Use(16, 0.1, damping=10.0, options={"strength": 2.0}),
+        regress=Use(
+            32,
+            0.03,
+            damping=0.0,
+            at_the_end=True,
+            inner=lambda rate, clip: optax.adam(rate),
+            options={"strength": 5.0},
         ),
-        3,
-        0.2,
-        True,
+        takes_adjoint=True,
     ),
-    "meta_curvature": Choice(
-        lambda i: meta_curvature(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options),
-        1,
-        0.4,
-        True,
+    "ensemble": Row(
+        lambda i: ensemble(maml(i.model, i.loss, i.inner, i.num_steps, **i.options), 3),
+        classify=Use(1, 0.4),
+        takes_adjoint=True,
     ),
-    "alfa": Choice(
-        lambda i: alfa(i.model, cross_entropy, i.num_steps, rate=i.rate, **i.options), 2, 0.2, True
+    "proto_maml": Row(
+        lambda i: proto_maml(i.body, i.loss, i.inner, i.num_steps, **i.options),
+        classify=Use(1, 0.01),
+        takes_adjoint=True,
+        fixed_head=False,
     ),
-    "warp": Choice(
-        lambda i: warp(
-            i.model,
-            cross_entropy,
-            _sgd(i),
-            i.num_steps,
-            is_warp=lambda path: "Conv_1" in path or "Conv_3" in path,
-            **i.options,
+    "protonet": Row(lambda i: protonet(i.body), classify=Use(), fixed_head=False),
+    "matching": Row(lambda i: matching(i.body, sharpness=10.0), classify=Use(), fixed_head=False),
+    "relation": Row(
+        lambda i: relation(i.body, mlp((64,), 1, start="lecun")), classify=Use(), fixed_head=False
+    ),
+    "r2d2": Row(lambda i: r2d2(i.body), classify=Use(), fixed_head=False),
+    "lrd2": Row(lambda i: lrd2(i.body, 5), classify=Use(), fixed_head=False),
+    "from_scratch": Row(
+        lambda i: from_scratch(i.model, i.loss, i.inner, i.num_steps),
+        classify=Use(20, 0.1),
+        regress=Use(10, 0.01, clip=inf),
+    ),
+    "nearest_neighbour": Row(lambda i: nearest_neighbour(pixels), classify=Use(), fixed_head=False),
+    "linear_probe": Row(
+        lambda i: linear_probe(i.body, i.loss, i.inner, i.num_steps, columns=i.outputs),
+        classify=Use(20, 0.1),
+        objective=by_pretraining,
+    ),
+    "finetune": Row(
+        lambda i: finetune(i.body, i.loss, i.inner, i.num_steps, columns=i.outputs),
+        classify=Use(20, 0.1),
+        objective=by_pretraining,
+    ),
+    "transformer": Row(
+        lambda i: transformer(i.body, i.outputs, **i.sizes),
+        classify=Use(),
+        in_context=Use(layers=3),
+    ),
+    "causal_transformer": Row(
+        lambda i: transformer(i.body, i.outputs, causal=True, **i.sizes), in_context=Use(layers=3)
+    ),
+    "prior_fitted": Row(
+        lambda i: prior_fitted(i.body, i.outputs, **i.sizes),
+        in_context=Use(layers=3, density=binned),
+    ),
+    "snail": Row(
+        lambda i: snail(i.body, i.outputs, i.reach, **i.width()), classify=Use(), in_context=Use()
+    ),
+    "recurrent": Row(
+        lambda i: recurrent(i.body, i.outputs, **i.width()), classify=Use(), in_context=Use()
+    ),
+    "memory_augmented": Row(
+        lambda i: memory_augmented(i.body, i.outputs, **i.width()), classify=Use(), in_context=Use()
+    ),
+    "neural_process": Row(
+        lambda i: neural_process(i.net(i.sizes["width"]), i.net(i.outputs)),
+        in_context=Use(density=gaussian),
+    ),
+    "attentive_process": Row(
+        lambda i: attentive_process(
+            i.net(i.sizes["width"]), i.net(i.sizes["width"]), i.net(i.outputs)
         ),
-        1,
-        0.4,
-        True,
+        in_context=Use(density=gaussian),
     ),
-    "cavia": Choice(
-        lambda i: cavia(i.conditioned, cross_entropy, _sgd(i), i.num_steps, **i.options), 2, 1.0, True
-    ),
-    "imaml": Choice(
-        lambda i: imaml(i.model, cross_entropy, _sgd(i), i.num_steps, strength=2.0, **i.options),
-        16,
-        0.1,
-        True,
-        damping=10.0,
-    ),
-    "ensemble": Choice(
-        lambda i: ensemble(maml(i.model, cross_entropy, _sgd(i), i.num_steps, **i.options), 3),
-        1,
-        0.4,
-        True,
-    ),
-    "proto_maml": Choice(
-        lambda i: proto_maml(i.body, cross_entropy, _sgd(i), i.num_steps, **i.options), 1, 0.01, True
-    ),
-    "protonet": Choice(lambda i: protonet(i.body)),
-    "matching": Choice(lambda i: matching(i.body, sharpness=10.0)),
-    "relation": Choice(lambda i: relation(i.body, mlp((64,), 1, start="lecun"))),
-    "r2d2": Choice(lambda i: r2d2(i.body)),
-    "lrd2": Choice(lambda i: lrd2(i.body, 5)),
-    "from_scratch": Choice(
-        lambda i: from_scratch(i.model, cross_entropy, _sgd(i), i.num_steps), 20, 0.1
-    ),
-    "nearest_neighbour": Choice(lambda i: nearest_neighbour(pixels)),
-    "linear_probe": Choice(
-        lambda i: linear_probe(
-            i.body, cross_entropy, _sgd(i), i.num_steps, columns=i.outputs
-        ),
-        20,
-        0.1,
-        trained_by="pretraining",
-    ),
-    "finetune": Choice(
-        lambda i: finetune(i.body, cross_entropy, _sgd(i), i.num_steps, columns=i.outputs),
-        20,
-        0.1,
-        trained_by="pretraining",
-    ),
-    "transformer": Choice(lambda i: transformer(i.body, i.outputs)),
-    "snail": Choice(lambda i: snail(i.body, i.outputs, REACH)),
-    "recurrent": Choice(lambda i: recurrent(i.body, i.outputs)),
-    "memory_augmented": Choice(lambda i: memory_augmented(i.body, i.outputs)),
-}  # fmt: skip
+}
 
-REGRESSORS: dict[str, Choice] = {
-    "maml": Choice(
-        lambda i: maml(i.model, mse, _sgd(i), i.num_steps, **i.options), 5, 0.01, True, clip=50.0
-    ),
-    "anil": Choice(
-        lambda i: anil(i.body, linear(i.outputs), mse, _sgd(i), i.num_steps, **i.options),
-        5,
-        0.01,
-        True,
-        clip=inf,
-    ),
-    "meta_sgd": Choice(
-        lambda i: meta_sgd(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
-    ),
-    "mamlpp": Choice(
-        lambda i: mamlpp(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
-    ),
-    "meta_curvature": Choice(
-        lambda i: meta_curvature(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
-    ),
-    "alfa": Choice(
-        lambda i: alfa(i.model, mse, i.num_steps, rate=i.rate, **i.options), 5, 0.01, True
-    ),
-    "imaml": Choice(
-        lambda i: imaml(i.model, mse, optax.adam(i.rate), i.num_steps, strength=5.0, **i.options),
-        32,
-        0.03,
-        True,
-        right_at_the_end=True,
-        damping=0.0,
-    ),
-    "cavia": Choice(
-        lambda i: cavia(i.conditioned, mse, _sgd(i), i.num_steps, **i.options), 5, 1.0, True, clip=inf
-    ),
-    "from_scratch": Choice(
-        lambda i: from_scratch(i.model, mse, _sgd(i), i.num_steps), 10, 0.01, clip=inf
-    ),
-}  # fmt: skip
+Kind = Literal["classify", "regress", "in_context"]
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The names of the learners of a kind of task."""
+    return tuple(name for name, row in LEARNERS.items() if getattr(row, kind) is not None)
+
+
+if TYPE_CHECKING:  # the command line reads the names, which type checkers cannot
+    ClassifierName: TypeAlias = str
+    RegressorName: TypeAlias = str
+    InContextName: TypeAlias = str
+else:
+    ClassifierName = Literal[names("classify")]
+    RegressorName = Literal[names("regress")]
+    InContextName = Literal[names("in_context")]
+
+
+class Inner(NamedTuple):
+    """The settings of an inner loop, resolved; None for what the learner does not have."""
+
+    num_steps: int | None
+    inner_rate: float | None
+    inner_clip: float | None
+    adjoint: str | None
+
+
+def use_of(recipe: str, kind: Kind, name: str) -> tuple[Row, Use]:
+    """The row of a learner, and its use for a kind of task.
+
+    Raises:
+      ValueError: For an unknown name.
+    """
+    row = LEARNERS[choose(recipe, "learner", name, names(kind))]
+    return row, getattr(row, kind)
+
+
+def resolved(
+    recipe: str,
+    kind: Kind,
+    name: str,
+    *,
+    num_steps: int | None = None,
+    inner_rate: float | None = None,
+    inner_clip: float | None = None,
+    adjoint: str | None = None,
+) -> Inner:
+    """The inner loop's settings with the learner's defaults in place of None.
+
+    Raises:
+      ValueError: For an unknown learner, and for a setting that it does not have.
+    """
+    row, use = use_of(recipe, kind, name)
+    usual_adjoint = "unrolled" if use.damping is None else "conjugate_gradient"
+    usual = Inner(use.num_steps, use.rate, use.clip, usual_adjoint if row.takes_adjoint else None)
+    given = Inner(num_steps, inner_rate, inner_clip, adjoint)
+    for setting, value, default in zip(Inner._fields, given, usual, strict=True):
+        if value is not None and default is None:
+            refuse(recipe, setting, value, f"learner={name!r}")
+    if num_steps is not None:
+        checks.count(recipe, "num_steps", num_steps, least=0)
+    return Inner(
+        usual.num_steps if num_steps is None else num_steps,
+        usual.inner_rate if inner_rate is None else inner_rate,
+        usual.inner_clip if inner_clip is None else inner_clip,
+        usual.adjoint if adjoint is None else adjoint,
+    )
 
 
 def build_learner(
-    recipe: str,
-    choices: dict[str, Choice],
-    name: str,
-    *,
-    adjoint: str | None,
-    num_steps: int | None,
-    rate: float | None,
-    clip: float | None = None,
-    **ingredients: Any,
-) -> tuple[Learner, int | None]:
-    """The learner of this name, and its inner steps, or None where it has no inner loop.
+    recipe: str, kind: Kind, name: str, inner: Inner, ingredients: Ingredients
+) -> Learner:
+    """Returns the learner of this name with resolved settings.
 
     Raises:
-      ValueError: for an unknown name, or an inner loop's setting for a learner that does not take it.
+      ValueError: For an unknown name, and for an adjoint that does not suit the learner.
     """
-    choice = choices[choose(recipe, "learner", name, choices)]
-    given = {"num_steps": num_steps, "inner_rate": rate} if choice.num_steps is None else {}
-    if not choice.takes_adjoint:
-        given["adjoint"] = adjoint
-    if choice.clip is None:
-        given["inner_clip"] = clip
-    for setting, value in given.items():
-        if value is not None:
-            raise ValueError(
-                f"{recipe}: {setting}={value!r} and learner={name!r} has none; leave {setting} out."
-            )
-    rate = (choice.rate if rate is None else rate) or 0.0
-    steps = choice.num_steps if num_steps is None else num_steps
-    learner = choice.build(
-        Ingredients(
-            num_steps=steps or 0,
+    row, use = use_of(recipe, kind, name)
+    options, rate = dict(use.options), inner.inner_rate or 0.0
+    if inner.adjoint is not None:
+        options["adjoint"] = adjoint_of(recipe, name, inner.adjoint, rate=rate, damping=use.damping)
+    clip = inf if inner.inner_clip is None else inner.inner_clip
+    return row.build(
+        ingredients._replace(
+            inner=None if inner.inner_rate is None else use.inner(rate, clip),
+            num_steps=inner.num_steps or 0,
             rate=rate,
-            clip=next(c for c in (clip, choice.clip, inf) if c is not None),
-            options=_adjoint(recipe, name, choice, adjoint, rate),
-            **ingredients,
+            options=options,
         )
     )
-    return learner, steps
-
-
-def _adjoint(
-    recipe: str, name: str, choice: Choice, adjoint: str | None, rate: float
-) -> dict[str, Adjoint]:
-    """The adjoint of this name as an option, or nothing for the learner's own."""
-    if adjoint is None and choice.damping is not None:
-        adjoint = "conjugate_gradient"
-    if adjoint is None:
-        return {}
-    choose(recipe, "adjoint", adjoint, (*ADJOINTS, *get_args(ImplicitName)))
-    if adjoint in ADJOINTS:
-        return {"adjoint": ADJOINTS[adjoint]}
-    if choice.damping is None:
-        raise ValueError(
-            f"{recipe}: adjoint={adjoint!r} and learner={name!r}; it differentiates the end of an inner "
-            "loop as a minimum, wherever it began, and only 'imaml' is held to have one; choose that "
-            "learner, or another adjoint."
-        )
-    solvers = {
-        "conjugate_gradient": conjugate_gradient(5, damping=choice.damping),
-        "neumann": neumann(10, rate),
-        "t1_t2": neumann(1, rate),
-    }
-    return {"adjoint": implicit(solvers[adjoint])}
 
 
 def takes_adjoint(name: str) -> bool:
     """Whether the learner of this name has an inner loop that is differentiated."""
-    return any(
-        choices[name].takes_adjoint for choices in (CLASSIFIERS, REGRESSORS) if name in choices
-    )
+    return name in LEARNERS and LEARNERS[name].takes_adjoint

@@ -3,6 +3,9 @@
 from metajax.tasks.batch import batch as batch
 from metajax.tasks.cifar_fs import cifar_fs as cifar_fs
 from metajax.tasks.episodes import episodes as episodes
+from metajax.tasks.fashion_mnist import fashion_mnist as fashion_mnist
+from metajax.tasks.images import images as images
+from metajax.tasks.mixture import mixture as mixture
 from metajax.tasks.mnist import mnist as mnist
 from metajax.tasks.omniglot import omniglot as omniglot
 from metajax.tasks.synthetic import families as families

@@ -3,6 +3,7 @@
 import jax
 
 from metajax import checks
+from metajax.trees import as_pytree
 from metajax.types import Sample, Task
 
 
@@ -18,7 +19,7 @@ def batch(sample: Sample, key: jax.Array, num_tasks: int) -> Task:
       A `Task` whose leaves have `num_tasks` as first axis.
 
     Raises:
-      ValueError: For no task, or what is no source.
+      ValueError: Unless `num_tasks` is at least 1 and `sample` is a task source.
 
     Example:
       >>> import jax, metajax as mj
@@ -28,7 +29,7 @@ def batch(sample: Sample, key: jax.Array, num_tasks: int) -> Task:
     checks.prng_key("batch", key)
     num_tasks = checks.count("batch", "num_tasks", num_tasks)
     checks.source("batch", sample)
-    return _drawn(jax.tree_util.Partial(sample), jax.random.split(key, num_tasks))
+    return _drawn(as_pytree(sample), jax.random.split(key, num_tasks))
 
 
 @jax.jit

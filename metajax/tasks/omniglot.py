@@ -1,5 +1,6 @@
-"""Handwritten characters of 50 alphabets, told apart after a few drawings of each."""
+"""Few-shot classification of handwritten characters of 50 alphabets."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from metajax.data import omniglot as omniglot_data
 from metajax.names import choose
 from metajax.tasks.episodes import Labels, episodes
+from metajax.tasks.scaled import Scaled
 from metajax.types import Sample
 
 
@@ -30,74 +32,92 @@ def omniglot(
     """Way-shot episodes of Omniglot's characters; reads files now, and none when sampling.
 
     Args:
-      subset: which of the three disjoint sets of characters.
-      way: characters in an episode.
-      shot: support drawings of each.
-      query_shot: query drawings of each; `shot + query_shot` is 20 at most.
+      subset: One of the three disjoint sets of characters.
+      way: The number of characters in an episode.
+      shot: The number of support drawings per character.
+      query_shot: The number of query drawings per character; `shot + query_shot` is at most 20.
       split: "random" over all alphabets (1100, 100 and 423 characters), "vinyals" (1028, 172, 423)
-        or "lake" (792, 172, 659); they differ in difficulty and must not be compared.
-      split_seed: of the random split.
-      rotations: by multiples of 90 degrees. "episode": one for each class in each episode, so that
-        the rotations of a character never meet (MAML). "class": each is a class of its own, four
-        times as many (Matching and Prototypical Networks). "none": characters as they are.
-      reflections: a mirror image of every character is a character as well: one of the two for each
-        class in each episode, or with "class" rotations one more class. An augmentation for training
-        that the papers did not have.
-      distortion: warp every drawing by an affine map whose matrix differs from the identity by up to
-        this in each entry, and whose shift is up to this part of half a side. An augmentation for
-        training that the papers did not have.
-      resample: see `metajax.data.omniglot.load`.
-      query_labels: see `episodes`.
-      data: the folder that holds `omniglot/`; without it `METAJAX_DATA`, then the user cache.
+        or "lake" (792, 172, 659). They differ in difficulty and must not be compared.
+      split_seed: The seed of the random split.
+      rotations: Rotations by multiples of 90 degrees. "episode" draws one per class in each episode,
+        so that the rotations of a character never meet (MAML). "class" makes each one a class of its
+        own, four times as many (Matching and Prototypical Networks). "none" leaves characters as
+        they are.
+      reflections: Whether a mirror image of a character is a character as well: drawn per class in
+        each episode, or with "class" rotations one more class. The papers do not have this
+        augmentation.
+      distortion: Warps every drawing by an affine map whose matrix differs from the identity by up
+        to this in each entry, and whose shift is up to this share of half a side. The papers do not
+        have this augmentation.
+      resample: As in `metajax.data.omniglot.load`.
+      query_labels: As in `episodes`.
+      data: The folder that holds `omniglot/`; by default `METAJAX_DATA`, then the user cache.
 
     Returns:
       `sample(key) -> Task` of images `(way * shot, 28, 28, 1)` in [0, 1], ink 1 on 0, and labels.
 
     Raises:
-      FileNotFoundError, PermissionError: when the zips are not there or may not be read.
-      ValueError: for a damaged zip, an unknown name, or more classes or drawings than there are.
+      FileNotFoundError, PermissionError: If the zips are missing or may not be read.
+      ValueError: For a damaged zip, an unknown name, or more classes or drawings than there are.
 
-    Reference: Finn, Abbeel and Levine, ICML 2017, section 5.2; Vinyals et al., NeurIPS 2016.
-    https://arxiv.org/abs/1606.04080
+    Reference:
+      Finn, Abbeel and Levine, ICML 2017, section 5.2; Vinyals et al., NeurIPS 2016.
+      https://arxiv.org/abs/1606.04080
     """
     choose("omniglot", "subset", subset, ("train", "val", "test"))
     choose("omniglot", "split", split, ("random", "vinyals", "lake"))
     choose("omniglot", "rotations", rotations, ("episode", "class", "none"))
     if not 0 <= distortion < 0.5:
-        raise ValueError(f"omniglot: distortion={distortion}; it is at least 0 and below 0.5.")
+        raise ValueError(f"omniglot: distortion={distortion} must be at least 0 and below 0.5.")
     characters = omniglot_data.load(data, resample=resample)
     chosen = omniglot_data.split_names(characters.names, split, split_seed)[subset]
     images = jnp.asarray(characters.images[jnp.asarray(chosen)])[..., None]
-
-    def views(x):
-        """Drawings `(..., 28, 28, 1)` as every character that is made of them."""
-        turned = [jnp.rot90(x, n, axes=(-3, -2)) for n in range(1 if rotations == "none" else 4)]
-        return turned + [jnp.flip(view, -2) for view in turned] if reflections else turned
-
+    views = Views(turned=rotations != "none", mirrored=reflections)
     if rotations == "class":
-        images = jnp.concatenate(views(images))
-
-    def transform(key, x):
-        view_key, warp_key = jax.random.split(key)
-        if rotations != "class":
-            x = jnp.stack(views(x))
-            x = x[jax.random.randint(view_key, (), 0, len(x))]
-        x = x.astype(jnp.float32) / 255
-        return _warp(warp_key, x, distortion) if distortion else x
-
+        images, views = jnp.concatenate(views.all(images)), Views()
     return episodes(
         images,
         way=way,
         shot=shot,
         query_shot=query_shot,
-        transform=transform,
+        transform=Drawings(views, float(distortion)),
         query_labels=query_labels,
         name=f"omniglot {subset}",
     )
 
 
+@dataclass(frozen=True)
+class Views:
+    """The characters that are made of one: rotations and mirror images of its drawings."""
+
+    turned: bool = False
+    mirrored: bool = False
+
+    def all(self, x: jax.Array) -> list[jax.Array]:
+        """Every view of drawings `(..., h, w, 1)`."""
+        turned = [jnp.rot90(x, n, axes=(-3, -2)) for n in range(4 if self.turned else 1)]
+        return turned + [jnp.flip(view, -2) for view in turned] if self.mirrored else turned
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Shows all drawings of a class in one view, scales them to [0, 1], and warps each."""
+
+    views: Views
+    distortion: float
+
+    def __call__(self, key: jax.Array, x: jax.Array) -> jax.Array:
+        """Maps drawings `(n, h, w, 1)` uint8 to floats."""
+        view_key, warp_key = jax.random.split(key)
+        views = self.views.all(x)
+        if len(views) > 1:
+            x = jnp.stack(views)[jax.random.randint(view_key, (), 0, len(views))]
+        x = Scaled()(key, x)
+        return _warp(warp_key, x, self.distortion) if self.distortion else x
+
+
 def _warp(key, drawings, amount):
-    """Each of `(n, h, w, 1)` seen through its own random affine map; beyond the edge is paper."""
+    """Drawings `(n, h, w, 1)`, each under a random affine map of its own; beyond the edge is 0."""
     n, h, w, _ = drawings.shape
     matrix_key, shift_key = jax.random.split(key)
     matrices = jax.random.uniform(matrix_key, (n, 2, 2), minval=-amount, maxval=amount)

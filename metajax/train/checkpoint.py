@@ -1,121 +1,88 @@
-"""A pytree of arrays to disk and back by orbax, each leaf checked by name, shape and dtype."""
+"""The state of a run by outer step: one file a checkpoint, whole or not at all, readable in part."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from metajax.trees import named_leaves
+from metajax import archive
+from metajax.train import saved
 
 KEPT = 2
 """How many checkpoints stay: the newest, and the one before it in case the newest is lost."""
 
 
-def save(folder: Path, step: int, tree: Any) -> None:
-    """Write `tree` as the checkpoint of `step`: whole or not at all, and the older one survives.
+def save(folder: Path, step: int, state: Any) -> None:
+    """Writes `state` as the checkpoint of `step`, and then removes all but the newest `KEPT`.
 
     Raises:
-      OSError: when it could not be written, for example because the disk is full.
+      OSError: If it cannot be written, for example because the disk is full; older ones stay.
     """
-    with _manager(folder) as (manager, args):
-        try:
-            manager.save(step, args=args.StandardSave(named_leaves(tree, jnp.asarray)))
-        except (OSError, ValueError, RuntimeError) as error:
-            last = latest(folder)
-            kept = f"that of step {last} is whole" if last is not None else "there is none yet"
-            raise OSError(
-                f"{folder}: the checkpoint of step {step} could not be written, and {kept}. Make "
-                f"room and resume. The system said: {str(error).splitlines()[0][-200:]}"
-            ) from error
+    before = latest(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob(f".*{archive.PART}"):  # a killed process left it
+            part.unlink()
+        saved.save(path_of(folder, step), state)
+    except OSError as error:
+        kept = "there is none yet" if before is None else f"that of step {before} is whole"
+        raise OSError(
+            f"{folder}: the checkpoint of step {step} could not be written, and {kept}. Make room "
+            f"and resume. The system said: {error}"
+        ) from error
+    for old in sorted(_steps(folder))[:-KEPT]:
+        path_of(folder, old).unlink()
 
 
 def latest(folder: Path) -> int | None:
-    """The newest step that was written whole, or None."""
-    if not folder.is_dir():
-        return None
-    return max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=None)
+    """The newest step with a checkpoint, or None.
+
+    Example:
+      >>> latest(Path("no such folder")) is None
+      True
+    """
+    return max(_steps(folder), default=None)
 
 
 def restore(
-    folder: Path, like: Any, step: int | None = None, *, leave_out: str | None = None
+    folder: Path, like: Any = None, step: int | None = None, part: str | None = None
 ) -> Any:
-    """Read a checkpoint into the tree of `like`, whose leaves give names, shapes and dtypes.
+    """Reads a checkpoint.
 
     Args:
-      folder: where `save` wrote.
-      like: a tree of arrays or of `jax.ShapeDtypeStruct`.
-      step: which one; the newest if None.
-      leave_out: the name of a part that may be on disk and is not in `like`.
+      folder: The folder that `save` wrote into.
+      like: A tree of arrays or of `jax.ShapeDtypeStruct` whose structure is returned and whose leaves
+        give names, shapes and dtypes. Without it, nested dicts by name are returned.
+      step: Which checkpoint; the newest if None.
+      part: The name of a part, such as "meta_params", whose tree `like` then is; nothing else is read.
 
     Raises:
-      FileNotFoundError: when there is none.
-      ValueError: when a leaf is missing, is too many, or has another shape or dtype.
+      FileNotFoundError: If there is no such checkpoint.
+      ValueError: If it is damaged or does not fit `like`.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save(Path(folder), 3, {"meta_params": {"w": jnp.ones(2)}, "step": jnp.array(3)})
+      ...     restore(Path(folder), part="meta_params")["w"].tolist()
+      [1.0, 1.0]
     """
     step = latest(folder) if step is None else step
-    if step is None or not (folder / str(step)).is_dir():
+    if step is None or not path_of(folder, step).is_file():
         raise FileNotFoundError(
-            f"{folder}: there is no checkpoint{'' if step is None else f' of step {step}'} here; "
-            "was anything trained in this folder?"
+            f"{folder}: there is no checkpoint{'' if step is None else f' of step {step}'}. Was "
+            "anything trained in this folder?"
         )
-    # To this machine's device, whichever and however many it was written on.
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
-        for name, leaf in named_leaves(like, jnp.asarray).items()
-    }
-    with _manager(folder) as (manager, args):
-        tree = manager.item_metadata(step)
-        if tree is None:
-            raise ValueError(f"{folder / str(step)} is not a checkpoint that metajax wrote.")
-        found = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in tree.tree.items()}
-        spare = {
-            name: jax.ShapeDtypeStruct(shape, dtype, sharding=here)
-            for name, (shape, dtype) in found.items()
-            if leave_out and name.startswith(leave_out) and name not in wanted
-        }
-        _compare(folder / str(step), found, wanted | spare)
-        leaves = manager.restore(step, args=args.StandardRestore(wanted | spare))
-    # By way of the host, which binds them to no device: what reads them may spread over all.
-    arrays = [jnp.asarray(np.asarray(leaves[name])) for name in wanted]
-    return jax.tree.unflatten(jax.tree.structure(like), arrays)
+    parts = tuple(part.split("/")) if part else ()
+    return saved.load_part(path_of(folder, step), like, parts, "mj.fit")
 
 
-def _compare(path: Path, found: dict[str, tuple], wanted: dict[str, jax.ShapeDtypeStruct]) -> None:
-    question = "was this run made with another way, model or learner?"
-    for name, leaf in wanted.items():
-        if name not in found:
-            raise ValueError(
-                f"{path}: {name} {leaf.shape} is not on disk and needed here; {question}"
-            )
-        shape, dtype = found[name]
-        if (shape, dtype) != (tuple(leaf.shape), str(leaf.dtype)):
-            raise ValueError(
-                f"{path}: {name} is {shape} {dtype} on disk and {tuple(leaf.shape)} {leaf.dtype} "
-                f"here; {question}"
-            )
-    spare = sorted(set(found) - set(wanted))
-    if spare:
-        raise ValueError(f"{path}: {', '.join(spare[:3])} on disk and unknown here; {question}")
+def path_of(folder: Path, step: int) -> Path:
+    """The file of a checkpoint, which `mj.load` reads as well."""
+    return folder / f"{step}.npz"
 
 
-@contextlib.contextmanager
-def _manager(folder: Path) -> Iterator[tuple[Any, Any]]:
-    import orbax.checkpoint as ocp  # takes a second to load
-
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
-    )
-    log, level = logging.getLogger("absl"), logging.getLogger("absl").level
-    log.setLevel(logging.CRITICAL)  # what fails is raised, in our own words
-    try:
-        with ocp.CheckpointManager(
-            folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
-        ) as manager:
-            yield manager, ocp.args
-    finally:
-        log.setLevel(level)
+def _steps(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return [
+        int(path.stem) for path in folder.iterdir() if path.suffix == ".npz" and path.stem.isdigit()
+    ]

@@ -1,14 +1,11 @@
-"""The training loop: draw tasks, update, validate, save, and go on where it stopped."""
+"""The training loop: draw tasks, update, validate, save, and go on where a run stopped."""
 
-import contextlib
-import dataclasses
-import json
-import signal
+import inspect
+import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +13,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from metajax import checks
+from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
-from metajax.train import checkpoint
+from metajax.train import advance, checkpoint, diagnosis, feed, guard
+from metajax.train import run_dir as folders
 from metajax.types import (
     Estimator,
     Learner,
@@ -32,78 +33,92 @@ from metajax.types import (
 )
 
 SECONDS_PER_CALL = 0.5
-"""How long a compiled call runs before the bar moves and Ctrl-C is heard."""
+"""How long a compiled call runs before the bar moves and signals are heard."""
+
+Row = dict[str, Any]
+"""A report."""
+
+_OWN = ("step", "loss", "gradient_norm", "training_seconds")
 
 
-class NonFiniteError(ArithmeticError):
-    """The loss or its gradient stopped being a number; `state` is the last one that was good."""
+class _Plan(NamedTuple):
+    """What the loop does besides outer steps."""
 
-    def __init__(self, message: str, state: TrainState):
-        """Keep the state with the message."""
-        super().__init__(message)
-        self.state = state
-
-
-class _Loop(NamedTuple):
-    """What the loop carries and saves: also the numbers that the next report is made of."""
-
-    state: TrainState
-    losses: jax.Array
-    gradient_norms: jax.Array
+    outer_steps: int
+    report_every: int
+    checkpoint_every_seconds: float
+    validate: Callable[[Params], Any] | None
+    callbacks: list[Callable[[Row], Any]]
 
 
 def fit(
     learner: Learner,
-    objective: Objective,
+    objective: Objective | Annealed,
     optimizer: Optimizer,
-    sample: Sample,
+    sample: Sample | Iterable[Task],
     *,
     key: jax.Array,
     outer_steps: int,
-    meta_batch: int,
+    meta_batch: int | None = None,
     estimator: Estimator = jax.value_and_grad,
     validate: Callable[[Params], Any] | None = None,
+    callbacks: Sequence[Callable[[Row], Any]] = (),
     report_every: int | None = None,
+    checkpoint_every_seconds: float = 60.0,
     run_dir: str | Path | None = None,
     settings: Any = None,
     resume: bool = False,
     tensorboard: bool = False,
     show_progress: bool = True,
 ) -> TrainState:
-    """Meta-train: hundreds of outer steps in one compiled call, tasks drawn inside it.
+    """Meta-trains: hundreds of outer steps in one compiled call, with tasks drawn inside it.
 
-    Outer step `t` draws its tasks and randomness from `(key, t)` alone, so a run is a function of its
-    key, and one that was stopped and resumed ends in the same bits as one that was not.
+    Outer step `t` draws its tasks and randomness from `(key, t)` alone. So a run is a function of its
+    key, and one that was stopped and resumed ends in the same bits as one that was not. Under `vmap`
+    or `jit`, where `key` is traced, nothing is reported or saved, and a run whose numbers stop being
+    finite stays at that step: see `state.step`.
 
     Args:
-      learner: whose `init` gives the first meta-parameters.
-      objective: what is minimised, such as `query_loss(learner, loss)`.
-      optimizer: any optax transformation.
-      sample: the source of training tasks.
-      key: of the whole run.
-      outer_steps: where to stop, counted from the beginning of the run.
-      meta_batch: tasks in an outer step.
-      estimator: of the objective's gradient; what it keeps between outer steps is saved with them.
-      validate: meta-parameters to a scalar on validation tasks; computed at every report.
-      report_every: outer steps from one report to the next, by default a fiftieth of all, or what a
-        resumed run began with. A report is a line of `metrics.jsonl`, a validation and a checkpoint.
-      run_dir: an empty or new folder for `settings.json`, `metrics.jsonl` and `checkpoints/`.
+      learner: Its `init` gives the first meta-parameters.
+      objective: What is minimised, such as `query_loss(learner, loss)`.
+      optimizer: Any optax transformation.
+      sample: A source of training tasks; or an iterable of batches of tasks, each a `Task` whose
+        arrays have `meta_batch` as first axis, such as a list, a generator or a data loader. A
+        resumed run skips as many of its batches as it has taken outer steps.
+      key: The key of the whole run.
+      outer_steps: Where to stop, counted from the beginning of the run.
+      meta_batch: The number of tasks in an outer step; an iterable has its own.
+      estimator: Of the objective's gradient. What it keeps between outer steps is saved with them.
+      validate: Meta-parameters to a number on validation tasks, or to a mapping of names to numbers.
+        It is called at every report with a copy that may be kept. A single number is reported as
+        "validation".
+      callbacks: Functions of a report, a dict with "step", "loss", "gradient_norm",
+        "training_seconds" and what `validate` returned: `[wandb.log]`, say.
+      report_every: The number of outer steps between reports, by default a fiftieth of all, or as a
+        resumed run began. "loss" and "gradient_norm" are means since the last multiple of it, of
+        the steps that `optax.apply_if_finite` did not reject; the first ones after a resume with
+        another `report_every` may begin earlier. A report is a line of `metrics.jsonl`, a validation
+        and a checkpoint.
+      checkpoint_every_seconds: The longest time between checkpoints.
+      run_dir: An empty or new folder for `settings.json`, `metrics.jsonl` and `checkpoints/`.
         Without it nothing is written.
-      settings: a dataclass or dictionary of plain values, kept in `settings.json`.
-      resume: go on from the newest checkpoint in `run_dir`.
-      tensorboard: also write TensorBoard events into `run_dir` (needs `metajax[tensorboard]`).
-      show_progress: a bar on a terminal or in a notebook, a line per report elsewhere.
+      settings: A dataclass or dict of plain values, kept in `settings.json`.
+      resume: Go on from the newest checkpoint in `run_dir`, or anew where there is none yet.
+      tensorboard: Also write TensorBoard events into `run_dir` (needs `metajax[tensorboard]`).
+      show_progress: A bar on a terminal or in a notebook, a line per report elsewhere.
 
     Returns:
-      The state after `outer_steps`, or after fewer if Ctrl-C was pressed: see `state.step`. It is
-      saved at that step when there is a `run_dir`.
+      The state after `outer_steps`, or after fewer if Ctrl-C was pressed or SIGTERM received: see
+      `state.step`. It is saved at that step if there is a `run_dir`.
 
     Raises:
-      ValueError: for settings that cannot work, found before anything is compiled.
-      FileExistsError: for a `run_dir` that is not empty, without `resume`.
-      BlockingIOError: for a `run_dir` in which another process is training.
-      NonFiniteError: when the loss or its gradient is not finite, naming the step.
-      OSError: when a checkpoint cannot be written; the one before it stays.
+      ValueError: For arguments that cannot work, before anything is compiled; and if an iterable
+        ends before `outer_steps`, with the state reached as its `.state`.
+      FileExistsError: For a `run_dir` that is not empty, without `resume`.
+      BlockingIOError: For a `run_dir` in which another process is training.
+      NonFiniteError: If the loss, its gradient or the updated state is not finite. It names the
+        step and the task, and `.state` is the last good state, which is saved as well.
+      OSError: If a checkpoint cannot be written; the one before it stays.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -114,176 +129,277 @@ def fit(
       >>> int(state.step)
       20
     """
-    if outer_steps < 1 or meta_batch < 1:
+    outer_steps = checks.count("fit", "outer_steps", outer_steps)
+    _check_parts(learner, objective, optimizer, key, validate, callbacks)
+    traced = isinstance(key, Tracer)
+    if traced and (run_dir or validate or callbacks):
         raise ValueError(
-            f"fit: outer_steps={outer_steps} and meta_batch={meta_batch}; each is 1 or more."
+            "fit: key is traced, as under vmap or jit, where nothing can be written or called. Leave "
+            "out run_dir, validate and callbacks."
         )
-    every = report_every
-    if every is None and resume and run_dir is not None:
-        every = read_settings(Path(run_dir))["fit"]["report_every"]
-    elif every is None:
-        every = max(1, outer_steps // 50)
-    if every < 1:
-        raise ValueError(f"fit: report_every={report_every}; give 1 or more, or leave it out.")
+    every = _report_every(report_every, outer_steps, run_dir, resume)
+    checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, or_zero=True)
+    settings = folders.plain(settings)
+    tasks = feed.feed(sample, meta_batch, outer_steps)
     init_key, step_key, check_key = jax.random.split(key, 3)
     init, update = outer_step(objective, optimizer, estimator)
-    sample = jax.tree_util.Partial(sample)  # a pytree: its arrays are arguments, not constants
-    _check_key(key)
-    check_tasks(learner, sample, check_key, meta_batch)
 
-    support = sample(check_key).support
-    draw = jax.jit(lambda sample, keys: jax.vmap(sample)(keys))
-    task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
-    first = draw(sample, jax.random.split(task_key, meta_batch)), state_key
-    state = init(learner.init(init_key, support.x), *first)
-    # Copied, because the loop gives its buffers away and an optimiser may hold one twice.
-    loop = jax.tree.map(jnp.copy, _Loop(state, jnp.zeros(every), jnp.zeros(every)))
-    facts = {
-        "key": jax.random.key_data(key).tolist(),
-        "meta_batch": meta_batch,
-        "report_every": every,
-    }
+    def begin(check=diagnosis.check_tasks):
+        task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
+        first = tasks.first(task_key)
+        meta_params = learner.init(init_key, jax.tree.map(lambda leaf: leaf[0], first.support.x))
+        check(learner, objective, meta_params, first, check_key)
+        return init(meta_params, first, state_key)
 
-    @partial(jax.jit, donate_argnums=0)
-    def advance(loop, stop, sample, key):
-        """Outer steps up to `stop`. One program for any number, so that bits never depend on it."""
+    if traced:
+        return _traced(begin(lambda *args: None), update, tasks, outer_steps, step_key)
+    from metajax.train import report  # rich is loaded by those who train
 
-        def unfinished(carry):
-            loop, finite = carry
-            return (loop.state.step < stop) & finite
-
-        def step(carry):
-            (state, losses, norms), _ = carry
-            task_key, update_key = jax.random.split(jax.random.fold_in(key, state.step))
-            tasks = jax.vmap(sample)(jax.random.split(task_key, meta_batch))
-            new, metrics = update(state, tasks, update_key)
-            finite = jnp.isfinite(metrics.loss) & jnp.isfinite(metrics.gradient_norm)
-            position = state.step % every
-            kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
-            losses = losses.at[position].set(metrics.loss)
-            return _Loop(kept, losses, norms.at[position].set(metrics.gradient_norm)), finite
-
-        return jax.lax.while_loop(unfinished, step, (loop, jnp.array(True)))
-
-    with _run_dir(run_dir, settings, facts, resume) as run:
-        if run and resume:
-            loop = checkpoint.restore(run.checkpoints, loop)
-            run.forget_after(int(loop.state.step))
-
+    plan = _Plan(outer_steps, every, checkpoint_every_seconds, validate, list(callbacks))
+    facts = {**_facts(key), "meta_batch": tasks.meta_batch, "report_every": every}
+    with (
+        report.events(run_dir, tensorboard) as events,
+        folders.opened(run_dir, facts, resume) as files,
+        guard.interruptible() as interrupted,
+    ):
+        plan.callbacks.extend(events)
+        state, past = begin(), _Past()
+        if files:
+            state, past = _start(files, settings, facts, state, resume, show_progress)
         started = time.perf_counter()
-        traced = advance.trace(loop, jnp.int32(0), sample, step_key)
-        _warn_of_slow_convolutions(traced.jaxpr, learner, sample, check_key)
-        compiled = traced.lower().compile()
-        compile_seconds = time.perf_counter() - started
-
-        done, calls = int(loop.state.step), 1
-        before = read_metrics(run.folder) if run else []
-        seconds = before[-1]["training_seconds"] if before else 0.0
-        from metajax.train import report as progress  # rich is loaded by those who train
-
-        reporter = progress.reporter(outer_steps, show_progress, compile_seconds)
-        events = _events(run, tensorboard)
-        with reporter, events as write_events, _interruptible() as interrupted:
-            reporter.advance(done)
-            while done < outer_steps and not interrupted.is_set():
-                stop = min(done + calls, (done // every + 1) * every, outer_steps)
-                started = time.perf_counter()
-                (loop, finite) = compiled(loop, jnp.int32(stop), sample, step_key)
-                finite = bool(finite)
-                elapsed = time.perf_counter() - started
-                seconds += elapsed
-                taken, done = int(loop.state.step) - done, int(loop.state.step)
-                if not finite:
-                    _stop_at_non_finite(run, loop, every)
-                calls = max(1, round(taken / max(elapsed, 1e-9) * SECONDS_PER_CALL))
-                reporter.advance(done, float(loop.losses[(done - 1) % every]))
-                if done % every and done != outer_steps:
-                    continue
-                window = slice(0, (done - 1) % every + 1)
-                row = {
-                    "step": done,
-                    "loss": float(np.mean(loop.losses[window])),
-                    "gradient_norm": float(np.mean(loop.gradient_norms[window])),
-                }
-                if validate is not None:
-                    row["validation"] = float(validate(loop.state.meta_params))
-                reporter.report(row)
-                write_events(row)
-                if run:
-                    run.write({**row, "training_seconds": round(seconds, 3)})
-                    checkpoint.save(run.checkpoints, done, loop)
-            if interrupted.is_set() and run and done % every and done != outer_steps:
-                checkpoint.save(run.checkpoints, done, loop)
-        if done < outer_steps:
-            reporter.stopped(done, str(run.folder) if run else None)
-    return loop.state
+        carry = advance.begin(state, past.window)
+        program = advance.compiled(update, tasks, step_key, carry)
+        _warn_of_slow_convolutions(program.jaxpr, learner, tasks.first(check_key), state)
+        seconds = time.perf_counter() - started
+        with report.reporter(outer_steps, show_progress, seconds) as reporter:
+            return _train(plan, objective, carry, program, files, reporter, interrupted, past)
 
 
-def restore_meta_params(
-    run_dir: str | Path, learner: Learner, optimizer: Optimizer, sample: Sample
-) -> tuple[int, Params]:
-    """The newest step in a run directory, and its meta-parameters.
+def _traced(state, update, tasks, outer_steps, key):
+    """The loop as a part of a program, which reports and saves nothing."""
+    if isinstance(tasks, feed.Given):
+        raise ValueError("fit: key is traced, as under vmap or jit; give sample a source of tasks.")
+    carry = advance.begin(state, advance.Window())
+    return advance.on_drawn(update, tasks.meta_batch, carry, outer_steps, tasks.sample, key).state
 
-    Raises:
-      FileNotFoundError: when nothing was saved there.
-      ValueError: when it was saved by another learner, model or way.
-    """
-    folder = Path(run_dir)
-    every = read_settings(folder)["fit"]["report_every"]
 
-    def like(key):
-        meta_params = learner.init(key, sample(key).support.x)
-        step = jnp.zeros((), jnp.int32)
-        state = TrainState(step, meta_params, optimizer.init(meta_params))
-        return _Loop(state, jnp.zeros(every), jnp.zeros(every))
+class _Past(NamedTuple):
+    """What a resumed run knows besides its state."""
 
-    loop = checkpoint.restore(
-        folder / "checkpoints",
-        jax.eval_shape(like, jax.random.key(0)),
-        leave_out="state/estimator_state",
+    window: advance.Window = advance.Window()
+    seconds: float = 0.0
+
+
+def _start(
+    files: folders.RunDir, settings: Any, facts: Row, state: TrainState, resume: bool, show: bool
+) -> tuple[TrainState, _Past]:
+    """The state to begin with: as given, or from the newest checkpoint of the run to resume."""
+    from metajax.train import report
+
+    (device, *_) = jax.tree.leaves(state.step)[0].devices()
+    files.start(settings, facts, device)
+    if not resume:
+        return state, _Past()
+    step = files.latest()
+    if step is None:
+        files.forget_after(-1)
+        report.say(f"{files.folder}: there is no checkpoint yet, so the run starts anew.", show)
+        return state, _Past()
+    state = checkpoint.restore(files.checkpoints, state, step)
+    files.forget_after(step)
+    found = files.window(step)
+    if found is None:
+        rows = folders.read_metrics(files.folder)
+        return state, _Past(seconds=rows[-1].get("training_seconds", 0.0) if rows else 0.0)
+    return state, _Past(advance.Window(*found["window"]), found["seconds"])
+
+
+def _train(
+    plan: _Plan,
+    objective: Objective | Annealed,
+    carry: advance.Carry,
+    program: advance.DrawnProgram | advance.GivenProgram,
+    files: folders.RunDir | None,
+    reporter: Any,
+    interrupted: threading.Event,
+    past: _Past,
+) -> TrainState:
+    """Goes on until the end, a signal, or a number that is not finite."""
+    done, calls, seconds, saved = int(carry.state.step), 1, past.seconds, time.monotonic()
+
+    def save():
+        nonlocal saved
+        if files and checkpoint.latest(files.checkpoints) != done:
+            window = [number.item() for number in carry.window]
+            files.save(carry.state, {"window": window, "seconds": seconds})
+            saved = time.monotonic()
+
+    reporter.advance(done)
+    while done < plan.outer_steps and not interrupted.is_set():
+        begun, started = done, time.perf_counter()
+        following = (done // plan.report_every + 1) * plan.report_every
+        carry = program(carry, min(done + calls, following, plan.outer_steps))
+        good, done = bool(carry.good), int(carry.state.step)
+        elapsed = time.perf_counter() - started
+        seconds += elapsed
+        if not good or (program.ended and done < plan.outer_steps):
+            save()
+            raise (
+                _ended(objective, carry, program, files)
+                if good
+                else _not_finite(objective, carry, program, files)
+            )
+        calls = max(1, round((done - begun) / max(elapsed, 1e-9) * SECONDS_PER_CALL))
+        reporter.advance(done, carry.last.loss.item())
+        if done == following or done == plan.outer_steps:
+            row = _row(plan, carry, seconds)
+            if done == following:
+                carry = carry._replace(window=advance.begin(carry.state, advance.Window()).window)
+            if files:
+                files.report(row)
+            save()
+            reporter.report(row)
+            for call in plan.callbacks:
+                call(dict(row))
+        elif time.monotonic() - saved > plan.checkpoint_every_seconds:
+            save()
+    if done < plan.outer_steps:
+        if done:
+            save()
+        reporter.stopped(done, str(files.folder) if files else None)
+    return carry.state
+
+
+def _row(plan: _Plan, carry: advance.Carry, seconds: float) -> Row:
+    """A report: means over the window, and what `validate` returns."""
+    loss, norm, steps = (number.item() for number in carry.window)
+    row = {
+        "step": int(carry.state.step),
+        "loss": loss / steps if steps else math.nan,
+        "gradient_norm": norm / steps if steps else math.nan,
+    }
+    if plan.validate is not None:
+        found = plan.validate(jax.tree.map(jnp.copy, carry.state.meta_params))
+        found = found if isinstance(found, Mapping) else {"validation": found}
+        taken = set(_OWN).intersection(found)
+        if taken:
+            raise ValueError(f"fit: validate returned {min(taken)!r}, which fit reports itself.")
+        row |= {str(name): _number(name, value) for name, value in found.items()}
+    return row | {"training_seconds": round(seconds, 3)}
+
+
+def _number(name: Any, value: Any) -> float:
+    if np.shape(value) != () or isinstance(value, str):
+        raise ValueError(
+            f"fit: validate returned {name}={value!r:.60}; it must return a number, or a mapping of "
+            "names to numbers."
+        )
+    return float(value)
+
+
+def _not_finite(objective, carry, program, files) -> guard.NonFiniteError:
+    step = int(carry.state.step)
+    loss, norm = (value.item() for value in carry.last)
+    tasks, key = program.batch(step)
+    why = diagnosis.reason(objective, carry.state, tasks, key, loss, norm)
+    return guard.NonFiniteError(
+        f"outer step {step}: the loss is {loss} and its gradient has norm {norm}, so the run stops"
+        f"{_kept(files, step)}. {why}",
+        carry.state,
     )
-    return int(loop.state.step), loop.state.meta_params
 
 
-def check_tasks(learner: Learner, sample: Sample, key: jax.Array, num_tasks: int) -> None:
-    """See that a learner's predictions fit a source's targets, at the cost of drawing a few tasks.
+def _ended(objective, carry, program, files) -> guard.TasksEndedError:
+    step = int(carry.state.step)
+    return guard.TasksEndedError(
+        f"fit: sample ended after {step} batches, before outer_steps, so the run stops{_kept(files, step)}. "
+        "Take fewer outer_steps, or an iterable that begins again, such as itertools.cycle(batches).",
+        carry.state,
+    )
+
+
+def _kept(files: folders.RunDir | None, step: int) -> str:
+    if files is None:
+        return "; .state of this error holds the last good state"
+    return f"; the last good state is kept in {checkpoint.path_of(files.checkpoints, step)}"
+
+
+def _check_parts(learner, objective, optimizer, key, validate, callbacks) -> None:
+    """Checks that every argument is of its kind.
 
     Raises:
-      ValueError: for labels beyond the outputs, or a source that is not one.
+      ValueError: Naming the first that is not.
     """
-    task = jax.eval_shape(sample, key)
-    if not isinstance(task, Task):
+    if not isinstance(learner, Learner):
         raise ValueError(
-            f"fit: sample(key) returned {type(task).__name__}; it must return a "
-            "mj.Task(support, query), each an mj.Examples(x, y)."
+            f"fit: learner is {_kind(learner)}, not a mj.Learner such as mj.maml(...). The order is "
+            "fit(learner, objective, optimizer, sample)."
+        )
+    if not isinstance(objective, Annealed) and not _takes_three(objective):
+        raise ValueError(
+            f"fit: objective is {_kind(objective)}, which cannot be called with (meta_params, tasks, key); "
+            "give such as mj.query_loss(learner, mj.mse)."
+        )
+    checks.optimizer("fit", "optimizer", optimizer)
+    if not isinstance(key, Tracer):
+        checks.prng_key("fit", key)
+    if np.shape(key) != ():
+        raise ValueError(f"fit: key has shape {np.shape(key)}; give one key, or map fit with vmap.")
+    if validate is not None and not callable(validate):
+        raise ValueError(f"fit: validate is {_kind(validate)}; give a function of meta_params.")
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise ValueError(
+            f"fit: callbacks={callbacks!r:.60} must be a list of functions of a report, such as [wandb.log]."
         )
 
-    labels = task.query.y
-    if not (hasattr(labels, "dtype") and jnp.issubdtype(labels.dtype, jnp.integer)):
+
+def _kind(thing: Any) -> str:
+    return getattr(thing, "__name__", None) or f"a {type(thing).__name__}"
+
+
+def _takes_three(function: Any) -> bool:
+    """Whether a function can be called with three arguments, as far as its signature is known."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(0, 1, 2)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
+
+
+def _report_every(given: int | None, outer_steps: int, run_dir: Any, resume: bool) -> int:
+    """The outer steps between reports.
+
+    Raises:
+      ValueError: For what is no positive integer, and for `resume` without a `run_dir`.
+    """
+    if run_dir is not None and not isinstance(run_dir, str | Path):
+        raise ValueError(f"fit: run_dir={run_dir!r} must be the path of a folder.")
+    if run_dir is None and resume:
+        raise ValueError("fit: resume=True needs the run_dir to resume.")
+    if given is None and resume and run_dir is not None:
+        given = folders.read_settings(run_dir)["fit"].get("report_every")
+    if given is None:
+        return max(1, outer_steps // 50)
+    return checks.count("fit", "report_every", given)
+
+
+def _facts(key: jax.Array) -> Row:
+    """A key in JSON."""
+    data = jax.random.key_data(key).tolist()
+    return {"key": data, "key_impl": str(jax.random.key_impl(key))}
+
+
+def _warn_of_slow_convolutions(program, learner: Learner, tasks: Task, state: TrainState) -> None:
+    devices = [leaf.devices() for leaf in jax.tree.leaves(state.meta_params)]
+    on_cpu = all(device.platform == "cpu" for group in devices for device in group)
+    if not on_cpu or not grouped_convolutions(program):
         return
-    outputs = jax.eval_shape(partial(_untrained, learner, sample), key)
-    if getattr(outputs, "ndim", 0) != 2:
-        return
-    tasks = jax.jit(lambda keys: jax.vmap(sample)(keys).support.y)(jax.random.split(key, num_tasks))
-    way = int(tasks.max()) + 1
-    if outputs.shape[1] < way:
-        raise ValueError(
-            f"fit: the model gives {outputs.shape[1]} outputs for a query and the source draws "
-            f"{way}-way tasks; give the model {way} outputs, for example mj.conv4(way={way})."
-        )
-
-
-def _untrained(learner, sample, key):
-    """The predictions of one task, for their shape or their program."""
-    support, query = sample(key)
-    adapted = learner.adapt(learner.init(key, support.x), support, key)
-    return learner.predict(adapted, query.x)
-
-
-def _warn_of_slow_convolutions(program, learner, sample, key) -> None:
-    if jax.default_backend() != "cpu" or not grouped_convolutions(program):
-        return
-    if grouped_convolutions(jax.make_jaxpr(partial(_untrained, learner, sample))(key)):
+    untrained = partial(diagnosis.untrained, learner)
+    if grouped_convolutions(jax.make_jaxpr(untrained)(state.meta_params, tasks, jax.random.key(0))):
         return  # the model's own choice, not made by vmap
     warnings.warn(
         "fit: tasks mapped by vmap turn this model's convolutions into grouped ones, which XLA "
@@ -291,160 +407,3 @@ def _warn_of_slow_convolutions(program, learner, sample, key) -> None:
         "nn.Conv(..., conv_general_dilated=mj.conv_general_dilated).",
         stacklevel=3,
     )
-
-
-class _RunDir(NamedTuple):
-    """What a run leaves on disk."""
-
-    folder: Path
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
-
-    def write(self, row: dict[str, Any]) -> None:
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def forget_after(self, step: int) -> None:
-        """Drop rows of a report whose checkpoint was never written: they are computed again."""
-        rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
-        self.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-@contextlib.contextmanager
-def _run_dir(run_dir, settings, facts, resume) -> Iterator[_RunDir | None]:
-    """Make the folder, or see that it holds the run that is to be resumed, and hold it alone."""
-    if run_dir is None:
-        if resume:
-            raise ValueError("fit: resume=True needs the run_dir to resume.")
-        yield None
-        return
-    from filelock import FileLock, Timeout  # like rich, loaded by those who train
-
-    folder = Path(run_dir)
-    if resume:
-        written = read_settings(folder)["fit"]
-        for name, value in facts.items():
-            if written[name] != value:
-                raise ValueError(
-                    f"{folder}: the run was started with {name}={written[name]} and would go "
-                    f"on with {name}={value}; give the same, or start a new run_dir."
-                )
-    else:
-        if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(
-                f"{folder} is not empty; resume the run in it, or name another folder."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-            settings = dataclasses.asdict(settings)
-        versions = {"jax": jax.__version__, "started": datetime.now(UTC).isoformat("T", "seconds")}
-        written = {"settings": settings, "fit": facts, "versions": versions}
-        (folder / "settings.json").write_text(json.dumps(written, indent=2) + "\n")
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise BlockingIOError(
-            f"{folder}: a run is going on in this folder, and two would overwrite each other's "
-            "checkpoints; stop it or wait until it ends, then resume."
-        ) from error
-    try:
-        yield _RunDir(folder)
-    finally:
-        lock.release()
-
-
-def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """The reports of a run so far, oldest first; a last line cut off by a kill is left out."""
-    path = Path(run_dir) / "metrics.jsonl"
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
-    return rows
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """What `settings.json` of a run holds."""
-    path = folder / "settings.json"
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{folder}: there is no settings.json, so no run was started here; give the folder "
-            "that training named when it ended."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
-
-
-def _check_key(key: jax.Array) -> None:
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"fit: key is {key!r}; give a typed key such as jax.random.key(0).")
-
-
-def _stop_at_non_finite(run: _RunDir | None, loop: _Loop, every: int) -> None:
-    step = int(loop.state.step)
-    loss = float(loop.losses[step % every])
-    norm = float(loop.gradient_norms[step % every])
-    kept = "its .state holds the last good one"
-    if run:
-        if checkpoint.latest(run.checkpoints) != step:
-            checkpoint.save(run.checkpoints, step, loop)
-        kept = f"the state before it is kept in {run.checkpoints / str(step)}"
-    raise NonFiniteError(
-        f"outer step {step}: the loss is {loss} and its gradient has norm {norm}, so the run "
-        f"stops; {kept}. Lower the inner or outer rate, or clip with optax.clip_by_global_norm.",
-        loop.state,
-    )
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event; a second one interrupts as usual."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed  # only the main thread receives signals
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def press(number, frame):
-        del number, frame
-        pressed.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, press)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _events(run: _RunDir | None, tensorboard: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that writes a report as TensorBoard events, or does nothing if not asked to."""
-    if not tensorboard:
-        yield lambda row: None
-        return
-    if run is None:
-        raise ValueError("fit: tensorboard=True needs a run_dir to write events into.")
-    try:
-        from tensorboardX import SummaryWriter
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "fit: tensorboard=True needs tensorboardX; pip install 'metajax[tensorboard]'."
-        ) from error
-    with SummaryWriter(str(run.folder / "events")) as writer:
-
-        def write(row):
-            for name, value in row.items():
-                if name != "step":
-                    writer.add_scalar(name, value, row["step"])
-
-        yield write

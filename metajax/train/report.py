@@ -1,6 +1,10 @@
-"""What a person sees while a run trains: a bar where it can move, a line per report elsewhere."""
+"""The progress of a run: a bar where it can move, a line per report elsewhere; TensorBoard events."""
 
+import contextlib
+import shlex
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -14,34 +18,74 @@ from rich.progress import (
 
 
 class Reporter(Protocol):
-    """Entered and left around the run."""
+    """A context in which a run trains."""
 
     def __enter__(self) -> "Reporter": ...
 
     def __exit__(self, *error: object) -> None: ...
 
     def advance(self, step: int, loss: float | None = None) -> None:
-        """The run has reached `step`."""
+        """Shows that the run has reached `step`."""
 
     def report(self, row: dict[str, Any]) -> None:
-        """A report was made."""
+        """Shows a report."""
 
     def stopped(self, step: int, folder: str | None) -> None:
-        """Ctrl-C ended the run at `step`."""
+        """Shows that a signal ended the run at `step`."""
 
 
 def reporter(outer_steps: int, show: bool, compile_seconds: float) -> Reporter:
-    """A bar on a terminal or in a notebook, lines elsewhere, nothing if not to be shown."""
+    """A bar on a terminal or in a notebook, lines elsewhere, nothing unless `show`."""
     console = Console(quiet=not show)
     moving = console.is_terminal or console.is_jupyter
     return (_Bar if moving else _Lines)(console, outer_steps, compile_seconds)
 
 
-def _numbers(row: dict[str, Any]) -> str:
-    shown = [("loss", row["loss"])]
-    if "validation" in row:
-        shown.append(("validation", row["validation"]))
-    return "  ".join(f"{name} {value:.4f}" for name, value in shown)
+def say(text: str, show: bool) -> None:
+    """Prints a line about the run."""
+    Console(quiet=not show).print(text, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def events(folder: str | Path | None, tensorboard: bool) -> Iterator[list[Callable[[dict], None]]]:
+    """A callback that writes reports as TensorBoard events into `folder`, if asked for.
+
+    Raises:
+      ValueError: If there is no folder.
+      ModuleNotFoundError: If tensorboardX is not installed.
+    """
+    if not tensorboard:
+        yield []
+        return
+    if folder is None:
+        raise ValueError("fit: tensorboard=True needs a run_dir to write events into.")
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "fit: tensorboard=True needs tensorboardX; pip install 'metajax[tensorboard]'."
+        ) from error
+
+    with contextlib.ExitStack() as stack:
+        writers = []
+
+        def write(row):
+            if (
+                not writers
+            ):  # made with the first report, so that a run that never began leaves none
+                writers.append(stack.enter_context(SummaryWriter(str(Path(folder) / "events"))))
+            for name, value in row.items():
+                if name != "step":
+                    writers[0].add_scalar(name, value, row["step"])
+
+        yield [write]
+
+
+_COUNTED = ("step", "loss", "gradient_norm", "training_seconds")
+
+
+def _validations(row: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name not in _COUNTED)
 
 
 class _Lines:
@@ -67,14 +111,16 @@ class _Lines:
         rate = (self.step - first) / max(time.perf_counter() - begun, 1e-9)
         left = (self.outer_steps - self.step) / max(rate, 1e-9)
         self.console.print(
-            f"step {self.step}/{self.outer_steps}  {_numbers(row)}  {rate:.1f} steps/s  "
-            f"{left:.0f} s left",
+            f"step {self.step}/{self.outer_steps}  "
+            + "  ".join(filter(None, [f"loss {row['loss']:.4f}", _validations(row)]))
+            + f"  {rate:.1f} steps/s  {left:.0f} s left",
             highlight=False,
             soft_wrap=True,
         )
 
     def stopped(self, step: int, folder: str | None) -> None:
-        where = f" and is saved; go on with: metajax resume {folder}" if folder else ""
+        go_on = f"metajax resume {shlex.quote(folder)}" if folder else ""
+        where = f" and is saved; go on with: {go_on}" if folder else ""
         self.console.print(f"Stopped at step {step}{where}", highlight=False, soft_wrap=True)
 
 
@@ -109,5 +155,4 @@ class _Bar(_Lines):
             self.bar.update(self.task, rate=f"{rate:.0f}", loss=f"{loss:.4f}")
 
     def report(self, row: dict[str, Any]) -> None:
-        if "validation" in row:
-            self.bar.update(self.task, validation=f"validation {row['validation']:.4f}")
+        self.bar.update(self.task, validation=_validations(row))

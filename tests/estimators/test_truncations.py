@@ -252,18 +252,18 @@ def test_what_cannot_be_truncated_is_refused(key):
         fit(mj.truncated_backprop(3))
     with pytest.raises(ValueError, match="num_pairs=0 must be an integer of at least 1"):
         mj.noise_reuse_evolution(2, 0, 0.1)
-    with pytest.raises(ValueError, match="horizon=0; a task takes 1 inner step or more"):
+    with pytest.raises(ValueError, match="horizon=0 must be an integer of at least 1"):
         mj.unroll(LINE, mj.mse, RATE, horizon=0)
     init, _ = mj.outer_step(TRAINING, optax.adam(0.05), mj.truncated_backprop(2))
     with pytest.raises(ValueError, match=r"Call init\(meta_params, tasks, key\) with a first"):
         init(RATE.init(key))
 
 
-def test_an_unroll_judges_the_set_it_is_told(key):
+def test_the_loss_of_an_unroll_is_on_the_chosen_set(key):
     support, query = (mj.Examples(jnp.ones((1, 1)), y * jnp.ones((1, 1))) for y in (2.0, 5.0))
     tasks = jax.tree.map(lambda leaf: leaf[None], mj.Task(support, query))
     half = {"log_rate": jnp.log(0.5)}  # the first step lands on the support's 2
-    by_support = mj.unroll(LINE, mj.mse, RATE, horizon=1, judged_on="support")
+    by_support = mj.unroll(LINE, mj.mse, RATE, horizon=1, loss_on="support")
     by_query = mj.unroll(LINE, mj.mse, RATE, horizon=1)
     assert float(by_support(half, tasks, key)) == pytest.approx(0, abs=1e-6)
     assert float(by_query(half, tasks, key)) == pytest.approx(9)

@@ -11,9 +11,8 @@ import optax
 import pytest
 
 import metajax as mj
-from metajax.optimizers.export import read
 
-DAMAGED = r"not a whole file that mj\.export wrote"
+DAMAGED = r"not a whole file that mj\.optimizers\.export wrote"
 OPTIMIZERS = {
     "lstm": mj.optimizers.lstm(hidden=2, layers=1, scale=0.3),
     "meta_lstm": mj.optimizers.meta_lstm(hidden=2),
@@ -35,7 +34,7 @@ def trained(optimizer):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_updates_are_the_same_bits_after_a_round_trip(optimizer, tmp_path, key):
     weights = trained(optimizer.init(key))
-    mj.export(tmp_path / "optimizer.npz", optimizer, weights)
+    mj.optimizers.export(tmp_path / "optimizer.npz", optimizer, weights)
     params = {"w": jax.random.normal(key, (2, 3)), "b": jnp.ones(2)}
     gradients = jax.tree.map(jnp.sin, params)
 
@@ -44,9 +43,9 @@ def test_updates_are_the_same_bits_after_a_round_trip(optimizer, tmp_path, key):
         return first, rule.update(first, state, params)[0]
 
     chex.assert_trees_all_equal(
-        updates(mj.load(tmp_path / "optimizer.npz")), updates(optimizer.build(weights))
+        updates(mj.optimizers.load(tmp_path / "optimizer.npz")), updates(optimizer.build(weights))
     )
-    again, kept = read(tmp_path / "optimizer.npz")
+    again, kept = mj.optimizers.read(tmp_path / "optimizer.npz")
     assert again.recipe == optimizer.recipe
     chex.assert_trees_all_equal(kept, weights)
     assert [path.name for path in tmp_path.iterdir()] == ["optimizer.npz"]  # nothing half-written
@@ -55,26 +54,28 @@ def test_updates_are_the_same_bits_after_a_round_trip(optimizer, tmp_path, key):
 def test_half_precision_is_kept_bit_for_bit(tmp_path, key):
     optimizer = OPTIMIZERS["mlp"]
     weights = jax.tree.map(lambda w: w.astype(jnp.bfloat16), trained(optimizer.init(key)))
-    mj.export(tmp_path / "half.npz", optimizer, weights)
-    _, kept = read(tmp_path / "half.npz")
+    mj.optimizers.export(tmp_path / "half.npz", optimizer, weights)
+    _, kept = mj.optimizers.read(tmp_path / "half.npz")
     chex.assert_trees_all_equal_dtypes(kept, weights)
     chex.assert_trees_all_equal(kept, weights)
 
 
 def test_an_optimizer_without_a_name_is_loaded_by_who_has_it(tmp_path, key):
     mine = mj.optimizers.hyperparameters(lambda rate: optax.sgd(rate), positive={"rate": 0.25})
-    mj.export(tmp_path / "mine.npz", mine, mine.init(key))
+    mj.optimizers.export(tmp_path / "mine.npz", mine, mine.init(key))
     with pytest.raises(
-        ValueError, match=r"has no name in mj.optimizers; give it: mj.load\(path, opt"
+        ValueError, match=r"has no name in mj.optimizers; give it: mj.optimizers.load\(path, opt"
     ):
-        mj.load(tmp_path / "mine.npz")
-    rule = mj.load(tmp_path / "mine.npz", mine)
+        mj.optimizers.load(tmp_path / "mine.npz")
+    rule = mj.optimizers.load(tmp_path / "mine.npz", mine)
     updates, _ = rule.update(jnp.ones(1), rule.init(jnp.ones(1)))
     chex.assert_trees_all_equal(updates, jnp.full(1, -0.25))
 
 
 def test_nothing_in_the_file_is_executed(tmp_path, key):
-    mj.export(tmp_path / "optimizer.npz", OPTIMIZERS["lstm"], OPTIMIZERS["lstm"].init(key))
+    mj.optimizers.export(
+        tmp_path / "optimizer.npz", OPTIMIZERS["lstm"], OPTIMIZERS["lstm"].init(key)
+    )
     with np.load(tmp_path / "optimizer.npz", allow_pickle=False) as arrays:
         header = json.loads(str(arrays["header"]))
         assert all(arrays[name].dtype != object for name in arrays.files)
@@ -91,9 +92,11 @@ def rewrite(path, **changes):
 
 def test_what_is_not_such_a_file_is_refused(tmp_path, key):
     optimizer, path = OPTIMIZERS["lstm"], tmp_path / "optimizer.npz"
-    with pytest.raises(FileNotFoundError, match=r"there is no such file; give one that mj\.export"):
-        mj.load(path)
-    mj.export(path, optimizer, optimizer.init(key))
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no such file; give one that mj\.optimizers\.export"
+    ):
+        mj.optimizers.load(path)
+    mj.optimizers.export(path, optimizer, optimizer.init(key))
     whole = path.read_bytes()
 
     middle = len(whole) // 2
@@ -102,21 +105,24 @@ def test_what_is_not_such_a_file_is_refused(tmp_path, key):
     for name, content in wrong.items():
         path.write_bytes(content)
         with pytest.raises(ValueError, match=DAMAGED):
-            mj.load(path)
+            mj.optimizers.load(path)
             pytest.fail(f"{name} was read")
     np.savez(path, weights=np.ones(3))
     with pytest.raises(ValueError, match=DAMAGED):
-        mj.load(path)
+        mj.optimizers.load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("header.npy", b"not an array")
     with pytest.raises(ValueError, match=DAMAGED):
-        mj.load(path)
+        mj.optimizers.load(path)
 
     for changes, message in [
-        ({"version": 2}, "is of version 2 and this metajax reads up to 1; upgrade metajax"),
+        ({"version": 2}, "has version 2, but this metajax reads up to 1; upgrade metajax"),
         ({"format": "something"}, "its format is 'something'"),
         ({"optimizer": "lstn"}, "optimizer='lstn' is unknown; did you mean 'lstm'"),
         ({"settings": {"hidden": 2, "width": 1}}, "cannot be made .*width"),
+        ({"settings": [1]}, "settings are missing"),
+        ({"weights": {"w": 3}}, DAMAGED),
+        ({"optimizer": "schedule", "settings": {"make": "sgdd"}}, "unknown; did you mean 'sgd'"),
         (
             {"settings": {"hidden": 3, "layers": 1}},
             r"cells/0/bias is \(1, 8\) and lstm needs it \(1, 12\)|cells/0/kernel is \(4, 8\) and",
@@ -125,22 +131,33 @@ def test_what_is_not_such_a_file_is_refused(tmp_path, key):
         path.write_bytes(whole)
         rewrite(path, **changes)
         with pytest.raises(ValueError, match=message):
-            mj.load(path)
+            mj.optimizers.load(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["apply_updates", "tree_utils", "GradientTransformation", "__doc__"]
+)
+def test_a_file_names_no_part_of_optax_but_its_optimisers(name, tmp_path, key):
+    optimizer, path = OPTIMIZERS["schedule"], tmp_path / "optimizer.npz"
+    mj.optimizers.export(path, optimizer, optimizer.init(key))
+    rewrite(path, settings={"make": name, "num_steps": 2, "rate": 0.1})
+    with pytest.raises(ValueError, match=f"make='{name}' is unknown"):
+        mj.optimizers.load(path)
 
 
 def test_weights_of_another_optimizer_are_refused_and_what_was_there_stays(tmp_path, key):
     optimizer, path = OPTIMIZERS["lstm"], tmp_path / "optimizer.npz"
-    mj.export(path, optimizer, optimizer.init(key))
+    mj.optimizers.export(path, optimizer, optimizer.init(key))
     before = path.read_bytes()
     with pytest.raises(
         ValueError,
         match=r"export: the weights: cells/0/kernel is absent and lstm needs it \(4, 8\)",
     ):
-        mj.export(path, optimizer, OPTIMIZERS["mlp"].init(key))
+        mj.optimizers.export(path, optimizer, OPTIMIZERS["mlp"].init(key))
     odd = mj.optimizers.hyperparameters(optax.sgd, positive={"learning_rate": 1.0}, momentum=None)
     odd = odd._replace(recipe=("hyperparameters", {"make": optax.sgd}))
     with pytest.raises(ValueError, match="JSON does not hold them"):
-        mj.export(path, odd, odd.init(key))
+        mj.optimizers.export(path, odd, odd.init(key))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -148,7 +165,7 @@ def test_weights_of_another_optimizer_are_refused_and_what_was_there_stays(tmp_p
 def test_double_precision_is_not_rounded_in_silence(tmp_path, key):
     optimizer = OPTIMIZERS["schedule"]
     with jax.enable_x64(True):
-        mj.export(tmp_path / "double.npz", optimizer, optimizer.init(key))
-        assert read(tmp_path / "double.npz")[1].dtype == jnp.float64
+        mj.optimizers.export(tmp_path / "double.npz", optimizer, optimizer.init(key))
+        assert mj.optimizers.read(tmp_path / "double.npz")[1].dtype == jnp.float64
     with pytest.raises(ValueError, match="is float64, which JAX would round here"):
-        mj.load(tmp_path / "double.npz")
+        mj.optimizers.load(tmp_path / "double.npz")

@@ -30,7 +30,7 @@ def test_quadratics_are_what_they_say(key):
     problem = mj.problems.quadratics(6, condition=50.0)
     tasks = jax.jit(jax.vmap(problem.sample))(jax.random.split(key, 300))
     chex.assert_trees_all_equal(tasks.support, tasks.query)
-    x, y = (np.asarray(part, float) for part in tasks.support)
+    x, y = (np.asarray(part, float) for part in (tasks.support.x, tasks.support.y))
     eigenvalues = np.linalg.eigvalsh(np.swapaxes(x, 1, 2) @ x / 6)  # of the mean of squares
     assert eigenvalues.min() * 1.0001 >= 1 / 50
     assert eigenvalues.max() <= 1.0001
@@ -39,7 +39,7 @@ def test_quadratics_are_what_they_say(key):
     optima = np.linalg.solve(x, y)
     assert float(np.mean(optima**2)) == pytest.approx(1.0, abs=0.2)
     at_optimum = problem.model.apply(jnp.asarray(optima[0], jnp.float32), tasks.support.x[0])
-    assert problem.loss(at_optimum, tasks.support.y[0]) < 1e-9
+    assert jnp.mean(problem.loss(at_optimum, tasks.support.y[0])) < 1e-9
 
 
 def test_training_lowers_the_loss_of_every_family(key):
@@ -55,7 +55,7 @@ def test_training_lowers_the_loss_of_every_family(key):
         predictions = jax.vmap(learner.predict, in_axes=(0, None))(ends, support.x)
         together = jax.vmap(both.loss, in_axes=(0, None))(predictions, support.y)
         return together, [
-            jax.vmap(one.loss, in_axes=(0, None))(p, y)
+            jnp.mean(jax.vmap(one.loss, in_axes=(0, None))(p, y), axis=1)
             for one, p, y in zip(families, predictions, support.y, strict=True)
         ]
 
@@ -67,7 +67,7 @@ def test_training_lowers_the_loss_of_every_family(key):
 
 def test_an_untrained_logistic_regression_knows_nothing(key):
     problem = PROBLEMS["logistic"]
-    x, y = problem.sample(key).support
+    x, y, _ = problem.sample(key).support
     loss = problem.loss(problem.model.apply(problem.model.init(key, x), x), y)
     np.testing.assert_allclose(loss, np.log(3), rtol=1e-6)
 
@@ -78,12 +78,23 @@ def test_problems_together_are_each_alone(key):
     both = mj.problems.together(parts)
     task, start_key = both.sample(key), jax.random.key(1)
     sgd = optax.sgd(0.1)
-    ends = mj.from_scratch(both.model, both.loss, sgd, 3).adapt((), task.support, start_key)
-    keys = jax.random.split(start_key, 2)
+    starts, ends = (
+        mj.from_scratch(both.model, both.loss, sgd, n).adapt((), task.support, start_key)
+        for n in (0, 3)
+    )
     for i, part in enumerate(parts):
-        alone = mj.from_scratch(part.model, part.loss, sgd, 3)
+        alone = mj.maml(part.model, part.loss, sgd, 3)
         support = mj.Examples(task.support.x[i], task.support.y[i])
-        chex.assert_trees_all_close(ends[i], alone.adapt((), support, keys[i]), atol=1e-6)
+        chex.assert_trees_all_close(ends[i], alone.adapt(starts[i], support, key), atol=1e-6)
+
+
+def test_problems_with_masked_examples_are_not_put_together(key):
+    ragged = mj.problems.quadratics(2)
+    task = ragged.sample(key)
+    masked = task._replace(query=task.query._replace(mask=jnp.array([True, False])))
+    both = mj.problems.together([ragged, ragged._replace(sample=lambda key: masked)])
+    with pytest.raises(ValueError, match="together: problem 1 has masked examples"):
+        both.sample(key)
 
 
 def test_clusters_have_the_spread_they_say(key):
@@ -99,11 +110,14 @@ def test_clusters_have_the_spread_they_say(key):
 def test_what_makes_no_sense_is_refused():
     problems, misspelt = mj.problems, cast(Any, "relo")
     for make, message in {
-        lambda: problems.quadratics(0): "dimension=0 and condition=100.0; each is 1 or more",
-        lambda: problems.mlps(CLUSTERS, 3, width=0): "way=3, width=0, depth=1; each is 1 or more",
+        lambda: problems.quadratics(0): "quadratics: dimension=0 must be an integer of at least 1",
+        lambda: problems.mlps(
+            CLUSTERS, 3, width=0
+        ): "mlps: width=0 must be an integer of at least 1",
         lambda: problems.convs(CLUSTERS, 3, activation=misspelt): "did you mean 'relu'",
-        lambda: problems.together([]): "there are no problems; give one or more",
-        lambda: mj.tasks.clusters(spread=-1.0): "the spread is not negative",
+        lambda: problems.together([]): "there are no problems; give at least one",
+        lambda: problems.quadratics(2, condition=float("nan")): "condition=nan must be at least 1",
+        lambda: mj.tasks.clusters(spread=-1.0): "spread=-1.0 must be a number of at least 0",
     }.items():
         with pytest.raises(ValueError, match=message):
             make()

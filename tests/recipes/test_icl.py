@@ -48,9 +48,13 @@ def test_every_learner_and_source_is_built_and_has_a_gradient():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"source": "sinusoid", "noise": 0.1}, "noise=0.1 and source='sinusoid' has none"),
-        ({"source": "gaussian_process", "dimension": 2}, "dimension=2 and source='gaussian_pro"),
-        ({"learner": "snail", "layers": 2}, "layers=2 and learner='snail' has none"),
+        ({"source": "sinusoid", "noise": 0.1}, "noise=0.1 has no effect with source='sinusoid'"),
+        (
+            {"source": "gaussian_process", "dimension": 2},
+            "dimension=2 has no effect with source='g",
+        ),
+        ({"learner": "snail", "layers": 2}, "layers=2 has no effect with learner='snail'"),
+        ({"shot": 0}, "shot=0 must be an integer of at least 1"),
         ({"learner": "transfomer"}, "did you mean 'transformer'"),
         ({"source": "linear_gausian"}, "did you mean 'linear_gaussian'"),
     ],

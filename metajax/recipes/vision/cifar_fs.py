@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 
 from metajax.data.cifar import Split
-from metajax.recipes.experiment import Experiment
-from metajax.recipes.vision.images import Images, Photos, Table, experiment
-from metajax.tasks.cifar_fs import cifar_fs
+from metajax.recipes.experiment import Experiment, Preprocessing, Shots
+from metajax.recipes.vision import published
+from metajax.recipes.vision.images import DataSpec, Images, experiment
+from metajax.recipes.vision.pictures import invented
+from metajax.tasks.cifar_fs import DEVIATION, MEAN, cifar_fs
+from metajax.tasks.episodes import Labels
+from metajax.types import Sample
 
 CLASSES = {"cifar-fs": 64, "fc100": 60}
+PREPROCESSING = Preprocessing(size=32, channels=3, mean=MEAN, deviation=DEVIATION, ink=None)
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,10 @@ class CifarFs(Images):
 
 
 def build(settings: CifarFs) -> Experiment:
-    """The experiment these settings describe; reads the photographs."""
+    """Returns the experiment of these settings; reads the photographs."""
     s = settings
 
-    def source(subset, way, shot, query_shot, labels):
+    def source(subset, way, shot, query_shot, labels: Labels = "episode") -> Sample:
         return cifar_fs(
             subset,
             way=way,
@@ -41,7 +46,10 @@ def build(settings: CifarFs) -> Experiment:
             data=s.data,
         )
 
-    photos = Photos(
+    def own(shots: Shots) -> Sample:
+        return source("test", shots.way, shots.shot, shots.query_shot)
+
+    data = DataSpec(
         "cifar_fs",
         source,
         classes=CLASSES.get(s.split),
@@ -50,20 +58,9 @@ def build(settings: CifarFs) -> Experiment:
         test_tasks=600,
         downsample="pool",
         thing="kinds of things",
-        published=published(s),
+        published=published.CIFAR_FS if s.split == "cifar-fs" else {},
+        test_name="cifar_fs",
+        preprocessing=PREPROCESSING,
+        sources=invented(PREPROCESSING) | {"cifar_fs": own},
     )
-    return experiment(s, photos)
-
-
-def published(s: CifarFs) -> Table:
-    """Rows of the literature on the split of these settings."""
-    return _PUBLISHED if s.split == "cifar-fs" else {}
-
-
-_TABLE = "Bertinetto et al. 2019, table 1: 64 filters or as many parameters, images without loss"
-_PUBLISHED: Table = {
-    "maml": (("MAML", {(5, 1): 58.9, (5, 5): 71.5}, _TABLE),),
-    "protonet": (("ProtoNets", {(5, 1): 55.5, (5, 5): 72.0}, _TABLE),),
-    "relation": (("Relation networks", {(5, 1): 55.0, (5, 5): 69.3}, _TABLE),),
-    "r2d2": (("R2-D2, wider network", {(5, 1): 65.3, (5, 5): 79.4}, _TABLE),),
-}
+    return experiment(s, data)

@@ -1,76 +1,84 @@
 """Few-shot classification of images: what the recipes of its data sets share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from metajax.estimators import parallel
+from metajax import checks
 from metajax.learners.beside_support import beside_support
-from metajax.learners.pretrained import pretrained, pretraining
 from metajax.metrics.losses import accuracy, cross_entropy
 from metajax.names import choose
 from metajax.nn.contexts import from_collection
-from metajax.nn.models import Conv4, conv4, linear, mixed_precision
+from metajax.nn.models import Conv4, conv4, mixed_precision
 from metajax.nn.normalisation import BY_SUPPORT, Normalisation, normalisation_of
-from metajax.objectives import query_loss, reptile
-from metajax.recipes.experiment import Experiment, Published, refuse_ignored
-from metajax.recipes.learners import (
-    CLASSIFIERS,
-    AdjointName,
-    Choice,
-    ClassifierName,
-    ImplicitName,
-    build_learner,
+from metajax.recipes.adjoints import AdjointName
+from metajax.recipes.experiment import (
+    Experiment,
+    Preprocessing,
+    Published,
+    Shots,
+    refuse_ignored,
 )
+from metajax.recipes.learners import (
+    ClassifierName,
+    Ingredients,
+    Inner,
+    build_learner,
+    resolved,
+    use_of,
+)
+from metajax.recipes.training import Plan, Training
+from metajax.recipes.vision.published import Table
 from metajax.types import Sample
 
 
 @dataclass(frozen=True)
 class Images:
-    """What is learned, from which tasks, and how."""
+    """The settings that the recipes of images share."""
 
     learner: ClassifierName = "maml"
-    """What is meta-learned; `metajax list` has a line on each."""
+    """The learner; `metajax list learners` describes each."""
     way: int = 5
     """Classes in a task."""
     train_way: int | None = None
-    """Classes in a training task, if more than at test (ProtoNets train so); not with MAML."""
+    """Classes in a training task, if more than in a test task (ProtoNets train so); by default --way.
+    Learners with an output for each class, such as MAML, cannot take more."""
     shot: int = 1
     """Support images of each class."""
     query_shot: int | None = None
-    """Query images of each class in training; by default the recipe's own."""
+    """Query images of each class in training; by default the recipe's own number."""
     test_query_shot: int | None = None
-    """Query images of each class at test; by default the recipe's own."""
+    """Query images of each class in validation and test; by default the recipe's own number."""
     num_steps: int | None = None
     """Inner gradient steps in training; by default the learner's own, 1 for MAML."""
-    test_num_steps: int | None = None
-    """More inner steps, tested beside those of training; by default two more, 3 for MAML."""
+    eval_steps: int | None = None
+    """A second number of inner steps for evaluation; by default two more than in training."""
     inner_rate: float | None = None
-    """Step size of inner SGD, on the mean cross-entropy; by default the learner's own, 0.4 for MAML,
-    which suits 5-way; 20-way MAML learns faster at 2."""
-    adjoint: AdjointName | ImplicitName | None = None
-    """How the inner loop is differentiated; by default exactly, and for iMAML, which alone takes the
-    implicit ones, by conjugate gradients."""
+    """Step size of inner SGD on the mean cross-entropy; by default the learner's own. For MAML that is
+    0.4, which suits 5-way tasks; with 20 ways it learns faster at 2."""
+    adjoint: AdjointName | None = None
+    """How the inner loop is differentiated; by default exactly, and by conjugate gradients for iMAML,
+    which alone takes the implicit adjoints."""
     filters: int = 64
     """Channels of the convolutional network."""
     readout: Literal["flatten", "mean"] = "flatten"
     """Keep the last layer's positions (Reptile, iMAML) or average them (MAML)."""
     normalisation: Normalisation = "batch"
-    """Statistics of the batch (MAML; transductive), of the support set, of both it and each image
-    (TaskNorm), of each image, or none: see `mj.conv4`."""
+    """Normalise by the statistics of the batch (MAML; transductive), of the support set, of both the
+    support set and each image (TaskNorm), of each image, or not at all: see `mj.conv4`."""
     inductive: bool = False
-    """Train on queries that are predicted alone with the support set, as they are judged inductively."""
+    """In training, predict each query alone with the support set, as in inductive evaluation."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the network computes in; weights stay float32."""
+    """The number format that the network computes in; weights stay float32."""
     meta_batch: int = 32
     """Tasks in an outer step."""
     tasks_per_pass: int | None = None
-    """Tasks a device computes at once while the rest of the meta-batch waits; by default one on a
+    """Tasks that a device computes at once, while the rest of the meta-batch waits; by default 1 on a
     CPU, where a task fits in the cache, and all elsewhere."""
     outer_rate: float = 1e-3
     """Adam's step size at the start; it falls to 0 along a cosine."""
@@ -79,27 +87,23 @@ class Images:
     seed: int = 0
     """Seed of the run, and of a random split."""
     data: str | None = None
-    """The folder that holds the data set's; by default METAJAX_DATA, then the user cache."""
+    """The folder that holds the data set's folder; by default METAJAX_DATA, then the user cache."""
 
 
-EPISODIC = ("protonet", "matching", "relation", "r2d2", "lrd2", "proto_maml", "nearest_neighbour")
-"""Learners whose outputs are not bound to a number of classes."""
+class DataSpec(NamedTuple):
+    """A data set, as its recipe gives it.
 
-
-Table: TypeAlias = dict[str, tuple[tuple[str, dict[tuple[int, int], float], str], ...]]
-"""Published accuracies by learner: of each paper its name, values by `(way, shot)`, and protocol."""
-
-
-class Photos(NamedTuple):
-    """A data set as its recipe gives it.
-
-    source: `(subset, way, shot, query_shot, labels) -> sample`, with "val" and "test" for judging;
-      labels are those of `mj.tasks.episodes`.
-    classes: how many there are for training; None where they are invented.
-    query_shot, test_query_shot: unless the settings say otherwise.
-    test_tasks: in the table after training.
-    thing: what a class is, for people, such as "characters".
-    published: rows of the literature.
+    name: Of the recipe.
+    source: `(subset, way, shot, query_shot, labels) -> sample`; labels are those of
+      `mj.tasks.episodes`.
+    classes: The number of training classes; None where they are invented.
+    query_shot, test_query_shot: Unless the settings say otherwise.
+    test_tasks: The number of tasks in the table after training.
+    thing: What a class is, such as "characters".
+    published: Rows of the literature.
+    test_name: The name of the source of the test tasks.
+    preprocessing: How pictures become inputs.
+    sources: Other sources of pictures, by name.
     """
 
     name: str
@@ -111,141 +115,164 @@ class Photos(NamedTuple):
     downsample: Literal["stride", "pool"]
     thing: str
     published: Table
+    test_name: str
+    preprocessing: Preprocessing
+    sources: Mapping[str, Callable[[Shots], Sample]]
 
 
-def experiment(s: Images, photos: Photos) -> Experiment:
-    """The experiment that these settings describe on a data set.
+def experiment(settings: Images, data: DataSpec) -> Experiment:
+    """Returns the experiment of these settings on a data set.
 
     Raises:
-      ValueError: for settings that do not go together.
+      ValueError: For settings that do not go together.
     """
-    name = photos.name
-    choice = CLASSIFIERS[choose(name, "learner", s.learner, CLASSIFIERS)]
-    _check(s, name, choice)
+    s, inner = _resolved(settings, data)
+    training = _training(settings, s, data, inner)
+    s, learner = replace(s, query_shot=training.query_shot), training.learner
+    shots = Shots(s.shot, s.test_query_shot or 1, s.way)
+    counted = s.way * s.shot if s.normalisation in BY_SUPPORT else None
+    steps = None if inner.num_steps is None else (inner.num_steps, s.eval_steps or 0)
+    row, _ = use_of(data.name, "classify", s.learner)
+
+    def draw(shots: Shots, subset: str = "test") -> Sample:
+        return data.source(subset, shots.way, shots.shot, shots.query_shot, "episode")
+
+    return Experiment(
+        settings=s,
+        learner=learner,
+        loss=cross_entropy,
+        objective=training.objective,
+        optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
+        tasks_per_pass=s.tasks_per_pass,
+        train=data.source("train", s.train_way, *training.shots, training.labels),
+        val=draw(shots, "val"),
+        test=draw(shots),
+        metric=accuracy,
+        metric_name="accuracy %",
+        scale=100.0,
+        columns=("accuracy",) if steps is None else tuple(f"step {n}" for n in steps),
+        eval_steps=steps,
+        validation_steps=inner.num_steps,
+        test_tasks=data.test_tasks,
+        digits=2,
+        inductive=True,
+        learned=f"to tell {s.way} {data.thing} it has never seen apart, from {s.shot} of each.",
+        next_flags="--num-tasks 10000",
+        picture=lambda meta_params: _picture(
+            learner, meta_params, draw(shots._replace(query_shot=4))
+        ),
+        test_name=data.test_name,
+        shots=shots,
+        draw=draw,
+        sources=data.sources,
+        fixed_way=s.way if row.fixed_head else None,
+        fixed_support=counted,
+        preprocessing=data.preprocessing,
+        published=published(s, data.published),
+    )
+
+
+def _resolved(s: Images, data: DataSpec) -> tuple[Any, Inner]:
+    """The settings with defaults in place of None, `query_shot` apart, and those of the inner loop.
+
+    Raises:
+      ValueError: For a setting out of its range, or without effect.
+    """
+    inner = resolved(
+        data.name,
+        "classify",
+        s.learner,
+        num_steps=s.num_steps,
+        inner_rate=s.inner_rate,
+        adjoint=s.adjoint,
+    )
+    _check(s, data.name, inner)
+    eval_steps = s.eval_steps
+    if eval_steps is None and inner.num_steps is not None:
+        eval_steps = inner.num_steps + 2
+    found = replace(
+        s,
+        train_way=s.train_way or s.way,
+        test_query_shot=s.test_query_shot or data.test_query_shot,
+        num_steps=inner.num_steps,
+        eval_steps=eval_steps,
+        inner_rate=inner.inner_rate,
+        adjoint=inner.adjoint,
+    )
+    return found, inner
+
+
+def _check(s: Images, name: str, inner: Inner) -> None:
+    choose(name, "precision", s.precision, ("float32", "bfloat16"))
+    least = {
+        "way": 1,
+        "train_way": 1,
+        "shot": 1,
+        "test_query_shot": 1,
+        "eval_steps": 0,
+        "filters": 1,
+    }
+    for setting, bound in least.items():
+        value = getattr(s, setting)
+        if value is not None:
+            checks.count(name, setting, value, least=bound)
+    row, _ = use_of(name, "classify", s.learner)
+    other_way = s.train_way not in (None, s.way)
+    if row.fixed_head and other_way:
+        raise ValueError(
+            f"{name}: train_way={s.train_way} must equal way={s.way}, because the network of "
+            f"learner={s.learner!r} has one output per class. Leave train_way out."
+        )
+    if s.normalisation in BY_SUPPORT and other_way:
+        raise ValueError(
+            f"{name}: train_way={s.train_way} must equal way={s.way}, because "
+            f"normalisation={s.normalisation!r} counts the support set. Leave train_way out."
+        )
+    refuse_ignored(name, s, "learner", {"eval_steps": inner.num_steps is not None})
+
+
+def _training(asked: Images, s: Images, data: DataSpec, inner: Inner) -> Training:
+    """The learner and how it is trained; `s` are the settings that `asked` resolve to."""
     by_support = s.normalisation in BY_SUPPORT
     network: dict[str, Any] = {
         "filters": s.filters,
         "readout": s.readout,
-        "downsample": photos.downsample,
+        "downsample": data.downsample,
     }
     normal: dict[str, Any] = {
         "normalisation": s.normalisation,
         "support": s.way * s.shot if by_support else None,
     }
     model, body = (conv4(way, **network, **normal) for way in (s.way, None))
-    normalise = normalisation_of(name, **normal)
     if s.precision == "bfloat16":
         model, body = mixed_precision(model, jnp.bfloat16), mixed_precision(body, jnp.bfloat16)
-    learner, num_steps = build_learner(
-        name,
-        CLASSIFIERS,
-        s.learner,
-        adjoint=s.adjoint,
-        num_steps=s.num_steps,
-        rate=s.inner_rate,
-        model=model,
-        body=body,
-        conditioned=from_collection(Conv4(s.way, **network, normalise=normalise, film=True)),
-        outputs=s.way,
+    normalise = normalisation_of(data.name, **normal)
+    conditioned = from_collection(Conv4(s.way, **network, normalise=normalise, film=True))
+    ingredients = Ingredients(body, s.way, cross_entropy, model, conditioned)
+    learner = build_learner(data.name, "classify", s.learner, inner, ingredients)
+    row, _ = use_of(data.name, "classify", s.learner)
+    return row.objective(
+        Plan(
+            recipe=data.name,
+            name=s.learner,
+            learner=beside_support(learner) if by_support else learner,
+            loss=cross_entropy,
+            embed=body,
+            way=s.train_way or s.way,
+            shot=s.shot,
+            query_shot=asked.query_shot,
+            usual_query_shot=data.query_shot,
+            num_steps=inner.num_steps,
+            inductive=s.inductive,
+            classes=data.classes,
+        )
     )
-    if by_support:
-        learner = beside_support(learner)
-
-    way, query_shot = s.train_way or s.way, s.query_shot or photos.query_shot
-    objective = query_loss(learner, cross_entropy, inductive=s.inductive)
-    shots, labels = (s.shot, query_shot), "episode"
-    if choice.trained_by == "reptile":
-        # It reads no queries: they are support examples as well, of which every step takes others.
-        steps = num_steps or 0
-        shots = (_shots_of_reptile(s, name, steps), 1)
-        objective = reptile(learner, num_steps=1, num_batches=steps)
-    elif choice.trained_by == "pretraining":
-        if photos.classes is None:
-            raise ValueError(
-                f"{name}: learner={s.learner!r} is pretrained to tell all training classes apart, and "
-                "this source invents new ones in every task; choose another of either."
-            )
-        head, labels = linear(photos.classes), "class"
-        learner = pretrained(learner, body, head)
-        objective = pretraining(body, head, cross_entropy)
-
-    def judged(subset, query_shot=s.test_query_shot or photos.test_query_shot):
-        return photos.source(subset, s.way, s.shot, query_shot, "episode")
-
-    test_steps = None
-    if num_steps is not None:
-        more = num_steps + 2 if s.test_num_steps is None else s.test_num_steps
-        test_steps = (num_steps, more)
-    return Experiment(
-        learner=learner,
-        loss=cross_entropy,
-        objective=objective,
-        optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
-        estimator=parallel(s.meta_batch, s.tasks_per_pass),
-        train=photos.source("train", way, *shots, labels),
-        val=judged("val"),
-        test=judged("test"),
-        metric=accuracy,
-        metric_name="accuracy %",
-        scale=100.0,
-        columns=tuple(f"step {n}" for n in test_steps) if test_steps else ("accuracy",),
-        test_steps=test_steps,
-        validation_steps=num_steps,
-        test_tasks=photos.test_tasks,
-        digits=2,
-        inductive=True,
-        learned=f"to tell {s.way} {photos.thing} it has never seen apart, from {s.shot} of each.",
-        next_flags="--num-tasks 10000",
-        picture=lambda meta_params: _picture(learner, meta_params, judged("test", 4)),
-        published=published(s, photos.published),
-    )
-
-
-def _check(s: Images, name: str, choice: Choice) -> None:
-    """See that no setting is out of its range, or would be ignored."""
-    choose(name, "precision", s.precision, ("float32", "bfloat16"))
-    # Reptile's training images of a class are shot and query_shot together.
-    query_shot = 0 if choice.trained_by == "reptile" else 1
-    least = {"query_shot": query_shot, "test_query_shot": 1, "test_num_steps": 0, "filters": 1}
-    for setting, bound in least.items():
-        value = getattr(s, setting)
-        if value is not None and value < bound:
-            raise ValueError(f"{name}: {setting}={value}; give {bound} or more.")
-    if s.learner not in EPISODIC and s.train_way not in (None, s.way):
-        raise ValueError(
-            f"{name}: train_way={s.train_way} and way={s.way}; the network of {s.learner!r} has one "
-            "output for each class, so leave train_way out."
-        )
-    if s.normalisation in BY_SUPPORT and s.train_way not in (None, s.way):
-        raise ValueError(
-            f"{name}: normalisation={s.normalisation!r} counts the support set, so that train_way is "
-            f"way={s.way}; leave train_way={s.train_way} out."
-        )
-    # Reptile and pretraining judge no queries; the test is inductive too, whatever the training.
-    has = {
-        "test_num_steps": choice.num_steps is not None,
-        "inductive": choice.trained_by == "query_loss",
-    }
-    refuse_ignored(name, s, "learner", has)
-
-
-def _shots_of_reptile(s: Images, name: str, num_steps: int) -> int:
-    """Training images of a class: two for each mini-batch as in the paper, unless told otherwise."""
-    if num_steps < 1:
-        raise ValueError(f"{name}: num_steps={num_steps}; reptile takes 1 step or more.")
-    shots = max(2 * num_steps, s.shot) if s.query_shot is None else s.shot + s.query_shot
-    if s.way * shots % num_steps:
-        raise ValueError(
-            f"{name}: reptile's num_steps={num_steps} steps each take a mini-batch of their own, and "
-            f"{shots} training images of each of way={s.way} classes are not divided evenly; change "
-            "num_steps, or query_shot, which is added to shot."
-        )
-    return shots
 
 
 def published(s: Images, rows: Table) -> tuple[Published, ...]:
-    """Rows of the literature for this learner, way and shot; the last column is the paper's."""
-    columns = 1 if CLASSIFIERS[s.learner].num_steps is None else 2
+    """Rows of the literature for this learner, way and shot; papers give the last column."""
+    _, use = use_of("images", "classify", s.learner)
+    columns = 1 if use.num_steps is None else 2
     return tuple(
         Published(name, (None,) * (columns - 1) + (values[s.way, s.shot],), protocol)
         for name, values, protocol in rows.get(s.learner, ())
@@ -254,7 +281,7 @@ def published(s: Images, rows: Table) -> tuple[Published, ...]:
 
 
 def _picture(learner, meta_params, sample):
-    from metajax.recipes import plots  # matplotlib is loaded by those who draw
+    from metajax.recipes import plots  # loads matplotlib
 
     support, query = sample(jax.random.key(0))
     adapted = learner.adapt(meta_params, support, jax.random.key(0))

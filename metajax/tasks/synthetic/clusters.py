@@ -1,8 +1,11 @@
-"""Invented vectors to be told apart: classes of several Gaussian clusters, from a key alone."""
+"""Invented vectors of several classes: each class is a few Gaussian clusters."""
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.types import Examples, Sample, Task
 
 
@@ -15,25 +18,26 @@ def clusters(
     parts: int = 2,
     spread: float = 1.0,
 ) -> Sample:
-    """Classification of vectors, without any download: a data set for optimisers to be trained on.
+    """Classification of vectors, without any download: training sets for learned optimisers.
 
-    A class is several clusters with standard normal centres, so that no linear model tells classes
-    apart where there are more parts than one and few dimensions.
+    A class is several clusters with standard normal centres. With more than one part and few
+    dimensions no linear model separates the classes.
 
     Args:
-      way: classes.
-      shot: support examples of each.
-      query_shot: query examples of each.
-      dimension: of the vectors, whose coordinates have mean 0 and variance 1 over all tasks.
-      parts: clusters of a class; every example is of any, equally likely.
-      spread: deviation within a cluster over that of the centres. At 1 in 16 dimensions clusters
-        hardly touch; at 3 a few hundred examples do not suffice.
+      way: The number of classes.
+      shot: The number of support examples per class.
+      query_shot: The number of query examples per class.
+      dimension: The dimension of the vectors, whose coordinates have mean 0 and variance 1 over all
+        tasks.
+      parts: The number of clusters of a class, all equally likely.
+      spread: The standard deviation within a cluster relative to that of the centres. At 1 in 16
+        dimensions clusters hardly touch; at 3 a few hundred examples do not suffice.
 
     Returns:
       `sample(key) -> Task` with `x` of shape `(way * shot, dimension)` and labels.
 
     Raises:
-      ValueError: for fewer than one of anything, or a negative spread.
+      ValueError: For a count below one, or a negative spread.
 
     Example:
       >>> import jax, metajax as mj
@@ -41,24 +45,42 @@ def clusters(
       >>> task.support.x.shape, task.support.y.tolist()
       ((3, 16), [0, 1, 2])
     """
-    if min(way, shot, query_shot, dimension, parts) < 1 or spread < 0:
-        raise ValueError(
-            f"clusters: way={way}, shot={shot}, query_shot={query_shot}, dimension={dimension}, "
-            f"parts={parts} and spread={spread}; the first five are 1 or more, and the spread is not "
-            "negative."
+    checks.positive("clusters", "spread", spread, or_zero=True)
+    return jax.tree_util.Partial(
+        Clusters(
+            checks.count("clusters", "way", way),
+            checks.count("clusters", "shot", shot),
+            checks.count("clusters", "query_shot", query_shot),
+            checks.count("clusters", "dimension", dimension),
+            checks.count("clusters", "parts", parts),
+            float(spread),
         )
-    each = shot + query_shot
+    )
 
-    def sample(key: jax.Array) -> Task:
+
+@dataclass(frozen=True)
+class Clusters:
+    """The settings of `clusters`, called with a key."""
+
+    way: int
+    shot: int
+    query_shot: int
+    dimension: int
+    parts: int
+    spread: float
+
+    def __call__(self, key: jax.Array) -> Task:
+        """Draws a task."""
+        each = self.shot + self.query_shot
         centre_key, part_key, noise_key = jax.random.split(key, 3)
-        centres = jax.random.normal(centre_key, (way, parts, dimension))
-        chosen = jax.random.randint(part_key, (way, each, 1), 0, parts)
-        noise = spread * jax.random.normal(noise_key, (way, each, dimension))
-        x = (jnp.take_along_axis(centres, chosen, axis=1) + noise) / (1 + spread**2) ** 0.5
+        centres = jax.random.normal(centre_key, (self.way, self.parts, self.dimension))
+        chosen = jax.random.randint(part_key, (self.way, each, 1), 0, self.parts)
+        noise = self.spread * jax.random.normal(noise_key, (self.way, each, self.dimension))
+        x = jnp.take_along_axis(centres, chosen, axis=1) + noise
+        x = x / (1 + self.spread**2) ** 0.5
 
         def part(x):
-            return Examples(x.reshape(-1, dimension), jnp.repeat(jnp.arange(way), x.shape[1]))
+            labels = jnp.repeat(jnp.arange(self.way), x.shape[1])
+            return Examples(x.reshape(-1, self.dimension), labels)
 
-        return Task(part(x[:, :shot]), part(x[:, shot:]))
-
-    return sample
+        return Task(part(x[:, : self.shot]), part(x[:, self.shot :]))

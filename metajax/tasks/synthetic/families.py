@@ -1,30 +1,35 @@
 """Families of functions of one variable: lines, polynomials, waves, or a mixture of them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.names import choose
+from metajax.trees import as_pytree
 
-Family: TypeAlias = Callable[[jax.Array], Callable[[jax.Array], jax.Array]]
-"""A key to a function of inputs `(n, 1)` and values `(n, 1)`."""
+Function: TypeAlias = Callable[[jax.Array], jax.Array]
+"""Inputs `(n, 1)` to values `(n, 1)`."""
+
+Family: TypeAlias = Callable[[jax.Array], Function]
+"""A key to a function."""
 
 Subset = Literal["near", "far"]
 
 
-def _parameters(key: jax.Array, shape: tuple[int, ...], subset: Subset) -> jax.Array:
-    """Of either sign: up to 1, or "far" from 1 to 1.5."""
-    choose("tasks", "subset", subset, ("near", "far"))
-    low, high = (0.0, 1.0) if subset == "near" else (1.0, 1.5)
-    size_key, sign_key = jax.random.split(key)
-    sizes = jax.random.uniform(size_key, shape, minval=low, maxval=high)
-    return jnp.where(jax.random.bernoulli(sign_key, 0.5, shape), sizes, -sizes)
-
-
 def lines(slope: float = 3.0, intercept: float = 3.0, *, subset: Subset = "near") -> Family:
-    """`a x + b`: `a` and `b` uniform up to these sizes, or "far", from 1 to 1.5 times as great.
+    """The lines `a x + b` with `|a|` and `|b|` uniform up to `slope` and `intercept`.
+
+    Args:
+      slope: The largest slope.
+      intercept: The largest intercept.
+      subset: "near" for sizes from 0 to 1 times the largest, "far" for 1 to 1.5 times.
+
+    Raises:
+      ValueError: For a negative size, or an unknown subset.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -32,32 +37,58 @@ def lines(slope: float = 3.0, intercept: float = 3.0, *, subset: Subset = "near"
       >>> f(jnp.ones((2, 1))).tolist()
       [[0.0], [0.0]]
     """
+    checks.positive("lines", "slope", slope, or_zero=True)
+    checks.positive("lines", "intercept", intercept, or_zero=True)
+    return Lines(float(slope), float(intercept), _subset("lines", subset))
 
-    def family(key):
-        a, b = _parameters(key, (2,), subset)
-        return lambda x: slope * a * x + intercept * b
 
-    return family
+@dataclass(frozen=True)
+class Lines:
+    """The settings of `lines`, called with a key."""
+
+    slope: float
+    intercept: float
+    subset: Subset
+
+    def __call__(self, key: jax.Array) -> Function:
+        """Draws a line."""
+        a, b = _parameters(key, (2,), self.subset)
+        return lambda x: self.slope * a * x + self.intercept * b
 
 
 def polynomials(degree: int, size: float = 3.0, *, subset: Subset = "near") -> Family:
-    """Sums of Chebyshev polynomials of `x / 5` up to `degree`, each coefficient up to `size`.
+    """Sums of the Chebyshev polynomials of `x / 5` up to `degree`.
+
+    Args:
+      degree: The highest degree.
+      size: The largest coefficient.
+      subset: As in `lines`.
 
     Raises:
-      ValueError: for a negative degree.
+      ValueError: For a negative degree or size, or an unknown subset.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> f = polynomials(2)(jax.random.key(0))
-      >>> second = f(jnp.array([[-2.5], [0.0], [2.5]]))  # T2 is curved, and its differences constant
-      >>> second.shape
+      >>> f(jnp.array([[-2.5], [0.0], [2.5]])).shape
       (3, 1)
     """
-    if degree < 0:
-        raise ValueError(f"polynomials: degree={degree}; it is 0 or more.")
+    degree = checks.count("polynomials", "degree", degree, least=0)
+    checks.positive("polynomials", "size", size, or_zero=True)
+    return Polynomials(degree, float(size), _subset("polynomials", subset))
 
-    def family(key):
-        coefficients = size * _parameters(key, (degree + 1,), subset)
+
+@dataclass(frozen=True)
+class Polynomials:
+    """The settings of `polynomials`, called with a key."""
+
+    degree: int
+    size: float
+    subset: Subset
+
+    def __call__(self, key: jax.Array) -> Function:
+        """Draws a polynomial."""
+        coefficients = self.size * _parameters(key, (self.degree + 1,), self.subset)
 
         def f(x):
             previous, current = jnp.ones_like(x), x / 5
@@ -69,14 +100,17 @@ def polynomials(degree: int, size: float = 3.0, *, subset: Subset = "near") -> F
 
         return f
 
-    return family
-
 
 def harmonics(terms: int, size: float = 3.0, *, subset: Subset = "near") -> Family:
-    """Sums of `terms` sine waves of frequencies 0.5, 1, 1.5, ..., with random phase and size.
+    """Sums of sine waves of the frequencies 0.5, 1, 1.5, ... with random phases and amplitudes.
+
+    Args:
+      terms: The number of waves.
+      size: The largest amplitude.
+      subset: As in `lines`.
 
     Raises:
-      ValueError: for no term.
+      ValueError: For fewer than one wave, a negative size, or an unknown subset.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -84,24 +118,33 @@ def harmonics(terms: int, size: float = 3.0, *, subset: Subset = "near") -> Fami
       >>> bool(jnp.all(jnp.abs(f(jnp.linspace(-5, 5, 50)[:, None])) <= 9))
       True
     """
-    if terms < 1:
-        raise ValueError(f"harmonics: terms={terms}; it is 1 or more.")
+    terms = checks.count("harmonics", "terms", terms)
+    checks.positive("harmonics", "size", size, or_zero=True)
+    return Harmonics(terms, float(size), _subset("harmonics", subset))
 
-    def family(key):
+
+@dataclass(frozen=True)
+class Harmonics:
+    """The settings of `harmonics`, called with a key."""
+
+    terms: int
+    size: float
+    subset: Subset
+
+    def __call__(self, key: jax.Array) -> Function:
+        """Draws a sum of waves."""
         size_key, phase_key = jax.random.split(key)
-        sizes = size * _parameters(size_key, (1, terms), subset)
-        phases = jax.random.uniform(phase_key, (1, terms), maxval=2 * jnp.pi)
-        frequencies = (jnp.arange(terms) + 1)[None] / 2
+        sizes = self.size * _parameters(size_key, (1, self.terms), self.subset)
+        phases = jax.random.uniform(phase_key, (1, self.terms), maxval=2 * jnp.pi)
+        frequencies = (jnp.arange(self.terms) + 1)[None] / 2
         return lambda x: jnp.sum(sizes * jnp.sin(x * frequencies + phases), axis=1, keepdims=True)
-
-    return family
 
 
 def mixture(families: Sequence[Family]) -> Family:
-    """One of several families, each as likely.
+    """Draws a function from one of several families, all equally likely.
 
     Raises:
-      ValueError: for no family.
+      ValueError: For no family.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -110,12 +153,30 @@ def mixture(families: Sequence[Family]) -> Family:
       [[0.0]]
     """
     if not families:
-        raise ValueError("mixture: there is no family; give 1 or more, such as [lines()].")
+        raise ValueError("mixture: give at least one family, such as [lines()].")
+    return jax.tree_util.Partial(Mixture(), tuple(map(as_pytree, families)))
 
-    def family(key):
-        choice_key, key = jax.random.split(key)
+
+@dataclass(frozen=True)
+class Mixture:
+    """The program of `mixture`, called with the families and a key."""
+
+    def __call__(self, families: tuple[Family, ...], key: jax.Array) -> Function:
+        """Draws a function."""
+        choice_key, function_key = jax.random.split(key)
         choice = jax.random.randint(choice_key, (), 0, len(families))
         branches = [lambda key, x, one=one: one(key)(x) for one in families]
-        return lambda x: jax.lax.switch(choice, branches, key, x)
+        return lambda x: jax.lax.switch(choice, branches, function_key, x)
 
-    return family
+
+def _subset(where: str, subset: Subset) -> Subset:
+    choose(where, "subset", subset, ("near", "far"))
+    return subset
+
+
+def _parameters(key: jax.Array, shape: tuple[int, ...], subset: Subset) -> jax.Array:
+    """Parameters of either sign: of size up to 1, or "far", from 1 to 1.5."""
+    low, high = (0.0, 1.0) if subset == "near" else (1.0, 1.5)
+    size_key, sign_key = jax.random.split(key)
+    sizes = jax.random.uniform(size_key, shape, minval=low, maxval=high)
+    return jnp.where(jax.random.bernoulli(sign_key, 0.5, shape), sizes, -sizes)

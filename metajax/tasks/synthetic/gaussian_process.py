@@ -1,9 +1,12 @@
 """Functions drawn from a Gaussian process: a prior whose posterior is known."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
-from metajax.learners.gaussian_process_optimum import JITTER, check_prior, covariance, factor
+from metajax import checks
+from metajax.learners.gaussian_process_optimum import JITTER, covariance, factor
 from metajax.types import Examples, Sample, Task
 
 
@@ -16,24 +19,24 @@ def gaussian_process(
     noise: float = 0.1,
     x: tuple[float, float] = (-3.0, 3.0),
 ) -> Sample:
-    """Smooth random functions of one variable, by a squared exponential covariance.
+    """Smooth random functions of one variable, with a squared exponential covariance.
 
-    `gaussian_process_optimum` of the same numbers is the best learner of these tasks.
+    `gaussian_process_optimum` with the same numbers is the best learner of these tasks.
 
     Args:
-      shot: support examples.
-      query_shot: query examples; their targets have no noise.
-      length: how far a function stays alike, in units of `x`.
-      amplitude: deviation of a value.
-      noise: deviation of what is added to the support targets.
-      x: inputs are uniform on it.
+      shot: The number of support examples.
+      query_shot: The number of query examples; their targets have no noise.
+      length: The length scale of the covariance, in units of `x`.
+      amplitude: The standard deviation of a value.
+      noise: The standard deviation of noise added to the support targets.
+      x: The interval on which inputs are uniform.
 
     Returns:
       `sample(key) -> Task` with `x` and `y` of shape `(shot, 1)` and `(query_shot, 1)`.
 
     Raises:
-      ValueError: for fewer than one example, an empty interval, or a length or amplitude that is not
-        above 0.
+      ValueError: For fewer than one example, an empty interval, a negative noise, or a length or
+        amplitude that is not above 0.
 
     Example:
       >>> import jax, metajax as mj
@@ -41,24 +44,44 @@ def gaussian_process(
       >>> task.support.x.shape, task.query.y.shape
       ((5, 1), (10, 1))
 
-    Reference: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.2.
+    Reference:
+      Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.2.
     """
-    check_prior("gaussian_process", length, amplitude, noise)
-    if min(shot, query_shot) < 1:
-        raise ValueError(
-            f"gaussian_process: shot={shot} and query_shot={query_shot}; each is 1 or more."
+    where = "gaussian_process"
+    checks.positive(where, "length", length)
+    checks.positive(where, "amplitude", amplitude)
+    checks.positive(where, "noise", noise, or_zero=True)
+    return jax.tree_util.Partial(
+        GaussianProcess(
+            checks.count(where, "shot", shot),
+            checks.count(where, "query_shot", query_shot),
+            float(length),
+            float(amplitude),
+            float(noise),
+            checks.interval(where, "x", x),
         )
-    if x[0] > x[1]:
-        raise ValueError(f"gaussian_process: x=({x[0]}, {x[1]}); give the smaller number first.")
+    )
 
-    def sample(key: jax.Array) -> Task:
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """The settings of `gaussian_process`, called with a key."""
+
+    shot: int
+    query_shot: int
+    length: float
+    amplitude: float
+    noise: float
+    x: tuple[float, float]
+
+    def __call__(self, key: jax.Array) -> Task:
+        """Draws a task."""
         x_key, y_key, noise_key = jax.random.split(key, 3)
-        inputs = jax.random.uniform(x_key, (shot + query_shot, 1), minval=x[0], maxval=x[1])
-        rough = JITTER * amplitude**2 * jnp.eye(len(inputs))
-        between = covariance(inputs, inputs, length, amplitude) + rough
-        y = factor(between) @ jax.random.normal(y_key, inputs.shape)
-        error = noise * jax.random.normal(noise_key, (shot, 1))
-        support = Examples(inputs[:shot], y[:shot] + error)
-        return Task(support, Examples(inputs[shot:], y[shot:]))
-
-    return sample
+        low, high = self.x
+        x = jax.random.uniform(x_key, (self.shot + self.query_shot, 1), minval=low, maxval=high)
+        rough = JITTER * self.amplitude**2 * jnp.eye(len(x))
+        between = covariance(x, x, self.length, self.amplitude) + rough
+        y = factor(between) @ jax.random.normal(y_key, x.shape)
+        error = self.noise * jax.random.normal(noise_key, (self.shot, 1))
+        support = Examples(x[: self.shot], y[: self.shot] + error)
+        return Task(support, Examples(x[self.shot :], y[self.shot :]))

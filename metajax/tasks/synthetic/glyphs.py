@@ -1,34 +1,37 @@
 """Invented handwriting: endless characters of a few strokes, drawn inside `jit` from a key alone."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.types import Examples, Sample, Task
 
 _MOST_STROKES = 4
 _POINTS = 9
-"""On each stroke; straight lines between them."""
+"""The number of points on each stroke, which straight lines connect."""
 
 
 def glyphs(way: int = 5, shot: int = 1, query_shot: int = 1, *, size: int = 28) -> Sample:
     """Few-shot classification of characters that nobody has written, without any download.
 
-    A character is 1 to 4 strokes, cubic Bezier curves, half of which begin where another ended; each
+    A character is 1 to 4 strokes, cubic Bezier curves, half of which begin where another ended. Each
     drawing of it has its own slant, scale, place, thickness and unsteady hand. Every episode invents
     new characters, so there is nothing to split and nothing to memorise.
 
     Args:
-      way: characters in an episode.
-      shot: support drawings of each.
-      query_shot: query drawings of each.
-      size: of the images.
+      way: The number of characters in an episode.
+      shot: The number of support drawings per character.
+      query_shot: The number of query drawings per character.
+      size: The side of an image in pixels, at least 8.
 
     Returns:
       `sample(key) -> Task` of images `(way * shot, size, size, 1)` in [0, 1], ink 1 on 0, and labels,
       as those of `omniglot`.
 
     Raises:
-      ValueError: for fewer than one of anything, or images below 8 pixels.
+      ValueError: For a count below one, or images below 8 pixels.
 
     Example:
       >>> import jax, metajax as mj
@@ -36,32 +39,45 @@ def glyphs(way: int = 5, shot: int = 1, query_shot: int = 1, *, size: int = 28) 
       >>> task.support.x.shape, task.support.y.tolist()
       ((3, 28, 28, 1), [0, 1, 2])
     """
-    if min(way, shot, query_shot) < 1 or size < 8:
-        raise ValueError(
-            f"glyphs: way={way}, shot={shot}, query_shot={query_shot} and size={size}; the first "
-            "three are 1 or more, and images have 8 pixels a side or more."
+    return jax.tree_util.Partial(
+        Glyphs(
+            checks.count("glyphs", "way", way),
+            checks.count("glyphs", "shot", shot),
+            checks.count("glyphs", "query_shot", query_shot),
+            checks.count("glyphs", "size", size, least=8),
         )
+    )
 
-    def character(key: jax.Array) -> jax.Array:
-        strokes_key, drawings_key = jax.random.split(key)
-        strokes = _strokes(strokes_key)
-        keys = jax.random.split(drawings_key, shot + query_shot)
-        return jax.vmap(lambda key: _drawing(key, *strokes, size))(keys)
 
-    def sample(key: jax.Array) -> Task:
-        images = jax.vmap(character)(jax.random.split(key, way))
+@dataclass(frozen=True)
+class Glyphs:
+    """The settings of `glyphs`, called with a key."""
+
+    way: int
+    shot: int
+    query_shot: int
+    size: int
+
+    def __call__(self, key: jax.Array) -> Task:
+        """Draws a task."""
+        images = jax.vmap(self._character)(jax.random.split(key, self.way))
 
         def part(of_class, n):
-            x = of_class.reshape(way * n, size, size, 1)
-            return Examples(x, jnp.repeat(jnp.arange(way), n))
+            x = of_class.reshape(self.way * n, self.size, self.size, 1)
+            return Examples(x, jnp.repeat(jnp.arange(self.way), n))
 
-        return Task(part(images[:, :shot], shot), part(images[:, shot:], query_shot))
+        support, query = images[:, : self.shot], images[:, self.shot :]
+        return Task(part(support, self.shot), part(query, self.query_shot))
 
-    return sample
+    def _character(self, key: jax.Array) -> jax.Array:
+        strokes_key, drawings_key = jax.random.split(key)
+        strokes = _strokes(strokes_key)
+        keys = jax.random.split(drawings_key, self.shot + self.query_shot)
+        return jax.vmap(lambda key: _drawing(key, *strokes, self.size))(keys)
 
 
 def _strokes(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Control points `(strokes, 4, 2)` in [-1, 1], and which strokes there are."""
+    """Control points `(strokes, 4, 2)` in [-1, 1], and which of the strokes exist."""
     number_key, start_key, joined_key, angle_key, bend_key, length_key = jax.random.split(key, 6)
     number = jax.random.randint(number_key, (), 1, _MOST_STROKES + 1)
     starts = jax.random.uniform(start_key, (_MOST_STROKES, 2), minval=-0.7, maxval=0.7)
@@ -84,7 +100,7 @@ def _strokes(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     return points, jnp.arange(_MOST_STROKES) < number
 
 
-def _drawing(key: jax.Array, points: jax.Array, there: jax.Array, size: int) -> jax.Array:
+def _drawing(key: jax.Array, points: jax.Array, exist: jax.Array, size: int) -> jax.Array:
     """One drawing `(size, size, 1)` of a character."""
     hand_key, affine_key, shift_key, pen_key = jax.random.split(key, 4)
     points = points + 0.06 * jax.random.normal(hand_key, points.shape)
@@ -98,7 +114,7 @@ def _drawing(key: jax.Array, points: jax.Array, there: jax.Array, size: int) -> 
     curves = jnp.einsum("pc,scd->spd", basis, points)
     begins = curves[:, :-1].reshape(-1, 2)
     along = (curves[:, 1:] - curves[:, :-1]).reshape(-1, 2)
-    present = jnp.repeat(there, _POINTS - 1)
+    present = jnp.repeat(exist, _POINTS - 1)
 
     ticks = jnp.linspace(-1, 1, size)
     pixels = jnp.stack(jnp.meshgrid(ticks, ticks), axis=-1).reshape(-1, 1, 2)

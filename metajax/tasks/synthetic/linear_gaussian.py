@@ -1,29 +1,32 @@
 """Linear regression with Gaussian weights and noise: tasks whose best possible learner is known."""
 
+from dataclasses import dataclass
+
 import jax
 
+from metajax import checks
 from metajax.types import Examples, Sample, Task
 
 
 def linear_gaussian(
     dimension: int = 8, shot: int = 10, query_shot: int = 10, *, noise: float = 0.5
 ) -> Sample:
-    """`y = w.x + noise` with weights and inputs standard normal.
+    """Linear regression tasks, `y = w.x + noise`, with standard normal weights and inputs.
 
-    `linear_gaussian_optimum` is the best learner of these tasks: the difference of another's error to
-    its, on the same tasks, is that learner's regret.
+    `linear_gaussian_optimum` is the best learner of these tasks. The error of another learner minus
+    its error on the same tasks is the regret of that learner.
 
     Args:
-      dimension: of `x`.
-      shot: support examples.
-      query_shot: query examples; their targets have no noise.
-      noise: deviation of what is added to the support targets.
+      dimension: The dimension of `x`.
+      shot: The number of support examples.
+      query_shot: The number of query examples; their targets have no noise.
+      noise: The standard deviation of noise added to the support targets.
 
     Returns:
       `sample(key) -> Task` with `x` of shape `(shot, dimension)` and `y` of shape `(shot, 1)`.
 
     Raises:
-      ValueError: for fewer than one of anything, or a negative noise.
+      ValueError: For a count below one, or a negative noise.
 
     Example:
       >>> import jax, metajax as mj
@@ -31,18 +34,33 @@ def linear_gaussian(
       >>> task.support.x.shape, task.support.y.shape
       ((4, 3), (4, 1))
     """
-    if min(dimension, shot, query_shot) < 1 or noise < 0:
-        raise ValueError(
-            f"linear_gaussian: dimension={dimension}, shot={shot}, query_shot={query_shot} and "
-            f"noise={noise}; the first three are 1 or more, and noise is not negative."
+    where = "linear_gaussian"
+    checks.positive(where, "noise", noise, or_zero=True)
+    return jax.tree_util.Partial(
+        LinearGaussian(
+            checks.count(where, "dimension", dimension),
+            checks.count(where, "shot", shot),
+            checks.count(where, "query_shot", query_shot),
+            float(noise),
         )
+    )
 
-    def sample(key: jax.Array) -> Task:
+
+@dataclass(frozen=True)
+class LinearGaussian:
+    """The settings of `linear_gaussian`, called with a key."""
+
+    dimension: int
+    shot: int
+    query_shot: int
+    noise: float
+
+    def __call__(self, key: jax.Array) -> Task:
+        """Draws a task."""
         weights_key, x_key, noise_key = jax.random.split(key, 3)
-        weights = jax.random.normal(weights_key, (dimension, 1))
-        x = jax.random.normal(x_key, (shot + query_shot, dimension))
+        weights = jax.random.normal(weights_key, (self.dimension, 1))
+        x = jax.random.normal(x_key, (self.shot + self.query_shot, self.dimension))
         y = x @ weights
-        error = noise * jax.random.normal(noise_key, (shot, 1))
-        return Task(Examples(x[:shot], y[:shot] + error), Examples(x[shot:], y[shot:]))
-
-    return sample
+        error = self.noise * jax.random.normal(noise_key, (self.shot, 1))
+        support = Examples(x[: self.shot], y[: self.shot] + error)
+        return Task(support, Examples(x[self.shot :], y[self.shot :]))

@@ -1,10 +1,12 @@
 """Sine waves of random amplitude and phase: the regression task of every quick test."""
 
 import math
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.types import Examples, Sample, Task
 
 
@@ -19,19 +21,19 @@ def sinusoid(
     """MAML's regression tasks, `y = A sin(x - phase)` without noise.
 
     Args:
-      shot: support examples.
-      query_shot: query examples, drawn anew from the same interval.
-      amplitude: `A` is uniform on it.
-      phase: in radians, uniform on it.
-      x: inputs are uniform on it.
+      shot: The number of support examples.
+      query_shot: The number of query examples, drawn from the same interval.
+      amplitude: The interval on which `A` is uniform.
+      phase: The interval on which the phase is uniform, in radians.
+      x: The interval on which inputs are uniform.
 
     Returns:
-      `sample(key) -> Task` with `x` and `y` of shape `(shot, 1)` and `(query_shot, 1)`. On these
-      defaults predicting 0 has a mean squared error of 4.25, and the best predictor that does not
-      adapt 3.01.
+      `sample(key) -> Task` with `x` and `y` of shape `(shot, 1)` and `(query_shot, 1)`. With the
+      defaults the mean squared error of predicting 0 is 4.25, and that of the best predictor that
+      does not adapt is 3.01.
 
     Raises:
-      ValueError: for fewer than one example, or an empty interval.
+      ValueError: For fewer than one example, or an empty interval.
 
     Example:
       >>> import jax, metajax as mj
@@ -39,24 +41,44 @@ def sinusoid(
       >>> sample(jax.random.key(0)).support.x.shape
       (5, 1)
 
-    Reference: Finn, Abbeel and Levine, ICML 2017, section 5.1; its code, data_generator.py.
-    https://arxiv.org/abs/1703.03400
+    Reference:
+      Finn, Abbeel and Levine, ICML 2017, section 5.1; its code, data_generator.py.
+      https://arxiv.org/abs/1703.03400
     """
-    if shot < 1 or query_shot < 1:
-        raise ValueError(f"sinusoid: shot={shot} and query_shot={query_shot}; each is 1 or more.")
-    for name, (low, high) in {"amplitude": amplitude, "phase": phase, "x": x}.items():
-        if low > high:
-            raise ValueError(f"sinusoid: {name}=({low}, {high}); give the smaller number first.")
+    return jax.tree_util.Partial(
+        Sinusoid(
+            checks.count("sinusoid", "shot", shot),
+            checks.count("sinusoid", "query_shot", query_shot),
+            checks.interval("sinusoid", "amplitude", amplitude),
+            checks.interval("sinusoid", "phase", phase),
+            checks.interval("sinusoid", "x", x),
+        )
+    )
 
-    def sample(key: jax.Array) -> Task:
+
+@dataclass(frozen=True)
+class Sinusoid:
+    """The settings of `sinusoid`, called with a key."""
+
+    shot: int
+    query_shot: int
+    amplitude: tuple[float, float]
+    phase: tuple[float, float]
+    x: tuple[float, float]
+
+    def __call__(self, key: jax.Array) -> Task:
+        """Draws a task."""
         amplitude_key, phase_key, x_key = jax.random.split(key, 3)
-        a = jax.random.uniform(amplitude_key, minval=amplitude[0], maxval=amplitude[1])
-        p = jax.random.uniform(phase_key, minval=phase[0], maxval=phase[1])
-        inputs = jax.random.uniform(x_key, (shot + query_shot, 1), minval=x[0], maxval=x[1])
-        targets = a * jnp.sin(inputs - p)
+        amplitude = _uniform(amplitude_key, (), self.amplitude)
+        phase = _uniform(phase_key, (), self.phase)
+        x = _uniform(x_key, (self.shot + self.query_shot, 1), self.x)
+        y = amplitude * jnp.sin(x - phase)
         return Task(
-            support=Examples(inputs[:shot], targets[:shot]),
-            query=Examples(inputs[shot:], targets[shot:]),
+            support=Examples(x[: self.shot], y[: self.shot]),
+            query=Examples(x[self.shot :], y[self.shot :]),
         )
 
-    return sample
+
+def _uniform(key: jax.Array, shape: tuple[int, ...], between: tuple[float, float]) -> jax.Array:
+    low, high = between
+    return jax.random.uniform(key, shape, minval=low, maxval=high)

@@ -1,0 +1,34 @@
+"""`metajax resume RUN`: continues a run that was stopped."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from metajax.cli.train import train_and_test
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a run that was stopped; it ends in the same bits as one that was not."""
+
+    run: tyro.conf.Positional[Path]
+    """The folder of the run."""
+    data: str | None = None
+    """The folder of the data sets, if it has moved."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs metajax[tensorboard])."""
+
+
+def run(command: Resume) -> bool:
+    """Continues a run in its folder."""
+    from metajax.recipes.run import read
+
+    experiment = read(command.run, command.data)
+    return train_and_test(
+        experiment,
+        experiment.settings,
+        command.run,
+        resume=True,
+        tensorboard=command.tensorboard,
+    )

@@ -1,0 +1,103 @@
+"""`metajax train RECIPE`: trains a recipe, tests it, and draws what it does."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from metajax import recipes
+from metajax.cli.output import console
+from metajax.cli.scores import test
+from metajax.cli.subcommands import subcommands
+from metajax.recipes.experiment import Experiment
+
+if TYPE_CHECKING:
+    Settings: TypeAlias = Any
+else:
+    Settings = subcommands({name: recipe.settings for name, recipe in recipes.RECIPES.items()})
+
+
+@dataclass(frozen=True)
+class Train:
+    """Meta-train a recipe, test it on new tasks, and draw what it does."""
+
+    recipe: Settings
+    run_dir: Path | None = None
+    """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
+    report_every: int | None = None
+    """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs metajax[tensorboard])."""
+
+
+def run(command: Train) -> bool:
+    """Trains a recipe in a new folder."""
+    name = recipes.name_of(command.recipe)
+    folder = command.run_dir or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    experiment = recipes.build(command.recipe)
+    return train_and_test(
+        experiment,
+        command.recipe,
+        folder,
+        report_every=command.report_every,
+        tensorboard=command.tensorboard,
+    )
+
+
+def train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
+    """Trains, tests and draws; returns whether training came to its end.
+
+    Args:
+      experiment: As `recipes.build(settings)` made it.
+      settings: The recipe's dataclass.
+      folder: Of the run.
+      how: As in `recipes.run.train`.
+    """
+    import jax
+
+    from metajax.data.store import cache_dir
+    from metajax.mesh import task_mesh
+    from metajax.recipes.run import train
+
+    # A second start finds the compiled programs of the first.
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+    begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch)
+    platform = mesh.devices.flat[0].platform
+    console.print(
+        f"[bold]metajax train {recipes.name_of(settings)}[/] on {platform}, run in {folder}"
+    )
+    if platform == "gpu":
+        console.print(
+            "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
+            "keeps all of float32."
+        )
+    state = train(experiment, settings, folder, mesh=mesh, **how)
+    _draw_training(experiment, folder)
+    step = int(state.step)
+    if step < settings.outer_steps:
+        return False
+    path = folder / "evaluation.json"
+    test(experiment, step, state.meta_params, path, num_tasks=None, seed=1, mesh=task_mesh())
+    if experiment.picture is not None:
+        picture = experiment.picture(state.meta_params)
+        picture.savefig(folder / "plots" / "adaptation.png", dpi=150)
+    kept = "" if experiment.keep is None else f"{experiment.keep(state.meta_params, folder)}\n"
+    console.print(
+        f"\nLearned: {experiment.learned}\n"
+        f"The run is in {folder}: checkpoints, metrics.jsonl, and pictures in {folder / 'plots'}.\n"
+        f"{kept}It took {time.perf_counter() - begun:.0f} s in all.\n"
+        f"Next: metajax evaluate {folder} {experiment.next_flags}".rstrip()
+    )
+    return True
+
+
+def _draw_training(experiment: Experiment, folder: Path) -> None:
+    from metajax.recipes import plots
+    from metajax.train.run_dir import read_metrics
+
+    (folder / "plots").mkdir(exist_ok=True)
+    rows = read_metrics(folder)
+    if rows:
+        figure = plots.training(rows, experiment.metric_name)
+        figure.savefig(folder / "plots" / "training.png", dpi=150)

@@ -1,0 +1,193 @@
+"""Runs of recipes: how they are trained, and how they are read again."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from metajax import recipes
+from metajax.estimators import parallel
+from metajax.evaluation import evaluate
+from metajax.mesh import task_mesh
+from metajax.recipes.experiment import Experiment, Preprocessing
+from metajax.train import checkpoint
+from metajax.train.loop import fit
+from metajax.train.run_dir import read_settings
+from metajax.types import Estimator, Learner, Params, TrainState
+
+VALIDATION_TASKS = 200
+
+
+def tasks_per_pass(experiment: Experiment, meta_batch: int, mesh: Mesh) -> int:
+    """Returns how many tasks a device computes at once: of images, one on a CPU and all elsewhere."""
+    if experiment.tasks_per_pass is not None:
+        return experiment.tasks_per_pass
+    return 1 if mesh.devices.flat[0].platform == "cpu" else meta_batch
+
+
+def estimator_of(experiment: Experiment, meta_batch: int, mesh: Mesh) -> Estimator:
+    """Returns the estimator of a recipe: the tasks spread over the devices of a mesh."""
+    return parallel(meta_batch, tasks_per_pass(experiment, meta_batch, mesh), mesh=mesh)
+
+
+def train(
+    experiment: Experiment,
+    settings: Any,
+    run_dir: str | Path,
+    *,
+    report_every: int | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+    mesh: Mesh | None = None,
+) -> TrainState:
+    """Meta-trains a recipe, and validates it on validation tasks.
+
+    Args:
+      experiment: As `recipes.build(settings)` made it.
+      settings: The recipe's dataclass.
+      run_dir: The folder of the run.
+      report_every, resume, tensorboard: As in `fit`.
+      mesh: The devices that tasks are spread over; by default all of this process that divide the
+        meta-batch.
+
+    Returns:
+      The state after the last outer step, or where Ctrl-C stopped the run.
+
+    Raises:
+      As `fit` does.
+    """
+    mesh = task_mesh(settings.meta_batch) if mesh is None else mesh
+    validation_key = jax.random.key(settings.seed + 1_000_003)
+    facts = written(experiment)
+    if "tasks_per_pass" in facts:
+        facts["tasks_per_pass"] = tasks_per_pass(experiment, settings.meta_batch, mesh)
+
+    def validate(meta_params):
+        scores = evaluate(
+            experiment.learner,
+            meta_params,
+            experiment.val,
+            experiment.metric,
+            key=validation_key,
+            num_tasks=VALIDATION_TASKS,
+            num_steps=experiment.validation_steps,
+            inductive=False,
+            mesh=mesh,
+        )
+        return experiment.scale * scores.mean
+
+    return fit(
+        experiment.learner,
+        experiment.objective,
+        experiment.optimizer,
+        experiment.train,
+        key=jax.random.key(settings.seed),
+        outer_steps=settings.outer_steps,
+        meta_batch=settings.meta_batch,
+        estimator=estimator_of(experiment, settings.meta_batch, mesh),
+        validate=validate,
+        report_every=report_every,
+        run_dir=run_dir,
+        settings=facts,
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+
+
+def written(experiment: Experiment) -> dict[str, Any]:
+    """Returns what settings.json holds of an experiment: its resolved settings and preprocessing."""
+    found = recipes.to_json(experiment.settings)
+    if experiment.preprocessing is not None:
+        found["preprocessing"] = experiment.preprocessing._asdict()
+    return found
+
+
+def read(run_dir: str | Path, data: str | Path | None = None) -> Experiment:
+    """Returns the experiment of a run of `metajax train`.
+
+    Args:
+      run_dir: The folder of the run.
+      data: The folder of the data sets, if it has moved.
+
+    Raises:
+      FileNotFoundError: For a folder without a run, and for data that are missing.
+      ValueError: For a run that was not made by a recipe.
+    """
+    values = read_settings(Path(run_dir))["settings"]
+    if not (isinstance(values, Mapping) and "recipe" in values):
+        raise ValueError(
+            f"{run_dir} was not made by `metajax train`. Resume it from Python with "
+            "mj.fit(..., run_dir=..., resume=True)."
+        )
+    fields = {k: v for k, v in values.items() if k not in ("recipe", "preprocessing")}
+    if data is not None:
+        fields["data"] = str(data)
+    experiment = recipes.build(recipes.from_json(values["recipe"], fields))
+    how = values.get("preprocessing")
+    if how is None:
+        return experiment
+    pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in how.items()}
+    return replace(experiment, preprocessing=Preprocessing(**pairs))
+
+
+class Run(NamedTuple):
+    """A run, read from its folder.
+
+    experiment: All that its recipe built, test tasks and metric included; None for a run of
+      `mj.fit` without a recipe.
+    learner: The learner; None without a recipe.
+    meta_params: Of the newest checkpoint. Without a recipe, nested dicts of arrays by name.
+    step: The outer step of that checkpoint.
+    settings: The recipe's dataclass, defaults resolved; without a recipe what `fit` was given.
+    """
+
+    experiment: Experiment | None
+    learner: Learner | None
+    meta_params: Params
+    step: int
+    settings: Any
+
+
+def restore(run_dir: str | Path, *, data: str | Path | None = None) -> Run:
+    """Reads a run of `metajax train` or `mj.fit` from its folder, in any process.
+
+    Args:
+      run_dir: The folder of the run.
+      data: The folder of the data sets that the run's tasks are made of, if it has moved.
+
+    Returns:
+      A `Run`: `run.learner` with `run.meta_params` adapts and predicts as at the end of training.
+
+    Raises:
+      FileNotFoundError: For a folder without a run or without a checkpoint, and for missing data.
+      ValueError: For a checkpoint that does not fit its settings.
+
+    Example:
+      >>> import jax, optax, tempfile, metajax as mj
+      >>> learner = mj.maml(mj.mlp(), mj.mse, optax.sgd(0.01), num_steps=1)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     state = mj.fit(learner, mj.query_loss(learner, mj.mse), optax.adam(1e-3),
+      ...                    mj.tasks.sinusoid(), key=jax.random.key(0), outer_steps=2, meta_batch=2,
+      ...                    run_dir=folder, settings={"note": "short"}, show_progress=False)
+      ...     run = restore(folder)
+      >>> run.step, run.settings, list(run.meta_params["params"]["Dense_0"])
+      (2, {'note': 'short'}, ['bias', 'kernel'])
+    """
+    folder = Path(run_dir)
+    values = read_settings(folder)["settings"]
+    saved = folder / "checkpoints"
+    if not (isinstance(values, Mapping) and "recipe" in values):
+        meta_params = checkpoint.restore(saved, None, part="meta_params")
+        return Run(None, None, meta_params, checkpoint.latest(saved) or 0, values)
+    experiment = read(folder, data)
+
+    def first(key):
+        return experiment.learner.init(key, experiment.train(key).support.x)
+
+    like = jax.eval_shape(first, jax.random.key(0))
+    meta_params = checkpoint.restore(saved, like, part="meta_params")
+    step = checkpoint.latest(saved) or 0
+    return Run(experiment, experiment.learner, meta_params, step, experiment.settings)

@@ -1,0 +1,195 @@
+"""Why a loss is not a number: nan in the data, labels out of range, classes without support."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metajax.objectives import Annealed
+from metajax.types import Examples, Learner, Objective, Params, Task, TrainState
+
+_FEW = 8
+"""The number of tasks that are looked at before training."""
+
+
+def check_tasks(
+    learner: Learner,
+    objective: Objective | Annealed,
+    meta_params: Params,
+    tasks: Task,
+    key: jax.Array,
+) -> None:
+    """Checks a first batch of tasks against the model and its loss, before training.
+
+    Labels that a model has no outputs for, and numbers that are not finite, are no fault in
+    themselves: counts, ordinal targets and masks have them. So the objective decides. They are a
+    fault if it is nan, or the same for every label that is out of range. Nothing is compiled unless
+    there are any.
+
+    Raises:
+      ValueError: Naming what is at fault, and for an objective that is no scalar.
+    """
+    objective = objective.at(jnp.int32(0)) if isinstance(objective, Annealed) else objective
+    _check_scalar(objective, meta_params, tasks, key)
+    loss = jax.jit(objective)
+    way = _outputs(learner, meta_params, tasks, key)
+    for task in _each(tasks, _FEW):
+        beyond, below = _labels(task, way)
+        fault = _not_finite(task)
+        if not beyond and not below and fault is None:
+            continue
+        batch = jax.tree.map(lambda leaf: leaf[None], task)
+        value = float(loss(meta_params, batch, key))
+        if fault is not None and not np.isfinite(value):
+            raise ValueError(
+                f"fit: the tasks hold {fault}, and the loss of the untrained model is {value}. Mend the "
+                "data, or mask such examples with mj.Examples(x, y, mask)."
+            )
+        if way is None or not (beyond or below):
+            continue
+        if not np.isnan(value) and all(
+            float(loss(meta_params, other, key)) != value for other in _other(batch, way)
+        ):
+            continue  # the loss reads them as numbers, or as classes it knows
+        if beyond:
+            raise ValueError(
+                f"fit: the model gives {way} outputs for a query and the source draws {beyond + 1}-way "
+                f"tasks; give the model {beyond + 1} outputs, for example mj.conv4(way={beyond + 1})."
+            )
+        raise ValueError(
+            f"fit: the tasks hold label {below}; labels must be in 0 .. {way - 1}. Mask examples that do "
+            "not exist with mj.Examples(x, y, mask)."
+        )
+
+
+def _check_scalar(objective: Objective, meta_params: Params, tasks: Task, key: jax.Array) -> None:
+    value = jax.eval_shape(objective, meta_params, tasks, key)
+    if getattr(value, "shape", None) != ():
+        raise ValueError(
+            "fit: objective(meta_params, tasks, key) must return a scalar, the mean over tasks, but it "
+            f"returned {value}."
+        )
+
+
+def _outputs(learner: Learner, meta_params: Params, tasks: Task, key: jax.Array) -> int | None:
+    """The outputs for a label, if the predictions are an array with one more axis than the labels."""
+    labels = tasks.query.y
+    if not (hasattr(labels, "dtype") and jnp.issubdtype(labels.dtype, jnp.integer)):
+        return None
+    found = jax.eval_shape(partial(untrained, learner), meta_params, tasks, key)
+    classes = hasattr(found, "shape") and found.shape[:-1] == labels.shape[1:]
+    return found.shape[-1] if classes and found.shape[-1] > 1 else None
+
+
+def untrained(learner: Learner, meta_params: Params, tasks: Task, key: jax.Array) -> Any:
+    """The predictions of the first task, for their shapes or their program."""
+    support, query = jax.tree.map(lambda leaf: leaf[0], tasks)
+    return learner.predict(learner.adapt(meta_params, support, key), query.x)
+
+
+def _each(tasks: Task, number: int) -> Iterator[Task]:
+    """The first tasks of a batch, on the host."""
+    size = jax.tree.leaves(tasks)[0].shape[0]
+
+    def on_host(leaf):
+        key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return leaf[:number] if key else np.asarray(leaf[:number])
+
+    first = jax.tree.map(on_host, tasks)
+    for i in range(min(number, size)):
+        yield jax.tree.map(lambda leaf, i=i: leaf[i], first)
+
+
+def _labels(task: Task, way: int | None) -> tuple[int, int]:
+    """The greatest label beyond `way` outputs and the least below 0, of examples that exist; else 0."""
+    if way is None:
+        return 0, 0
+    found = [_existing(part, part.y).ravel() for part in task]
+    labels = np.concatenate([*found, np.zeros(1, int)])
+    greatest = int(labels.max())
+    return greatest if greatest >= way else 0, int(labels.min())
+
+
+def _existing(examples: Examples, leaf: Any) -> np.ndarray:
+    return leaf if examples.mask is None else leaf[np.asarray(examples.mask, bool)]
+
+
+def _other(batch: Task, way: int) -> Iterator[Task]:
+    """The batch with its labels out of range further out, and taken round: to a loss of classes the same."""
+
+    def changed(change):
+        def of(part):
+            y = np.asarray(part.y)
+            return part._replace(y=np.where((y < 0) | (y >= way), change(y), y).astype(y.dtype))
+
+        return Task(*map(of, batch))
+
+    yield changed(lambda y: np.where(y < 0, y - 1, y + 1))
+    yield changed(lambda y: y % way)
+
+
+def _not_finite(task: Task) -> str | None:
+    """Which numbers of a task are not finite, of examples that exist."""
+    for name, part in zip(Task._fields, task, strict=True):
+        for field in ("x", "y"):
+            for path, leaf in jax.tree.leaves_with_path(getattr(part, field)):
+                values = _existing(part, leaf)
+                if not jnp.issubdtype(values.dtype, jnp.inexact):
+                    continue
+                values = values.astype(float) if values.dtype.kind == "V" else values
+                if not np.all(np.isfinite(values)):
+                    kind = "nan" if np.any(np.isnan(values)) else "infinities"
+                    inner = jax.tree_util.keystr(path, simple=True, separator="/")
+                    return f"{kind} in {name}.{field}{'/' if inner else ''}{inner}"
+    return None
+
+
+def _without_support(task: Task) -> str | None:
+    """A class of the queries that has no support example."""
+    labels = [np.asarray(part.y) if hasattr(part.y, "dtype") else None for part in task]
+    if any(y is None or y.ndim != 1 or y.dtype.kind not in "iu" for y in labels):
+        return None
+    support, query = (_existing(part, part.y) for part in task)
+    absent = sorted(set(query.tolist()) - set(support.tolist()))
+    return f"queries of class {absent[0]} and no support example of it" if absent else None
+
+
+def reason(
+    objective: Objective | Annealed,
+    state: TrainState,
+    tasks: Task,
+    key: jax.Array,
+    loss: float,
+    norm: float,
+) -> str:
+    """Sentences that say why an outer step from `state` on `tasks` was not finite, and what to change."""
+    if np.isfinite(loss) and np.isfinite(norm):
+        return (
+            "The loss and its gradient are finite, but the optimiser's update is not: look at its "
+            "learning rate."
+        )
+    advice = "Lower the inner or outer rate, or clip with optax.clip_by_global_norm."
+    if int(state.step) == 0:
+        advice = "No outer step was taken before: look at the model, the loss and the inner rate."
+    objective = objective.at(state.step) if isinstance(objective, Annealed) else objective
+    compiled = jax.jit(objective)
+    size = jax.tree.leaves(tasks)[0].shape[0]
+    for i, task in enumerate(_each(tasks, size)):
+        batch = jax.tree.map(lambda leaf: leaf[None], task)
+        try:
+            value = float(compiled(state.meta_params, batch, key))
+        except Exception:  # an objective may want the whole batch, and this is advice alone
+            return advice
+        if np.isfinite(value):
+            continue
+        where = f"Task {i} of the batch"
+        fault = _not_finite(task) or _without_support(task)
+        if fault is not None:
+            return f"{where} holds {fault}: mend the data, or mask such examples."
+        return f"{where} has loss {value}, although its data are finite. {advice}"
+    if np.isfinite(loss):
+        return f"The loss of every task is finite, but its derivative is not. {advice}"
+    return advice
