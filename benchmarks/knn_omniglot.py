@@ -1,18 +1,15 @@
-"""k-nearest neighbours on Omniglot with a metric and a k that were meta-learned, against plain ones.
+"""Meta-learns a metric and a k for k-nearest neighbours on Omniglot, and compares with plain ones.
 
-python benchmarks/knn_omniglot.py             trains and tests; writes results/knn_omniglot.json
-python benchmarks/knn_omniglot.py --choose    scores on validation tasks that settings were chosen by
-python benchmarks/knn_omniglot.py --tables    rewrite the table in README.md
+python benchmarks/knn_omniglot.py             writes results/knn_omniglot.json
+python benchmarks/knn_omniglot.py --choose    scores on validation tasks, by which settings were chosen
 
-Plain is the Euclidean distance between images, with the k that is best on validation tasks. What is
-learned starts there: a 7 x 7 filter of the images, the weight of every pixel after it, and k. By
-evolution the objective is the error rate itself, of counted votes; by gradient it is the cross-entropy
-of votes by distance, for the others have no derivative.
+Plain is the Euclidean distance between images, with the k that is best on validation tasks. Learning
+starts there, with a 7 x 7 filter of the images, the weight of every pixel after it, and k. Rows and
+settings are in rows/without_derivatives.py.
 """
 
 import argparse
 import dataclasses
-import json
 import time
 from typing import Literal
 
@@ -20,29 +17,11 @@ import jax
 import jax.numpy as jnp
 import optax
 import record
+from rows.without_derivatives import SHOTS, TEST_TASKS, TRAININGS, VALIDATION_TASKS, Training
 
 import metajax as mj
 
-SHOTS = (1, 5)
-TEST_TASKS, VALIDATION_TASKS = 2_000, 1_000
 SIDE = 7
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Of one training."""
-
-    outer_steps: int
-    meta_batch: int
-    rate: float
-    pairs: int = 0
-    sigma: float = 0.0
-    k: float = 1.0
-
-
-EVOLUTION = Settings(outer_steps=120, meta_batch=8, rate=0.02, pairs=32, sigma=0.05, k=1.4)
-GRADIENT = Settings(outer_steps=250, meta_batch=8, rate=0.02, k=5.0)
-"""Chosen by validation at 1 shot, used at both."""
 
 
 def apply_filter(kernel, x):
@@ -54,7 +33,7 @@ def apply_filter(kernel, x):
 
 
 FILTERED = mj.Model(lambda key, x: jnp.zeros(SIDE**2).at[SIDE**2 // 2].set(1.0), apply_filter)
-"""At first the image itself."""
+"""At the start the filter returns the image itself."""
 
 
 def error_rate(predictions, labels):
@@ -68,8 +47,8 @@ def source(subset: Subset, shot: int):
     return mj.tasks.omniglot(subset, way=5, shot=shot, query_shot=5)
 
 
-def learn(shot: int, settings: Settings):
-    """The learner, its meta-parameters after training, and the seconds they took."""
+def learn(shot: int, settings: Training):
+    """Returns the learner, its meta-parameters after training, and the seconds of training."""
     if settings.pairs:
         learner, loss = mj.knn(FILTERED, settings.k), error_rate
         estimator = mj.evolution(settings.pairs, settings.sigma)
@@ -92,7 +71,7 @@ def learn(shot: int, settings: Settings):
 
 
 def score(learner, meta_params, subset: Subset, shot: int):
-    """Accuracy in %, each query predicted alone; one key for all, so that tasks are the same."""
+    """Accuracy in %, with each query predicted alone; one key for all, so the tasks are the same."""
     return mj.evaluate(
         learner,
         meta_params,
@@ -100,7 +79,7 @@ def score(learner, meta_params, subset: Subset, shot: int):
         lambda predictions, labels: 100 * mj.accuracy(predictions, labels),
         key=jax.random.key(1),
         num_tasks=TEST_TASKS if subset == "test" else VALIDATION_TASKS,
-        inductive=False,  # no query reads another
+        inductive=False,  # predictions of queries do not depend on each other
     )
 
 
@@ -110,7 +89,7 @@ def plain(k: int):
 
 
 def best_plain(shot: int) -> tuple[int, dict]:
-    ks = (1, 3, 5, 7) if shot > 1 else (1,)  # of one example each, more neighbours only tie
+    ks = (1, 3, 5, 7) if shot > 1 else (1,)  # with one example each, more neighbours only tie
     scores = {k: float(score(*plain(k), "val", shot).mean) for k in ks}
     return max(scores, key=lambda k: scores[k]), scores
 
@@ -123,7 +102,7 @@ def measure() -> None:
         ends = {"mean": float(baseline.mean), "interval": float(baseline.interval)}
         row = {"name": "plain", "shot": shot, "k": k, "validation": validation, **ends}
         result["rows"].append(row)
-        for name, settings in (("evolution", EVOLUTION), ("gradient", GRADIENT)):
+        for name, settings in TRAININGS.items():
             learner, nearness, seconds = learn(shot, settings)
             scores = score(learner, nearness, "test", shot)
             gain = mj.compare(scores, baseline)
@@ -145,34 +124,10 @@ def measure() -> None:
         record.write("knn_omniglot", result)
 
 
-def tables() -> str:
-    """The stored result as Markdown."""
-    result = json.loads((record.RESULTS / "knn_omniglot.json").read_text())
-    lines = [
-        f"k nearest neighbours of Omniglot's pixels, {result['way']}-way, random split: accuracy in %, mean "
-        f"± 95 % interval over {result['test_tasks']:,} test tasks, the same for all; a learned filter, "
-        "weight of every pixel and k, against the best plain k. Settings were chosen on validation tasks; "
-        "how much of the gain a fixed blur would bring was not measured.",
-        "",
-        "| | shot | accuracy | gain over plain, task by task |",
-        "|---|---|---|---|",
-    ]
-    names = {
-        "plain": "plain",
-        "evolution": "by evolution, on the error rate",
-        "gradient": "by gradient, on votes by distance",
-    }
-    for row in result["rows"]:
-        gain = f"{row['gain']:.1f} ± {row['gain_interval']:.1f}" if "gain" in row else ""
-        accuracy = f"{row['mean']:.1f} ± {row['interval']:.1f}"
-        lines.append(f"| {names[row['name']]} | {row['shot']} | {accuracy} | {gain} |")
-    return "\n".join(lines)
-
-
 def choose() -> None:
     print("plain", best_plain(1)[1], flush=True)
     for changes in ({}, {"rate": 0.05}, {"sigma": 0.1}):
-        for settings in (EVOLUTION, GRADIENT):
+        for settings in TRAININGS.values():
             if "sigma" in changes and not settings.pairs:
                 continue
             settings = dataclasses.replace(settings, **changes)
@@ -184,10 +139,8 @@ def choose() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--choose", action="store_true")
-    parser.add_argument("--tables", action="store_true", help="rewrite the table in README.md")
     arguments = parser.parse_args()
     if arguments.choose:
         choose()
-    elif not arguments.tables:
+    else:
         measure()
-    record.put_into_readme("knn_omniglot.py", tables())

@@ -1,18 +1,17 @@
-"""Meta-train optimisers, and judge them on new problems beside tuned ones that people wrote.
+"""Meta-trains optimisers, and tests them on new problems beside tuned ones that people wrote.
 
-python benchmarks/learned_optimizers.py quadratics        train (or resume), then judge, one row
-python benchmarks/learned_optimizers.py digits --judge-only
-python benchmarks/learned_optimizers.py --tables          rewrite the tables in README.md, and pictures
+python benchmarks/learned_optimizers.py quadratics            train (or resume), then test, one row
+python benchmarks/learned_optimizers.py digits --test-only    test the newest checkpoint
 
-Training is kept in runs/learned_optimizers/ROW-SEED and goes on where it stopped; every family that
-was judged is in results/optimizers_ROW-SEED.json, and is not judged again. Rates of the baselines are
-chosen for every family, on validation problems of that very family, from 37 on a logarithmic grid.
+Rows are in rows/learned_optimizers.py. Training is kept in runs/learned_optimizers/ROW-SEED and goes on
+where it stopped; every family that was tested is in results/optimizers_ROW-SEED.json and is not tested
+again. Rates of the baselines are chosen for every family, on validation problems of that very family,
+from 37 on a logarithmic grid.
 """
 
 import argparse
 import dataclasses
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,50 +21,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import record
+from rows.learned_optimizers import ROWS, Training, cells
+from rows.table import finite
 
 import metajax as mj
 from metajax.adjoints import Adjoint
 from metajax.cli.machine import one_device_per_core
 from metajax.optimizers.problems import Problem
 from metajax.optimizers.tuning import BASELINES, RATES, Tuned, tuned
-from metajax.recipes import plots
-from metajax.train import loop as training
+from metajax.train import checkpoint
 from metajax.types import LearnedOptimizer
 
 WAY, SHOT = 10, 20
-"""Of the digits: 200 images to train on, 200 to validate."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is trained: an optimiser by name, on a family, for `num_steps` of each problem."""
-
-    optimizer: str
-    family: str
-    num_steps: int
-    outer_steps: int
-    meta_batch: int
-    outer_rate: float = 1e-3
-    task_clip: float = 0.3
-    """Greatest norm of the hypergradient of one problem."""
-    adjoint: str = "remat"
-    optimizer_options: dict[str, float] = dataclasses.field(default_factory=dict)
-    judged_on: Literal["support", "query"] = "query"
-    """The images whose loss counts, in meta-training, for the rates of baselines, and in the end."""
-    log_loss: bool = False
-    """Train on the logarithm of the loss, which counts a halving the same wherever it happens."""
-
-
-ROWS = {
-    "quadratics": Row("mlp", "quadratics", 50, 4_000, 16, log_loss=True),
-    "quadratics_lstm": Row("lstm", "quadratics", 50, 3_000, 16, log_loss=True),
-    "digits": Row("mlp", "digits", 100, 1_200, 4, optimizer_options={"sgd_rate": 1.0}),
-    "digits_training": Row(
-        "mlp", "digits", 100, 400, 4, 3e-4, task_clip=0.1, judged_on="support", log_loss=True
-    ),
-    "digits_schedule": Row("schedule of SGD", "digits", 100, 600, 8, 1e-2),
-    "digits_lstm": Row("lstm", "digits", 100, 500, 4, adjoint="first_order"),
-}
+"""Classes and images of each: 200 images to train on, 200 to validate."""
 
 
 OPTIMIZERS = {
@@ -86,13 +54,13 @@ def fashion(subset: Literal["train", "val", "test"]) -> Problem:
     return mj.problems.mlps(sample, WAY)
 
 
-def training_problem(row: Row) -> Problem:
+def training_problem(row: Training) -> Problem:
     problem = mj.problems.quadratics(10) if row.family == "quadratics" else digits("train")
-    return judged_on_support(problem) if row.judged_on == "support" else problem
+    return on_support(problem) if row.loss_on == "support" else problem
 
 
-def judged_on_support(problem: Problem) -> Problem:
-    """The same descent, judged by how far down it comes: the loss on what it is trained on."""
+def on_support(problem: Problem) -> Problem:
+    """The same problem with the support set as queries: how far its own loss is descended."""
 
     def sample(key):
         support = problem.sample(key).support
@@ -101,8 +69,8 @@ def judged_on_support(problem: Problem) -> Problem:
     return problem._replace(sample=sample)
 
 
-def families(row: Row) -> dict[str, tuple[Problem, Problem, int]]:
-    """In distribution, and outside of it: problems to choose rates on, problems to report, and steps."""
+def families(row: Training) -> dict[str, tuple[Problem, Problem, int]]:
+    """In distribution and outside of it: problems to choose rates on, problems to report, and steps."""
     if row.family == "quadratics":
         found = {
             "as trained": mj.problems.quadratics(10),
@@ -123,20 +91,17 @@ def families(row: Row) -> dict[str, tuple[Problem, Problem, int]]:
         }
         # Nothing was trained on clothes, so the largest part of them can be reported.
         both["clothes for digits"] = (fashion("test"), fashion("train"))
-    if row.judged_on == "support":
-        both = {
-            name: (judged_on_support(val), judged_on_support(test))
-            for name, (val, test) in both.items()
-        }
-    judged = {name: (*pair, row.num_steps) for name, pair in both.items()}
-    return judged | {"10 x steps": (*both["as trained"], 10 * row.num_steps)}
+    if row.loss_on == "support":
+        both = {name: (on_support(val), on_support(test)) for name, (val, test) in both.items()}
+    tested = {name: (*pair, row.num_steps) for name, pair in both.items()}
+    return tested | {"10 x steps": (*both["as trained"], 10 * row.num_steps)}
 
 
-def optimizer_of(row: Row) -> LearnedOptimizer:
+def optimizer_of(row: Training) -> LearnedOptimizer:
     return OPTIMIZERS[row.optimizer](**row.optimizer_options)
 
 
-def learner_of(row: Row, problem: Problem, num_steps: int) -> mj.Learner:
+def learner_of(row: Training, problem: Problem, num_steps: int) -> mj.Learner:
     adjoint: Adjoint = getattr(mj, row.adjoint)
     return mj.learned(
         lambda inner: mj.from_scratch(
@@ -146,14 +111,14 @@ def learner_of(row: Row, problem: Problem, num_steps: int) -> mj.Learner:
     )
 
 
-def outer_optimizer_of(row: Row) -> optax.GradientTransformation:
+def outer_optimizer_of(row: Training) -> optax.GradientTransformation:
     return optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adam(optax.cosine_decay_schedule(row.outer_rate, row.outer_steps)),
     )
 
 
-def train(name: str, row: Row, seed: int, folder: Path) -> mj.TrainState:
+def train(name: str, row: Training, seed: int, folder: Path) -> mj.TrainState:
     problem = training_problem(row)
     learner = learner_of(row, problem, row.num_steps)
 
@@ -169,14 +134,14 @@ def train(name: str, row: Row, seed: int, folder: Path) -> mj.TrainState:
         key=jax.random.key(seed),
         outer_steps=row.outer_steps,
         meta_batch=row.meta_batch,
-        estimator=mj.parallel(row.meta_batch, row.meta_batch, mj.clipped(row.task_clip)),
+        estimator=mj.sharded(mj.task_mesh(row.meta_batch), mj.clipped(row.task_clip)),
         run_dir=folder,
         settings={"row": name, "seed": seed, **dataclasses.asdict(row)},
         resume=folder.exists(),
     )
 
 
-def judge(row: Row, meta_params, problems, num_tasks: int) -> dict:
+def compared(row: Training, meta_params, problems, num_tasks: int) -> dict:
     """Loss curves of the learned optimiser and of each baseline at its best rate, on the same tasks."""
     val, test, steps = problems
     stops = tuple(sorted({round(s) for s in np.linspace(0, steps, 51)}))
@@ -192,7 +157,7 @@ def judge(row: Row, meta_params, problems, num_tasks: int) -> dict:
             num_steps=stops,
             inductive=False,
         )
-        return scores, {"mean": _plain(scores.mean), "interval_95": _plain(scores.interval)}
+        return scores, {"mean": finite(scores.mean), "interval_95": finite(scores.interval)}
 
     ours, written = curve(learner_of(row, test, steps), meta_params)
     result = {"steps": stops, "num_tasks": num_tasks, "learned": written, "baselines": {}}
@@ -205,110 +170,44 @@ def judge(row: Row, meta_params, problems, num_tasks: int) -> dict:
             **written,
             "rate": best.rate,
             "rate_at_an_end_of_the_grid": best.rate in (RATES[0], RATES[-1]),
-            "val_losses": _plain(best.losses),
+            "val_losses": finite(best.losses),
             "ours_is_lower_by": float(gap.mean[-1]),
             "ours_is_lower_by_interval_95": float(gap.interval[-1]),
         }
     return result
 
 
-def _plain(values) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in values]
-
-
-def run(name: str, seed: int, num_tasks: int, judge_only: bool) -> None:
+def run(name: str, seed: int, num_tasks: int, test_only: bool) -> None:
     row = ROWS[name]
     folder = Path("runs/learned_optimizers") / f"{name}-{seed}"
     problem = training_problem(row)
-    if not judge_only and int(train(name, row, seed, folder).step) < row.outer_steps:
+    if not test_only and int(train(name, row, seed, folder).step) < row.outer_steps:
         return
-    step, meta_params = training.restore_meta_params(
-        folder,
-        learner_of(row, problem, row.num_steps),
-        outer_optimizer_of(row),
-        problem.sample,
+    learner = learner_of(row, problem, row.num_steps)
+    like = jax.eval_shape(
+        lambda key: learner.init(key, problem.sample(key).support.x), jax.random.key(0)
     )
-    mj.export(folder / "optimizer.npz", optimizer_of(row), meta_params.optimizer)
+    meta_params = checkpoint.restore(folder / "checkpoints", like, part="meta_params")
+    reported = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    mj.optimizers.export(folder / "optimizer.npz", optimizer_of(row), meta_params.optimizer)
     path = record.RESULTS / f"optimizers_{name}-{seed}.json"
-    judged = json.loads(path.read_text())["families"] if path.exists() else {}
+    tested = json.loads(path.read_text())["families"] if path.exists() else {}
     result = {
         "row": name,
         "seed": seed,
         "settings": dataclasses.asdict(row),
-        "outer_step": step,
+        "outer_step": checkpoint.latest(folder / "checkpoints"),
         "rates": list(RATES),
         "interval": "1.96 standard deviations over tasks / sqrt(tasks), of one trained optimiser",
-        "training_seconds": training.read_metrics(folder)[-1]["training_seconds"],
+        "training_seconds": reported["training_seconds"],
         **record.context(),
-        "families": judged,
+        "families": tested,
     }
     for family, problems in families(row).items():
-        if family not in judged:
-            judged[family] = judge(row, meta_params, problems, num_tasks)
+        if family not in tested:
+            tested[family] = compared(row, meta_params, problems, num_tasks)
             record.write(path.stem, result)
-            print(_line(family, judged[family]), flush=True)
-
-
-def _line(family: str, judged: dict) -> str:
-    def cell(score):
-        mean, interval = score["mean"][-1], score["interval_95"][-1]
-        return "diverged" if mean is None else f"{mean:.3g} ± {interval:.1g}"
-
-    baselines = judged["baselines"]
-    cells = [f"{cell(b)} ({b['rate']:.2g})" for b in baselines.values()]
-    best = min(baselines, key=lambda n: np.inf if (m := baselines[n]["mean"][-1]) is None else m)
-    gap, interval = (
-        baselines[best][k] for k in ("ours_is_lower_by", "ours_is_lower_by_interval_95")
-    )
-    verdict = "below" if gap > interval else "above" if gap < -interval else "equal to"
-    steps = judged["steps"][-1]
-    return f"| {family} | {steps} | {cell(judged['learned'])} | {' | '.join(cells)} | {verdict} {best} |"
-
-
-def tables() -> str:
-    """The results as Markdown, and a picture for each row."""
-    lines = [
-        "Loss after the last step, on images that were not trained on unless a row says so, mean ± 95 % "
-        "interval over test problems; in brackets the best of a grid of rates for that very family. The "
-        "last column compares with the best baseline, problem by problem.",
-    ]
-    for path in sorted(record.RESULTS.glob("optimizers_*.json")):
-        result = json.loads(path.read_text())
-        minutes, row = result["training_seconds"] / 60, result["settings"]
-        on_support = row.get("judged_on") == "support"  # rows of before this setting have none
-        lines += [
-            "",
-            f"{result['row']}, seed {result['seed']}: {row['optimizer']} trained on {row['num_steps']} "
-            f"steps of {row['family']} for {result['outer_step']:,} outer steps ({minutes:.0f} min)"
-            + ("; loss on the images that are descended." if on_support else "."),
-            "",
-            f"| problems | steps | learned | {' | '.join(BASELINES)} | learned is |",
-            f"|---|---|---|{'---|' * len(BASELINES)}---|",
-            *(_line(family, judged) for family, judged in result["families"].items()),
-        ]
-        picture(result).savefig(path.with_suffix(".png"), dpi=120)
-    return "\n".join(lines)
-
-
-def picture(result: dict):
-    from matplotlib.figure import Figure
-
-    judged = result["families"]
-    on = result["settings"].get("judged_on", "query")
-    figure = Figure(
-        figsize=(4 * min(3, len(judged)), 3.4 * -(-len(judged) // 3)), layout="constrained"
-    )
-    grid = figure.subplots(-(-len(judged) // 3), min(3, len(judged)), squeeze=False)
-    for axes, (family, one) in zip(grid.flat, judged.items(), strict=False):
-        scores = {"learned": one["learned"], **one["baselines"]}
-        for name, score in scores.items():
-            mean, interval = (np.array(score[k], float) for k in ("mean", "interval_95"))
-            plots.curve(axes, name, one["steps"], mean, interval)
-        axes.set(title=family, xlabel="inner step", ylabel=f"{on} loss", yscale="log")
-    for axes in list(grid.flat)[len(judged) :]:
-        axes.axis("off")
-    grid[0, 0].legend(frameon=False)
-    return figure
+            print(*cells(family, tested[family]), sep=" | ", flush=True)
 
 
 if __name__ == "__main__":
@@ -316,11 +215,8 @@ if __name__ == "__main__":
     parser.add_argument("row", nargs="?", choices=ROWS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-tasks", type=int, default=64)
-    parser.add_argument("--judge-only", action="store_true", help="with the newest checkpoint")
-    parser.add_argument("--tables", action="store_true", help="rewrite the tables in README.md")
+    parser.add_argument("--test-only", action="store_true", help="with the newest checkpoint")
     arguments = parser.parse_args()
     if arguments.row:
         one_device_per_core()
-        run(arguments.row, arguments.seed, arguments.num_tasks, arguments.judge_only)
-    if arguments.tables:
-        record.put_into_readme("learned_optimizers.py", tables())
+        run(arguments.row, arguments.seed, arguments.num_tasks, arguments.test_only)

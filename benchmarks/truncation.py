@@ -1,7 +1,7 @@
 """Bias and variance of truncated estimators against the truncation length, where both are known.
 
-python benchmarks/truncation.py           writes results/truncation.json and .png, in about a minute
-python benchmarks/truncation.py --race    at equal wall time on a learned schedule: truncation_race.*
+python benchmarks/truncation.py           writes results/truncation.json, in about a minute
+python benchmarks/truncation.py --race    at equal wall time on a learned schedule: truncation_race.json
 """
 
 import argparse
@@ -12,17 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import record
+from rows.truncation import HORIZON, LENGTHS, NAMES
 
 import metajax as mj
 
-NAMES = {
-    "truncated_backprop": "truncated backpropagation",
-    "truncated_evolution": "truncated evolution strategies",
-    "persistent_evolution": "PES",
-    "noise_reuse_evolution": "NRES",
-}
-DECAY, HORIZON, SIGMA, REPEATS = 0.9, 64, 0.1, 20_000
-LENGTHS = [1, 2, 4, 8, 16, 32, 64]
+DECAY, SIGMA, REPEATS = 0.9, 0.1, 20_000
 OUTER_STEPS, SEEDS = 1_000, 8
 
 
@@ -150,41 +144,6 @@ def measure() -> None:
     }
     result["seconds"] = round(time.perf_counter() - started, 1)
     record.write("truncation", result)
-    draw(result)
-
-
-def draw(result: dict) -> None:
-    """Bias and deviation by length, and the training curves."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
-    bias, deviation, curves = figure.subplots(1, 3)
-    for name, rows in result["lengths"].items():
-        lengths = [row["length"] for row in rows]
-        values = np.array([row["bias"] for row in rows])
-        error = 1.96 * np.array([row["bias_standard_error"] for row in rows])
-        bias.errorbar(lengths, values, yerr=error, marker="o", markersize=3, label=NAMES[name])
-        deviations = [row["deviation"] for row in rows]
-        if name != "truncated_backprop":  # it draws nothing here
-            deviation.plot(lengths, deviations, marker="o", markersize=3, label=NAMES[name])
-        else:
-            deviation.plot([], [], label=f"{NAMES[name]}: 0")
-    bias.set(title="bias", ylabel="of the exact gradient")
-    deviation.set(title="standard deviation, for a horizon's inner steps", yscale="log")
-    for axis in (bias, deviation):
-        axis.set(xscale="log", xlabel=f"truncation length, of a horizon of {HORIZON}")
-        axis.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
-        axis.minorticks_off()
-    for name, curve in result["balancing"].items():
-        low, middle, high = np.quantile(curve["loss"], [0.0, 0.5, 1.0], axis=1)
-        curves.plot(curve["outer_steps"], middle, label=name)
-        curves.fill_between(curve["outer_steps"], low, high, alpha=0.2)
-    curves.set(title="influence balancing", xlabel="outer steps", ylabel="objective", yscale="log")
-    for axis in (bias, deviation, curves):
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
-    figure.savefig(record.RESULTS / "truncation.png", dpi=130)
 
 
 def noisy_quadratic(horizon: int) -> mj.Unroll:
@@ -245,7 +204,6 @@ def race(seconds: float, seeds: int) -> None:
         for curve in result["roads"][name]:
             print(name, curve["curve"][-1][1], "after", curve["outer_steps"], "outer steps")
         record.write("truncation_race", result)
-    draw_race(result)
 
 
 def run(unroll: mj.Unroll, road, meta_batch: int, seconds: float, seeds: int) -> list[dict]:
@@ -283,22 +241,6 @@ def run(unroll: mj.Unroll, road, meta_batch: int, seconds: float, seeds: int) ->
         weights = jax.tree.map(lambda leaf: leaf.tolist(), state.meta_params)
         runs.append({"curve": curve, "outer_steps": int(state.step), "weights": weights})
     return runs
-
-
-def draw_race(result: dict) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axis = figure.subplots()
-    for i, (name, runs) in enumerate(result["roads"].items()):
-        for seed, trained in enumerate(runs):
-            label = name if seed == 0 else None
-            axis.plot(*zip(*trained["curve"], strict=True), color=f"C{i}", label=label)
-    axis.set(xlabel="seconds of training", ylabel="test objective, whole horizon", yscale="log")
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
-    figure.savefig(record.RESULTS / "truncation_race.png", dpi=130)
 
 
 if __name__ == "__main__":

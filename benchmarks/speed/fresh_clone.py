@@ -1,13 +1,11 @@
-"""How long README's first command takes: a clone, a new virtual environment, installation, the main job.
+"""How long the first command takes: a clone, a new virtual environment, installation, the main job.
 
-python benchmarks/fresh_clone.py           write results/fresh_clone.json and the sentence in README.md
-python benchmarks/fresh_clone.py --tables  only rewrite the sentence
+python benchmarks/speed/fresh_clone.py    writes results/fresh_clone.json
 
-What pip downloads depends on the network and on its cache, so installation is apart.
+The time of pip's downloads depends on the network and on its cache, so installation is apart.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
 import record
 
 
@@ -40,21 +39,6 @@ def measure() -> dict:
     return seconds
 
 
-def sentence() -> str:
-    """The stored result as Markdown."""
-    result = json.loads((record.RESULTS / "fresh_clone.json").read_text())
-    seconds, machine = result["seconds"], result["machine"]
-    return (
-        f"On {machine['cores']} cores of an {machine['processor']}: {seconds['install']:.0f} s to install "
-        f"(from pip's downloads) and {seconds['train sinusoid']:.0f} s from the command to the table."
-    )
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--tables", action="store_true", help="only rewrite the sentence in README.md"
-    )
-    if not parser.parse_args().tables:
-        record.write("fresh_clone", {"seconds": measure(), **record.context()})
-    record.put_into_readme("fresh_clone.py", sentence())
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    record.write("fresh_clone", {"seconds": measure(), **record.context()})

@@ -1,6 +1,6 @@
 """How time and memory of an outer step grow: with the meta-batch, inner steps, way and width.
 
-Run by `python benchmarks/speed.py --scaling`; writes results/scaling_PLATFORM.json and .png. Memory
+Run by `python benchmarks/speed/speed.py --scaling`; writes results/scaling_PLATFORM.json. Memory
 is what XLA reserves for temporaries of the compiled step on one device.
 """
 
@@ -9,16 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import record
-from workloads import WORKLOADS, Workload, arrays, jax_apply
+from rows.speed import CURVES, WORKLOADS, Workload
+from workloads import arrays, jax_apply
 
 REPEATS = 5
 SMALL = replace(WORKLOADS["B"], channels=(1, 16, 16, 16, 16), meta_batch=4)
-CURVES = {
-    "meta_batch": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
-    "num_steps": [1, 2, 4, 8, 16, 32, 64, 128],
-    "way": [2, 5, 10, 20, 50],
-    "width": [8, 16, 32, 64, 128],
-}
 ADJOINTS = ("unrolled", "remat", "mixed_mode", "truncated", "first_order")
 
 
@@ -46,19 +41,22 @@ def measure(w: Workload, adjoint: str, in_one_pass: bool = False) -> dict:
     chosen = mj.truncated(2) if adjoint == "truncated" else getattr(mj, adjoint)
     learner = mj.maml(model, mj.cross_entropy, optax.sgd(w.rate), w.num_steps, adjoint=chosen)
     objective = mj.query_loss(learner, mj.cross_entropy)
-    estimator = jax.value_and_grad if in_one_pass else mj.parallel(w.meta_batch)
+    mesh = mj.task_mesh(w.meta_batch)
+    estimator = jax.value_and_grad if in_one_pass else mj.parallel(w.meta_batch, mesh=mesh)
     sx, sy, qx, qy = (jnp.asarray(a) for a in data.tasks)
     tasks = mj.Task(mj.Examples(sx, sy), mj.Examples(qx, qy))
     weights = jax.tree.map(jnp.asarray, data.weights)
-    lowered = jax.jit(estimator(objective)).lower(weights, tasks, jax.random.key(0))
+    init, estimate = mj.lift(estimator)(objective)
+    arguments = (weights, init(weights, tasks, jax.random.key(0)), tasks, jax.random.key(0))
+    lowered = jax.jit(estimate).lower(*arguments)
     started = time.perf_counter()
     step = lowered.compile()
     compile_s = time.perf_counter() - started
-    jax.block_until_ready(step(weights, tasks, jax.random.key(0)))
+    jax.block_until_ready(step(*arguments))
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        jax.block_until_ready(step(weights, tasks, jax.random.key(0)))
+        jax.block_until_ready(step(*arguments))
         seconds.append(time.perf_counter() - started)
     memory = step.memory_analysis()
     return {
@@ -69,7 +67,7 @@ def measure(w: Workload, adjoint: str, in_one_pass: bool = False) -> dict:
 
 
 def run() -> None:
-    """Measure every point and draw the curves."""
+    """Measures every point."""
     from metajax.cli.machine import one_device_per_core
 
     one_device_per_core()
@@ -90,41 +88,3 @@ def run() -> None:
                 print(curve, line, points[-1], flush=True)
             result["curves"].setdefault(curve, {})[line] = points
             record.write(name, result)
-    draw(result, record.RESULTS / f"{name}.png")
-
-
-def draw(result: dict, path) -> None:
-    """Time above, memory below, a column for each curve."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    axes = figure.subplots(2, len(CURVES))
-    titles = {
-        "meta_batch": "workload B, by tasks in the meta-batch",
-        "num_steps": "16 filters, 4 tasks, by inner steps",
-        "way": "workload B, 4 tasks, by way",
-        "width": "workload B, 4 tasks, by filters",
-    }
-    for column, (curve, lines) in enumerate(result["curves"].items()):
-        for line, points in lines.items():
-            x = [point["value"] for point in points]
-            low, middle, high = np.transpose([point["seconds"] for point in points]) * 1e3
-            axes[0, column].plot(x, middle, marker="o", markersize=3, label=line)
-            axes[0, column].fill_between(x, low, high, alpha=0.2)
-            memory = [point["temporaries_mb"] for point in points]
-            axes[1, column].plot(x, memory, marker="o", markersize=3, label=line)
-        axes[0, column].set(title=titles[curve], ylabel="ms a hypergradient")
-        axes[1, column].set(xlabel=curve, ylabel="MB of temporaries on a device")
-        for row in (0, 1):
-            axes[row, column].set(xscale="log", yscale="log")
-            axes[row, column].set_xticks(CURVES[curve], [str(value) for value in CURVES[curve]])
-            axes[row, column].minorticks_off()
-            axes[row, column].grid(alpha=0.25)
-            axes[row, column].spines[["top", "right"]].set_visible(False)
-        if len(lines) > 1:
-            axes[0, column].legend(frameon=False, fontsize=8)
-    machine = result["machine"]
-    figure.suptitle(
-        f"{machine['processor']}, {machine['cores']} cores, {machine['device']}, float32"
-    )
-    figure.savefig(path, dpi=130)

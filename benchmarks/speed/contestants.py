@@ -11,19 +11,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from workloads import Arrays, Workload, from_torch, jax_apply, peer, torch_net
+from rows.speed import Workload
+from workloads import Arrays, from_torch, jax_apply, peer, torch_net
 
 
 class Metajax:
     """mj.outer_step with the estimator of this machine, all steps in one dispatch."""
 
     convolution: Any = None
-
-    @staticmethod
-    def enters(w: Workload) -> bool:
-        """Whether this contestant is run on a workload."""
-        del w
-        return True
 
     def __init__(self, w: Workload, arrays: Arrays):
         if w.is_conv:  # one step of A is over before two devices have met
@@ -67,19 +62,25 @@ class Metajax:
 
         import metajax as mj
 
-        return mj.parallel(w.meta_batch) if w.is_conv else jax.value_and_grad
+        if not w.is_conv:
+            return jax.value_and_grad
+        mesh = mj.task_mesh(w.meta_batch)
+        return mj.parallel(w.meta_batch, mesh=mesh)
 
     def hypergradient(self):
         import jax
         import jax.numpy as jnp
 
+        import metajax as mj
+
         def exact(x):
             return jnp.asarray(x, jnp.float64 if jnp.issubdtype(x.dtype, jnp.floating) else None)
 
         with jax.enable_x64(True):
-            estimate = jax.jit(self.estimator(self.objective))
+            init, estimate = mj.lift(self.estimator)(self.objective)
             meta_params, tasks = jax.tree.map(exact, (self.meta_params, self.tasks))
-            _, gradient = estimate(meta_params, tasks, self.key)
+            state = init(meta_params, tasks, self.key)
+            _, gradient, _ = jax.jit(estimate)(meta_params, state, tasks, self.key)
             return {name: np.asarray(value) for name, value in gradient.items()}
 
     def steps(self, n: int) -> None:
@@ -91,10 +92,6 @@ class Metajax:
 class Unrolled(Metajax):
     """The same with all activations of the inner loop kept, where there is more than one step."""
 
-    @staticmethod
-    def enters(w: Workload) -> bool:
-        return w.num_steps > 1
-
     def choose_adjoint(self, w: Workload):
         import metajax as mj
 
@@ -103,10 +100,6 @@ class Unrolled(Metajax):
 
 class NaiveJax(Unrolled):
     """Plain JAX: jax.lax convolutions, jax.grad of jax.vmap."""
-
-    @staticmethod
-    def enters(w: Workload) -> bool:
-        return w.num_steps == 1  # on C it was stopped after minutes without a step
 
     def __init__(self, w: Workload, arrays: Arrays):
         from jax import lax
@@ -121,12 +114,6 @@ class NaiveJax(Unrolled):
 
 
 class _Torch(ABC):
-    @staticmethod
-    def enters(w: Workload) -> bool:
-        """Whether this contestant is run on a workload."""
-        del w
-        return True
-
     def __init__(self, w: Workload, arrays: Arrays):
         torch = peer("torch")
         F = torch.nn.functional

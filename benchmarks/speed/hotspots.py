@@ -1,7 +1,6 @@
-"""Where an outer step's time and memory go: the compiled operations of workloads A, B and C, by kind.
+"""Where the time and memory of an outer step go: the compiled operations of A, B and C, by kind.
 
-python benchmarks/hotspots.py             write results/hotspots_PLATFORM.json and the table in README.md
-python benchmarks/hotspots.py --tables    only rewrite the table
+python benchmarks/speed/hotspots.py    writes results/hotspots_PLATFORM.json
 
 Times are those of XLA's own profiler, summed over threads, so they add up to more than the clock's.
 Memory is that of a process which reads back what another one compiled.
@@ -18,19 +17,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
+
 import record
 from contestants import CONTESTANTS
-from speed import MALLOC
-from workloads import WORKLOADS, arrays
+from rows.speed import KINDS, REST, WORKLOADS
+from workloads import MALLOC, arrays
 
 STEPS = {"A": 500, "B": 5, "C": 1}
-KINDS = {
-    "convolutions and products": ("convolution", "dot"),
-    "sums": ("reduce",),
-    "patches, transposes and copies": ("concatenate", "transpose", "copy", "pad", "slice"),
-}
-"""What an operation is called after: the first of these that it, or what is fused in it, contains."""
-REST = "element by element"
 
 
 def kinds(program: str) -> dict[str, str]:
@@ -110,39 +104,17 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def tables() -> str:
-    """The stored profiles as Markdown."""
-    stages = {
-        "libraries_and_data_mb": "MB of libraries and data",
-        "with_program_mb": "and the program",
-        "temporaries_mb": "temporaries beside",
-    }
-    titles = ["", "operations in a step", *KINDS, REST, *stages.values()]
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for path in sorted(record.RESULTS.glob("hotspots_*.json")):
-        for name, found in json.loads(path.read_text())["workloads"].items():
-            total = sum(found["ms_by_kind"].values())
-            shares = [found["ms_by_kind"].get(kind, 0) / total for kind in (*KINDS, REST)]
-            cells = [f"{100 * share:.0f} %" for share in shares]
-            cells += [f"{found['memory'][stage]:.0f}" for stage in stages]
-            lines.append(f"| {name} | {found['operations']:,.0f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--tables", action="store_true", help="only rewrite the table in README.md")
     arguments = parser.parse_args()
     if arguments.part:
         part, workload = arguments.part
         print(json.dumps(PARTS[part](workload)))
         return
-    if not arguments.tables:
-        context = record.context()
-        result = {**context, "workloads": {name: apart(name) for name in WORKLOADS}}
-        record.write(f"hotspots_{context['machine']['platform']}", result)
-    record.put_into_readme("hotspots.py", tables())
+    context = record.context()
+    result = {**context, "workloads": {name: apart(name) for name in WORKLOADS}}
+    record.write(f"hotspots_{context['machine']['platform']}", result)
 
 
 if __name__ == "__main__":

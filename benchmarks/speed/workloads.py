@@ -1,62 +1,23 @@
-"""The three workloads of the speed benchmark as NumPy arrays, and the model of each for JAX and torch."""
+"""Workloads of the speed benchmark as NumPy arrays, and the model of each for JAX and torch."""
 
 import importlib
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from rows.speed import Workload
 
-
-@dataclass(frozen=True)
-class Workload:
-    """One outer step: `meta_batch` tasks, `num_steps` of SGD on `support` examples, then the queries.
-
-    channels: of the images, then of each convolution, or widths of a multilayer perceptron.
-    """
-
-    title: str
-    meta_batch: int
-    support: int
-    query: int
-    num_steps: int
-    rate: float
-    channels: tuple[int, ...]
-    outputs: int
-    size: int | None = None
-    pool: bool = False
-
-    @property
-    def is_conv(self) -> bool:
-        """Whether inputs are images."""
-        return self.size is not None
-
-    @property
-    def features(self) -> int:
-        """What the last layer reads."""
-        if self.size is None:
-            return self.channels[-1]
-        side = self.size
-        for _ in self.channels[1:]:
-            side = side // 2 if self.pool else -(-side // 2)
-        return side * side * self.channels[-1]
-
-
-WORKLOADS = {
-    "A": Workload(
-        "sinusoid MLP 1-40-40-1, 10 + 10 points, 1 step, meta-batch 25",
-        25, 10, 10, 1, 0.01, (1, 40, 40), 1,
-    ),
-    "B": Workload(
-        "Omniglot-shaped conv4-64 stride 2, 28x28, 5-way 1-shot + 1 query, 1 step, meta-batch 32",
-        32, 5, 5, 1, 0.4, (1, 64, 64, 64, 64), 5, size=28,
-    ),
-    "C": Workload(
-        "mini-ImageNet-shaped conv4-32 max-pool, 84x84x3, 5-way 5-shot + 15 queries, 5 steps, "
-        "meta-batch 4",
-        4, 25, 75, 5, 0.01, (3, 32, 32, 32, 32), 5, size=84, pool=True,
-    ),
-}  # fmt: skip
+MALLOC = ":".join(
+    f"glibc.malloc.{setting}"
+    for setting in (
+        "hugetlb=1",
+        "trim_threshold=268435456",
+        "mmap_threshold=268435456",
+        "arena_max=3",
+    )
+)
+"""For all contestants. An outer step of C touches gigabytes, where page faults dominate; huge pages that are
+kept, and few heaps, avoid them."""
 
 
 class Arrays(NamedTuple):

@@ -1,9 +1,9 @@
-"""Time and memory of an outer step of second-order MAML: metajax beside what one would pick instead.
+"""Time and memory of an outer step of second-order MAML, beside what one would pick instead.
 
-python benchmarks/speed.py                 run A, B and C against all contestants installed
-python benchmarks/speed.py --workload B --contestant metajax
-python benchmarks/speed.py --scaling       curves over meta-batch, inner steps, way and width
-python benchmarks/speed.py --tables        rewrite the table in README.md from the stored results
+python benchmarks/speed/speed.py                 run A, B and C against all contestants installed
+python benchmarks/speed/speed.py --workload B --contestant metajax
+python benchmarks/speed/speed.py --scaling       curves over meta-batch, inner steps, way and width
+python benchmarks/tables.py                      write the tables
 
 Every contestant is a process of its own. All get the same weights and tasks and must agree on the
 hypergradient to 1e-4, computed in float64, before any is timed in float32; then they take turns, and
@@ -23,30 +23,24 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
+
 import record
 from contestants import CONTESTANTS
-from workloads import WORKLOADS, arrays, jax_apply
+from rows.speed import CONTESTANTS as ENTERED
+from rows.speed import WORKLOADS
+from workloads import MALLOC, arrays, jax_apply
 
 TOLERANCE = 1e-4
 ROUNDS = 7
 SECONDS_PER_TURN = 5.0
-MALLOC = ":".join(
-    f"glibc.malloc.{setting}"
-    for setting in (
-        "hugetlb=1",
-        "trim_threshold=268435456",
-        "mmap_threshold=268435456",
-        "arena_max=3",
-    )
-)
-"""For all contestants: an outer step of C touches gigabytes, which Linux hands out by 4 kB and takes back
-when they are free, unless told otherwise; and every thread has a heap of its own."""
 TOO_SLOW = 60.0
 """Seconds of a step after which a contestant gets one turn alone."""
 
 
 def serve(contestant: str, workload: str) -> None:
-    """What a contestant's process does: answer one JSON line for each line it reads."""
+    """Answers one JSON line for each line it reads, in the process of a contestant."""
     w = WORKLOADS[workload]
     commands, answers = sys.stdin, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not an answer
@@ -100,7 +94,7 @@ class Racer:
 def race(workload: str, names: list[str]) -> dict:
     """Equality of hypergradients, then turns; the result of one workload."""
     racers, rows, expected = [], {}, None
-    names = [name for name in names if CONTESTANTS[name].enters(WORKLOADS[workload])]
+    names = [name for name in names if workload in ENTERED[name]]
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             path = Path(folder) / "hypergradient.npz"
@@ -197,53 +191,6 @@ print(2 * 4096**3 / best / 1e9)
     return float(done.stdout)
 
 
-def tables() -> str:
-    """The stored results as Markdown."""
-    lines = []
-    for path in sorted(record.RESULTS.glob("speed_*.json")):
-        result = json.loads(path.read_text())
-        machine = result["machine"]
-        lines += [
-            f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32.",
-            "",
-            "| | | ms an outer step (quartiles) | times ours (quartiles) | peak memory of the process, MB "
-            "| compilation, s | of the matrix-product peak |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for name, workload in sorted(result["workloads"].items()):
-            for contestant, row in workload["rows"].items():
-                if "error" in row:
-                    continue
-                middle = row["step_s"]["median"]
-                low, high = row["step_s"]["quartiles"]
-                a, b, c = row["times_ours"]
-                share = workload["gigaflop"] / middle / workload["matmul_peak_gflops"]
-                compilation = f"{row['compile_s']:.0f}" if row["compile_s"] > 0.5 else ""
-                cells = [
-                    name,
-                    contestant,
-                    f"{_ms(middle)} ({_ms(low)} to {_ms(high)})",
-                    f"{b:.2f} ({a:.2f} to {c:.2f})",
-                    f"{row['peak_mb']:.0f}",
-                    compilation,
-                    f"{100 * share:.0f} %",
-                ]
-                lines.append(f"| {' | '.join(cells)} |")
-        lines += [
-            "",
-            *(
-                f"{name}: {w['title']}; {w['date']}, when matrix products reached "
-                f"{w['matmul_peak_gflops']:.0f} GFLOP/s."
-                for name, w in sorted(result["workloads"].items())
-            ),
-        ]
-    return "\n".join(lines)
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:.0f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -252,7 +199,6 @@ def main() -> None:
     parser.add_argument("--contestant", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--scaling", action="store_true")
-    parser.add_argument("--tables", action="store_true")
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve, arguments.workload[0])
@@ -261,7 +207,7 @@ def main() -> None:
         import scaling
 
         scaling.run()
-    elif not arguments.tables:
+    else:
         context = record.context()
         name = f"speed_{context['machine']['platform']}"
         path = record.RESULTS / f"{name}.json"
@@ -274,7 +220,6 @@ def main() -> None:
                 "date": context["date"],
             }
             record.write(name, {**context, "workloads": kept})
-    record.put_into_readme("speed.py", tables())
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
 """Inner steps a second of learned optimisers, beside those of learned_optimization and beside Adam.
 
 pip install --no-deps learned_optimization==0.0.1 dm-haiku gin-config jmp tabulate
-python benchmarks/optimizer_speed.py             write results/optimizer_speed_PLATFORM.json and the table
-python benchmarks/optimizer_speed.py --tables    the table alone
+python benchmarks/speed/optimizer_speed.py    writes results/optimizer_speed_PLATFORM.json
 
 All train the same perceptron on the same batch, a hundred steps in one compiled loop: as anyone would
 use them (apply), and differentiated with respect to the optimiser's weights, as its own training does
 (meta-gradient; every step is recomputed in the backward pass). Turns alternate in one process, which
 shares what noise there is and has the allocator's settings of speed.py; compilation is apart. It is
-measured on all cores, and on one, which is what a task has where `mj.parallel` spreads tasks over cores.
+measured on all cores, and on one, which is what a task has where `mj.sharded` spreads tasks over cores.
 """
 
 import argparse
 import functools
 import importlib
-import itertools
 import json
 import os
 import statistics
@@ -23,23 +21,24 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import record
-from speed import MALLOC
 
 import metajax as mj
 from metajax.types import LearnedOptimizer
 
+sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
+
+import record
+from rows.optimizer_speed import SHAPES
+from workloads import MALLOC
+
 STEPS, TURNS = 100, 15
-SHAPES = {
-    "196-20-10, batch 200": ((196, 20, 10), 200),
-    "784-128-128-10, batch 100": ((784, 128, 128, 10), 100),
-}
 HIDDEN = 16
 """Units of the two hidden layers of every learned optimiser."""
 
@@ -189,49 +188,21 @@ def measure_on(cores: set[int]) -> dict:
     return json.loads(done.stdout)
 
 
-def tables() -> str:
-    lines = []
-    for path in sorted(record.RESULTS.glob("optimizer_speed_*.json")):
-        result = json.loads(path.read_text())
-        machine = result["machine"]
-        lines += [
-            f"{machine['processor']}, {machine['platform']}: median (quartiles).",
-            "",
-            "| network trained | cores | optimiser | inner steps a second | times ours | inner steps a "
-            "second with the meta-gradient | times ours | compilation of both, s |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for shape, cores in itertools.product(SHAPES, result["cores"]):
-            for name, own in result["cores"][cores][shape].items():
-                cells = [shape, cores, name]
-                for kind in ("apply", "meta-gradient"):
-                    low, median, high = own[kind]["ms_a_step"]
-                    cells.append(f"{1e3 / median:,.0f} ({1e3 / high:,.0f} to {1e3 / low:,.0f})")
-                    low, median, high = own[kind]["times_ours"]
-                    cells.append(f"{median:.2f} ({low:.2f} to {high:.2f})")
-                cells.append(f"{own['compilation_s']:.0f}")
-                lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", action="store_true", help="rewrite the table in README.md")
     parser.add_argument("--cores", help="print what is measured on these alone, such as 0,1")
     arguments = parser.parse_args()
     if arguments.cores:
         os.sched_setaffinity(0, map(int, arguments.cores.split(",")))
         print(json.dumps(measure()))
         return
-    if not arguments.tables:
-        all_cores = os.sched_getaffinity(0)
-        core_sets = {"1": {min(all_cores)}, str(len(all_cores)): all_cores}
-        found = {number: measure_on(cores) for number, cores in core_sets.items()}
-        settings = {"steps": STEPS, "turns": TURNS, "hidden": HIDDEN, "allocator": MALLOC}
-        context = record.context()
-        name = f"optimizer_speed_{context['machine']['platform']}"
-        record.write(name, {**settings, **context, "cores": found})
-    record.put_into_readme("optimizer_speed.py", tables())
+    all_cores = os.sched_getaffinity(0)
+    core_sets = {"1": {min(all_cores)}, str(len(all_cores)): all_cores}
+    found = {number: measure_on(cores) for number, cores in core_sets.items()}
+    settings = {"steps": STEPS, "turns": TURNS, "hidden": HIDDEN, "allocator": MALLOC}
+    context = record.context()
+    name = f"optimizer_speed_{context['machine']['platform']}"
+    record.write(name, {**settings, **context, "cores": found})
 
 
 if __name__ == "__main__":

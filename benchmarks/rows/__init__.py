@@ -1,0 +1,1 @@
+"""What is measured, as data: a module for each page of results, with its rows, title and notes."""

@@ -1,0 +1,90 @@
+"""Writes all pages of results, their pictures, and the short tables in README.md.
+
+python benchmarks/tables.py                     into docs/results/ and README.md
+python benchmarks/tables.py --folder elsewhere  pages alone, to compare
+
+Everything comes from benchmarks/rows/ and the JSON files in benchmarks/results/.
+"""
+
+import argparse
+from pathlib import Path
+
+import record
+from rows import (
+    cifar_fs,
+    in_context,
+    learned_optimizers,
+    omniglot,
+    readme,
+    regret,
+    sinusoid,
+    speed,
+    truncation,
+    without_derivatives,
+)
+from rows.table import GENERATED, Page
+
+DOCS = record.HERE.parent / "docs" / "results"
+README = record.HERE.parent / "README.md"
+PAGES: dict[str, Page] = {
+    "sinusoid": sinusoid.PAGE,
+    "omniglot": omniglot.PAGE,
+    "cifar_fs": cifar_fs.PAGE,
+    "in_context": in_context.PAGE,
+    "regret": regret.PAGE,
+    "truncation": truncation.PAGE,
+    "learned_optimizers": learned_optimizers.PAGE,
+    "without_derivatives": without_derivatives.PAGE,
+    "speed": speed.PAGE,
+}
+
+
+def index() -> str:
+    """A page that lists the others."""
+    entries = [
+        f"- [{page.title}]({name}.md): {', '.join(section.title for section in page.sections)}"
+        for name, page in PAGES.items()
+    ]
+    intro = (
+        "All numbers are written by one command from the files in `benchmarks/results/`, which hold settings, "
+        "versions, commit, machine and date. A row that is declared and has no file is printed as not run. "
+        "Results without a version were measured before 0.2, and their settings have the names of that time."
+    )
+    return "\n\n".join(["# Results", GENERATED, intro, "\n".join(entries)]) + "\n"
+
+
+def write(folder: Path, *, pictures: bool) -> None:
+    """Writes every page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(index())
+    for name, page in PAGES.items():
+        (folder / f"{name}.md").write_text(page.markdown())
+        for section in page.sections if pictures else ():
+            for file, draw in section.pictures().items():
+                draw().savefig(folder / file, dpi=120)
+
+
+def with_tables(text: str) -> str:
+    """README.md with its generated parts as the result files have them."""
+    for name, part in readme.PARTS.items():
+        begin, end = f"<!-- results: {name} -->", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{part()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, help="write the pages alone, without pictures, here")
+    arguments = parser.parse_args()
+    if arguments.folder:
+        write(arguments.folder, pictures=False)
+        return
+    write(DOCS, pictures=True)
+    README.write_text(with_tables(README.read_text()))
+
+
+if __name__ == "__main__":
+    main()
