@@ -46,7 +46,9 @@ def equinox_model(build: Callable[[jax.Array], Any], *, groups: Groups = NONE) -
 
     def init(key, x):
         del x
-        return eqx.filter(build(key), eqx.is_inexact_array)
+        leaves = jax.tree.leaves(eqx.filter(build(key), eqx.is_inexact_array))
+        # Static fields that every call of `build` makes anew, such as functions, are those of one call.
+        return jax.tree.unflatten(jax.tree.structure(weights), leaves)
 
     def apply(params, x):
         return jax.vmap(eqx.nn.inference_mode(eqx.combine(params, constants)))(x)

@@ -112,7 +112,8 @@ def _check(run, statistics, modes, state, params, x, given: bool, has_rng: bool)
     key = jax.random.key(0)
     for when, options in modes.items():
         keyword = "train" if when == "adaptation" else "predict"
-        argument = f"{keyword}=, the arguments of the function, such as {{'is_training': {statistics == 'batch'}}}"
+        example = {"is_training": statistics == "batch"}
+        argument = f"{keyword}=, the arguments of the function, such as {example}"
         if when == "prediction" and has_rng:
             traced = jax.make_jaxpr(partial(run, options=options))(state, params, key, x).jaxpr
             index = len(jax.tree.leaves((state, params)))

@@ -1,6 +1,6 @@
-"""How a network normalises: a layer for each choice, which applies the convolution and pooling around it.
+"""Normalisation layers, each of which also applies the convolution before it and the pooling after it.
 
-So it can take its statistics without passing over the convolution's result more often than needed.
+This lets a layer compute its statistics with fewer passes over the result of the convolution.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.names import choose
 from metajax.ops import normalise, pool_and_moments
 
@@ -18,11 +19,11 @@ Normalisation: TypeAlias = Literal["batch", "support", "task", "layer", "instanc
 
 
 OfImages: TypeAlias = Callable[[jax.Array], jax.Array]
-"""Of images or features `(n, ...)`, each alone; a pooling takes the greatest of neighbouring places."""
+"""A function of images or features `(n, ...)` that treats each alone: a convolution, or max-pooling."""
 
 
 def whole(x: jax.Array) -> jax.Array:
-    """As it is: no layer before, or no pooling after."""
+    """The identity, for no layer before or no pooling after."""
     return x
 
 
@@ -32,25 +33,29 @@ def _shifted(module: nn.Module, x: jax.Array) -> jax.Array:
 
 
 class BatchStatistics(nn.Module):
-    """Normalise by the mean and variance of the batch at hand, always; shift, and no scale.
+    """Normalises by the mean and variance of the batch at hand, and adds a shift `bias`; no scale.
 
-    No running statistics: a prediction depends on what else is in the batch. `evaluate` shows by how
-    much, with all queries together (transductive) and each alone with the support set (inductive).
+    There are no running statistics, so a prediction depends on what else is in the batch. `evaluate`
+    shows by how much: with all queries together (transductive), and each alone (inductive).
+
+    Batch statistics see masked examples as copies of existing ones, which `filled` takes in turn. Of
+    `n` existing and `m` masked examples, some count once more than others, unless `m` is a multiple
+    of `n`: only then are the statistics exactly those of the existing examples.
     """
 
     epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
-        """Features `(..., c)`, each channel normalised over all other axes, then pooled."""
+        """Normalises each channel of features `(..., c)` over all other axes, then pools."""
         x, moments = pool_and_moments(x, layer, pool)
         return _shifted(self, normalise(x, self.epsilon, by=moments))
 
 
 class SupportStatistics(nn.Module):
-    """As "batch", by the statistics of the first examples alone, the support set: see `beside_support`.
+    """Normalises by the statistics of the first examples alone, the support set; see `beside_support`.
 
-    support: how many, the support set's number of examples.
+    support: Number of support examples.
     """
 
     support: int
@@ -58,20 +63,21 @@ class SupportStatistics(nn.Module):
 
     @nn.compact
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
-        """Features `(n, ..., c)`, normalised, then pooled."""
+        """Normalises features `(n, ..., c)`, then pools."""
         x, moments = pool_and_moments(x, layer, pool, first=self.support)
         return _shifted(self, normalise(x, self.epsilon, by=moments))
 
 
 class TaskNorm(nn.Module):
-    """Normalise by the support set's statistics blended with each example's own: TaskNorm-I.
+    """Normalises by the support set's statistics blended with each example's own (TaskNorm-I).
 
-    How much of either is learned, as a function of the number of support examples.
+    The mean is `a * m_S + (1 - a) * m_i`, with a learned `a = sigmoid(slope * support + offset)`.
 
-    support: that number; they are the first of the batch, see `beside_support`.
+    support: Number of support examples, the first of the batch; see `beside_support`.
 
-    Reference: Bronskill, Gordon, Requeima, Nowozin and Turner, ICML 2020, section 4.
-    https://arxiv.org/abs/2003.03284
+    Reference:
+      Bronskill, Gordon, Requeima, Nowozin and Turner, ICML 2020, section 4.
+      https://arxiv.org/abs/2003.03284
     """
 
     support: int
@@ -79,7 +85,7 @@ class TaskNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
-        """Images `(n, h, w, c)`, normalised, then pooled."""
+        """Normalises images `(n, h, w, c)`, then pools."""
         x = layer(x)
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, channels)
@@ -99,22 +105,22 @@ class TaskNorm(nn.Module):
 
 
 class OwnStatistics(nn.Module):
-    """Layer or instance normalisation: by statistics of each example alone, over `axes`."""
+    """Normalises by the statistics of each example alone, over `axes`: layer or instance normalisation."""
 
     axes: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
-        """Images `(n, h, w, c)`, normalised, then pooled."""
+        """Normalises images `(n, h, w, c)`, then pools."""
         return pool(nn.LayerNorm(reduction_axes=self.axes)(layer(x)))
 
 
 class Identity(nn.Module):
-    """No normalisation; a shift, which a convolution without bias needs."""
+    """Adds a shift, which a convolution without bias needs, and does not normalise."""
 
     @nn.compact
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
-        """Features `(..., c)`, shifted and pooled."""
+        """Pools features `(..., c)` and adds the shift."""
         return _shifted(self, pool(layer(x)))
 
 
@@ -127,16 +133,21 @@ NORMALISATIONS: dict[str, Callable[..., nn.Module]] = {
     "none": Identity,
 }
 BY_SUPPORT = ("support", "task")
-"""Normalisations that must know how many of a batch are the support set."""
+"""Normalisations that need the number of support examples."""
 
 
 def normalisation_of(
     asked_by: str, normalisation: Normalisation, support: int | None
 ) -> Callable[[], nn.Module]:
-    """What makes the layer of this name.
+    """Returns the constructor of a normalisation layer.
+
+    Args:
+      asked_by: The function whose message it is.
+      normalisation: One of `NORMALISATIONS`.
+      support: Number of support examples, for those in `BY_SUPPORT`.
 
     Raises:
-      ValueError: for an unknown name, or a `support` that is missing or has no use.
+      ValueError: For an unknown name, or a `support` that is missing or has no use.
     """
     make = NORMALISATIONS[choose(asked_by, "normalisation", normalisation, NORMALISATIONS)]
     if (normalisation in BY_SUPPORT) != (support is not None):
@@ -144,4 +155,6 @@ def normalisation_of(
             f"{asked_by}: normalisation={normalisation!r} and support={support}; give the number of "
             "support examples, way * shot, with 'support' and 'task' and with no other."
         )
-    return make if support is None else partial(make, support)
+    if support is None:
+        return make
+    return partial(make, checks.count(asked_by, "support", support))

@@ -1,4 +1,4 @@
-"""A convolution that stays fast under `vmap` over tasks and at any derivative."""
+"""A convolution that stays fast under `vmap` over tasks, and in every derivative."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 
 from metajax.ops.bilinear import bilinear, roles_of
 
@@ -27,25 +28,24 @@ def conv_general_dilated(
     precision=None,
     preferred_element_type=None,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` for images `(n, h, w, c)`, fast wherever it is derived or mapped.
+    """`jax.lax.conv_general_dilated` for images `(n, h, w, c)`, fast under `vmap` and derivatives.
 
     `vmap` over tasks with their own kernels turns JAX's convolution into a grouped one, and a second
     derivative leaves XLA's fast path: on a CPU each is over ten times slower than the arithmetic.
-    Arguments and result are those of `lax.conv_general_dilated`, which serves every case not handled
-    here: other layouts, dilations, groups.
+    All cases that are not handled here go to `lax`: other layouts, dilations, groups.
 
     Args:
-      lhs: images `(n, h, w, c)`.
-      rhs: kernels `(kh, kw, c, features)`.
-      window_strides: two strides.
+      lhs: Images `(n, h, w, c)`.
+      rhs: Kernels `(kh, kw, c, features)`.
+      window_strides: Two strides.
       padding: "SAME", "VALID" or two pairs.
-      lhs_dilation: as in `lax`; anything but 1 is left to it.
-      rhs_dilation: as in `lax`; anything but 1 is left to it.
-      dimension_numbers: as in `lax`; anything but NHWC, HWIO, NHWC is left to it.
-      feature_group_count: as in `lax`; anything but 1 is left to it.
-      batch_group_count: as in `lax`; anything but 1 is left to it.
-      precision: of the products.
-      preferred_element_type: as in `lax`; another type than that of the images is left to it.
+      lhs_dilation: As in `lax`, which handles all but 1.
+      rhs_dilation: As in `lax`, which handles all but 1.
+      dimension_numbers: As in `lax`, which handles all but NHWC, HWIO, NHWC.
+      feature_group_count: As in `lax`, which handles all but 1.
+      batch_group_count: As in `lax`, which handles all but 1.
+      precision: Precision of the products.
+      preferred_element_type: As in `lax`, which handles any type but that of the images.
 
     Example:
       >>> import flax.linen as nn, metajax as mj
@@ -81,7 +81,7 @@ class Convolution(NamedTuple):
     """A convolution by one kernel, as a function of images `(n, h, w, c)`.
 
     kernel: `(kh, kw, c, features)`.
-    strides: two.
+    strides: Two strides.
     padding: "SAME", "VALID" or two pairs.
 
     Example:
@@ -96,7 +96,7 @@ class Convolution(NamedTuple):
     padding: str | Sequence[tuple[int, int]] = "SAME"
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Features `(n, oh, ow, features)`, in the wider of the two types."""
+        """Returns features `(n, oh, ow, features)`, in the wider of the two types."""
         kind = jnp.promote_types(images.dtype, self.kernel.dtype)
         images, kernel = images.astype(kind), self.kernel.astype(kind)
         return conv_general_dilated(
@@ -104,7 +104,7 @@ class Convolution(NamedTuple):
         )
 
     def patches(self, images: jax.Array) -> jax.Array:
-        """What the kernel sees at each place, `(n, oh, ow, kh * kw * c)`."""
+        """Returns the patch that the kernel reads at each position, `(n, oh, ow, kh * kw * c)`."""
         return _patches(images, _window(images, self.kernel, self.strides, self.padding))
 
 
@@ -207,6 +207,8 @@ def _on_cpu(a, b, *, want: str, window: _Window, precision):
 
 def _cpu_form(want: str, n: int, c: int, of_image: int, strided: bool):
     """The form for `n` images of `c` channels, whose patches take `of_image` bytes each."""
+    if is_symbolic_dim(n):
+        return partial(_task_by_task, _alone)
     if n * of_image <= IN_CACHE:
         return _together
     # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product,

@@ -21,12 +21,12 @@ def max_pool(
 ) -> jax.Array:
     """`flax.linen.max_pool`, whose derivatives are fast where windows touch and do not overlap.
 
-    Other windows, strides and paddings are left to flax, and windows of more than 256 places.
+    Other windows, strides and paddings go to flax, and windows of more than 256 positions.
 
     Args:
-      inputs: images `(..., h, w, c)`.
-      window_shape: of the two axes before the last.
-      strides: by default 1 and 1, as in flax.
+      inputs: Images `(..., h, w, c)`.
+      window_shape: Size along the two axes before the last.
+      strides: By default 1 and 1, as in flax.
       padding: "VALID", or as in flax.
     """
     plain = inputs.ndim >= 3 and len(window_shape) == 2 and padding == "VALID"
@@ -39,7 +39,7 @@ def max_pool(
 
 
 def _parts(x: jax.Array, window: tuple[int, int]) -> list[jax.Array]:
-    """The first of every window of images `(..., h, w, c)`, the second of every window, and so on."""
+    """The first number of every window of images `(..., h, w, c)`, the second ones, and so on."""
     (kh, kw), (*batch, h, w, c) = window, x.shape
     windows = x.reshape(*batch, h // kh, kh, w // kw, kw, c)
     return [windows[..., i, :, j, :] for i in range(kh) for j in range(kw)]
@@ -52,7 +52,7 @@ def _greatest(x, window):
 
 @_greatest.defjvp
 def _greatest_jvp(window, primals, tangents):
-    """Only the place of the first greatest is kept, a byte each; ties go where flax sends them."""
+    """Keeps the position of the first maximum only, a byte each; ties go where flax sends them."""
     first, *others = _parts(primals[0], window)
     greatest, place = first, jnp.zeros(first.shape, jnp.uint8)
     for i, part in enumerate(others, start=1):

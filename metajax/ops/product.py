@@ -1,4 +1,4 @@
-"""A matrix product that stays fast under `vmap` over tasks of a few examples, at any derivative."""
+"""A matrix product that stays fast under `vmap` over tasks of a few examples, and in every derivative."""
 
 import math
 from functools import reduce
@@ -6,6 +6,7 @@ from functools import reduce
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 
 from metajax.ops.bilinear import bilinear, roles_of
 
@@ -22,20 +23,19 @@ def dot_general(
     *,
     out_sharding=None,
 ) -> jax.Array:
-    """`jax.lax.dot_general` for dense layers, fast where each task has weights of its own.
+    """`jax.lax.dot_general` for dense layers, fast where each task has its own weights.
 
-    The gradient of a layer's weights is a product over the examples. A task has a few of them, and on a
-    CPU XLA's product of many such tasks takes three times as long as writing the sum out. Arguments and
-    result are those of `lax.dot_general`, which serves every case but inputs `(..., d)` and weights
-    `(d, f)` of one floating type.
+    The gradient of a layer's weights is a product over the examples. A task has only a few, and on a
+    CPU XLA's product of many such tasks takes three times as long as the written-out sum. Inputs
+    `(..., d)` and weights `(d, f)` of one floating type are handled here, all else by `lax.dot_general`.
 
     Args:
-      lhs: inputs `(..., d)`.
-      rhs: weights `(d, f)`.
-      dimension_numbers: `(((lhs.ndim - 1,), (0,)), ((), ()))`; others are left to `lax`.
-      precision: of the product.
-      preferred_element_type: as in `lax`; another type than that of the inputs is left to it.
-      out_sharding: as in `lax`, and left to it.
+      lhs: Inputs `(..., d)`.
+      rhs: Weights `(d, f)`.
+      dimension_numbers: `(((lhs.ndim - 1,), (0,)), ((), ()))` here; others go to `lax`.
+      precision: Precision of the product.
+      preferred_element_type: As in `lax`, which handles any type but that of the inputs.
+      out_sharding: As in `lax`, which handles it.
 
     Returns:
       Outputs `(..., f)`.
@@ -90,8 +90,9 @@ def _product(a, b, *, want: str, precision):
 
 
 def _on_cpu(a, b, *, want: str, precision):
-    n, of_full_width = a.shape[1], jnp.finfo(a.dtype).bits >= 32  # XLA adds others up in float32
-    if want == "kernel" and 0 < n <= FEW and of_full_width and min(a.shape[2], b.shape[2]) > 1:
+    n, full_width = a.shape[1], jnp.finfo(a.dtype).bits >= 32  # XLA adds others up in float32
+    few = not is_symbolic_dim(n) and 0 < n <= FEW
+    if want == "kernel" and few and full_width and min(a.shape[2], b.shape[2]) > 1:
         a = lax.optimization_barrier(a)  # or each entry is computed anew wherever it is read
         return reduce(jnp.add, (a[:, i, :, None] * b[:, i, None, :] for i in range(n)))
     if want == "kernel" and a.shape[0] == 1:

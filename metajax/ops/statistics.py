@@ -1,4 +1,4 @@
-"""Mean and variance of channels, and how to use them without passing over activations more than needed."""
+"""Mean and variance of channels, with as few passes over activations as possible."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 
 from metajax.ops.convolution import IN_CACHE, Convolution
 
@@ -19,7 +20,7 @@ class Moments(NamedTuple):
 
 
 def moments(x: jax.Array) -> Moments:
-    """Of each channel, the last axis, over all other axes.
+    """The mean and variance of each channel, the last axis, over all other axes.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -29,24 +30,24 @@ def moments(x: jax.Array) -> Moments:
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes)
-    # The variance about a constant that happens to be the mean: a derivative of the usual formula
-    # passes over x once more, for a sum through the mean that is 0.
+    # The variance about a constant that equals the mean. The derivative of the usual formula passes
+    # over x once more, for a sum through the mean that is 0.
     near = lax.stop_gradient(mean)
     variance = jnp.mean((x - _as_channels(near, x)) ** 2, axes) - (mean - near) ** 2
     return Moments(mean, variance)
 
 
 def normalise(x: jax.Array, epsilon: float = 1e-5, *, by: Moments | None = None) -> jax.Array:
-    """Each channel, the last axis, to mean 0 and variance 1 over all other axes.
+    """Shifts and scales each channel, the last axis, to mean 0 and variance 1 over all other axes.
 
-    Normalising keeps the order of numbers, so a maximum can be taken before it as well as after:
+    Normalisation keeps the order of numbers, so a maximum can be taken before it as well as after:
     `normalise(max_pool(x, ...), by=moments(x))` equals `max_pool(normalise(x), ...)`, and passes over
     `x` for its moments alone.
 
     Args:
-      x: `(..., c)`.
-      epsilon: added to the variance.
-      by: the moments to use, by default those of `x`.
+      x: Features `(..., c)`.
+      epsilon: Added to the variance.
+      by: Moments to use in place of those of `x`.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -70,19 +71,20 @@ def pool_and_moments(
     pool: Callable[[jax.Array], jax.Array],
     first: int | None = None,
 ) -> tuple[jax.Array, Moments]:
-    """`pool(layer(x))` and the moments of `layer(x)`, without passing over `layer(x)` for a first layer.
+    """Returns `pool(layer(x))` and the moments of `layer(x)`, with fewer passes for a first layer.
 
-    A first `Convolution` sees few numbers at each place, 9 or 27, and their mean and covariance say
-    what the moments of its result are. They depend on the images alone: a compiled inner loop computes
-    them once. Large images are then convolved and pooled one at a time, so that what `layer` gives, the
-    largest array of a network, never is in memory as a whole. All this on a CPU; elsewhere, and for
-    any other layer, as it is written.
+    A first `Convolution` reads few numbers at each position, 9 or 27. With their mean `m` and
+    covariance `C`, a kernel `k` has mean `m k` and variance `k' C k`. These depend on the images alone,
+    so a compiled inner loop computes them once. Large images are convolved and pooled one at a time:
+    the result of `layer`, the largest array of a network, is never in memory as a whole. This is done
+    where the program is compiled for a CPU; otherwise, and for other layers, the formula is computed
+    as it is written.
 
     Args:
-      x: images `(n, h, w, c)`, or anything else `(n, ...)`.
-      layer: of `(n, ...)`, each image alone.
-      pool: of what it gives, each image alone.
-      first: how many of the images count for the moments, by default all.
+      x: Images `(n, h, w, c)`, or other arrays `(n, ...)`.
+      layer: A function of `(n, ...)` that treats each image alone.
+      pool: A function of its result that treats each image alone.
+      first: Number of images that count for the moments, by default all.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -114,7 +116,7 @@ def _through_patches(
 ) -> tuple[jax.Array, Moments]:
     """`pool_and_moments` of a layer that sees little, by the covariance of its patches."""
     out = jax.eval_shape(layer, x)
-    one_by_one = out.size * out.dtype.itemsize > IN_CACHE
+    one_by_one = is_symbolic_dim(out.size) or out.size * out.dtype.itemsize > IN_CACHE
 
     def in_blocks(f, x):
         return lax.map(f, x[:, None] if one_by_one else x[None])
@@ -125,7 +127,7 @@ def _through_patches(
 
 
 def _sees_little(layer: Convolution) -> bool:
-    """So that a covariance of what it sees costs no more than what it gives."""
+    """Whether the covariance of its patches costs no more than its result."""
     *seen, features = layer.kernel.shape
     return math.prod(seen) <= features
 
@@ -135,14 +137,14 @@ def _of_patches(seen: jax.Array) -> tuple[jax.Array, jax.Array]:
     seen = seen.reshape(-1, seen.shape[-1]).astype(jnp.promote_types(seen.dtype, jnp.float32))
     mean = jnp.mean(seen, axis=0)
     seen = seen - mean[None]
-    return mean, seen.T @ seen / len(seen)
+    return mean, seen.T @ seen / seen.shape[0]
 
 
 def _seen_through(kernel: jax.Array, means: jax.Array, covariances: jax.Array) -> Moments:
-    """Of `seen @ kernel`, from the moments of blocks of what is seen that are of one size."""
+    """The moments of `seen @ kernel`, from the means and covariances of equal blocks of `seen`."""
     mean = jnp.mean(means, axis=0)
     apart = means - mean[None]
     # The law of total variance: within the blocks, and between them.
-    covariance = jnp.mean(covariances, axis=0) + apart.T @ apart / len(means)
+    covariance = jnp.mean(covariances, axis=0) + apart.T @ apart / means.shape[0]
     weights = kernel.reshape(-1, kernel.shape[-1]).astype(mean.dtype)
     return Moments(mean @ weights, jnp.sum(weights * (covariance @ weights), axis=0))

@@ -11,6 +11,7 @@ import optax
 from contract.tables import padded_with_masked, smooth
 
 import metajax as mj
+from metajax.nn.contexts import Conditioned
 
 WAY, VOCABULARY = 3, 7
 
@@ -82,7 +83,7 @@ def _in_first(net, params):
 
 def _context(outputs: int):
     inner = mj.concatenated(smooth(outputs), 3)
-    return mj.nn.Conditioned(
+    return Conditioned(
         lambda key, x: inner.init(key, _features(x)),
         inner.context,
         lambda params, context, x: inner.apply(params, context, _features(x)),
@@ -96,7 +97,9 @@ LEARNERS = {
     "fomaml": Make(lambda n, loss: mj.maml(_net(n), loss, SGD, 2, adjoint=mj.first_order)),
     "maml, remat": Make(lambda n, loss: mj.maml(_net(n), loss, SGD, 2, adjoint=mj.remat)),
     "maml, mixed mode": Make(lambda n, loss: mj.maml(_net(n), loss, SGD, 2, adjoint=mj.mixed_mode)),
-    "maml, truncated": Make(lambda n, loss: mj.maml(_net(n), loss, SGD, 2, adjoint=mj.truncated(1))),
+    "maml, truncated": Make(
+        lambda n, loss: mj.maml(_net(n), loss, SGD, 2, adjoint=mj.truncated(1))
+    ),
     "anil": Make(lambda n, loss: mj.anil(BODY, HEAD(n), loss, SGD, 2)),
     "boil": Make(lambda n, loss: mj.boil(BODY, HEAD(n), loss, SGD, 2)),
     "meta_sgd": Make(lambda n, loss: mj.meta_sgd(_net(n), loss, 2, rate=0.1)),
@@ -122,9 +125,7 @@ LEARNERS = {
     "linear_probe": Make(lambda n, loss: mj.linear_probe(BODY, loss, SGD, 2, columns=n)),
     "finetune": Make(lambda n, loss: mj.finetune(BODY, loss, SGD, 2, columns=n)),
     "beside_support": Make(lambda n, loss: mj.beside_support(mj.maml(_net(n), loss, SGD, 2))),
-    "ensemble": Make(
-        lambda n, loss: mj.ensemble(mj.maml(_net(n), loss, SGD, 2), 2), numbers=False
-    ),
+    "ensemble": Make(lambda n, loss: mj.ensemble(mj.maml(_net(n), loss, SGD, 2), 2), numbers=False),
     "relabelled": Make(
         lambda n, loss: mj.relabelled(mj.maml(_net(n), loss, SGD, 2), n), numbers=False
     ),
@@ -212,6 +213,4 @@ def difference(case: Case, fill: float, key: jax.Array) -> float:
     pairs = zip(
         jax.tree.leaves((found[0][existing], *found[1:])), jax.tree.leaves(expected), strict=True
     )
-    return max(
-        float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0)) for a, b in pairs
-    )
+    return max(float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0)) for a, b in pairs)

@@ -11,10 +11,11 @@ import numpy as np
 import optax
 
 import metajax as mj
-from metajax.learners.beside_support import Beside
-from metajax.learners.cavia import InContext
+from metajax.learners.beside_support import BesideSupportState
+from metajax.learners.cavia import CaviaState
 from metajax.learners.parts import Parts
 from metajax.nn.normalisation import BatchStatistics, SupportStatistics, TaskNorm
+from metajax.trees import by_path
 from metajax.types import Estimator
 
 
@@ -42,12 +43,14 @@ class Normalised(nn.Module):
 
 def normalised(normalise: Callable[[], nn.Module] = BatchStatistics) -> mj.Model:
     net = Normalised(normalise)
-    return mj.Model(net.init, net.apply)
+    groups = {"shifts": by_path(lambda path: "BatchStatistics" in path)}
+    return mj.Model(net.init, net.apply, groups=groups)
 
 
 def smooth(outputs: int) -> mj.Model:
     net = Smooth(outputs)
-    return mj.Model(net.init, net.apply)
+    groups = {"last": by_path(lambda path: "Dense_1" in path)}
+    return mj.Model(net.init, net.apply, groups=groups)
 
 
 POINTS = np.asarray(
@@ -161,11 +164,11 @@ LEARNERS = {
         mj.beside_support(
             mj.maml(normalised(partial(SupportStatistics, 3)), mj.cross_entropy, SGD, 1)
         ),
-        lambda m, support, _: Beside(m, support.x),
+        lambda m, support, _: BesideSupportState(m, support.x),
     ),
     "maml, TaskNorm": _images(
         mj.beside_support(mj.maml(normalised(partial(TaskNorm, 3)), mj.cross_entropy, SGD, 1)),
-        lambda m, support, _: Beside(m, support.x),
+        lambda m, support, _: BesideSupportState(m, support.x),
     ),
     "maml, mixed mode": _regresses(mj.maml(smooth(1), mj.mse, SGD, 2, adjoint=mj.mixed_mode)),
     "anil": _classifies(mj.anil(smooth(4), mj.linear(3), mj.cross_entropy, SGD, 2)),
@@ -173,23 +176,21 @@ LEARNERS = {
     "meta_sgd": _regresses(mj.meta_sgd(smooth(1), mj.mse, 2, rate=0.1), _of_start),
     "mamlpp": _regresses(mj.mamlpp(smooth(1), mj.mse, 2, rate=0.1), _of_start),
     "mamlpp, shifts of every step": _images(
-        mj.mamlpp(normalised(), mj.cross_entropy, 2, rate=0.1, per_step=_is_shift), _first_shifts
+        mj.mamlpp(normalised(), mj.cross_entropy, 2, rate=0.1, per_step="shifts"), _first_shifts
     ),
     "meta_curvature": _regresses(mj.meta_curvature(smooth(1), mj.mse, 2, rate=0.1), _of_start),
     "alfa": _regresses(mj.alfa(smooth(1), mj.mse, 2, rate=0.1), _of_start),
-    "warp": _classifies(
-        mj.warp(smooth(3), mj.cross_entropy, SGD, 2, is_warp=lambda path: "Dense_1" in path)
-    ),
+    "warp": _classifies(mj.warp(smooth(3), mj.cross_entropy, SGD, 2, frozen="last")),
     "imaml": _regresses(mj.imaml(smooth(1), mj.mse, SGD, 5, strength=2.0)),
     "cavia": _regresses(
-        mj.cavia(CONTEXT, mj.mse, SGD, 2), lambda m, *_: InContext(m, CONTEXT.context(m))
+        mj.cavia(CONTEXT, mj.mse, SGD, 2), lambda m, *_: CaviaState(m, CONTEXT.context(m))
     ),
     "cavia, low rank": _classifies(
         mj.cavia(ADAPTERS, mj.cross_entropy, SGD, 2),
-        lambda m, *_: InContext(m, ADAPTERS.context(m)),
+        lambda m, *_: CaviaState(m, ADAPTERS.context(m)),
     ),
     "cavia, scale and shift": _classifies(
-        mj.cavia(SCALED, mj.cross_entropy, SGD, 2), lambda m, *_: InContext(m, SCALED.context(m))
+        mj.cavia(SCALED, mj.cross_entropy, SGD, 2), lambda m, *_: CaviaState(m, SCALED.context(m))
     ),
     "proto_maml": _classifies(
         mj.proto_maml(smooth(4), mj.cross_entropy, optax.sgd(0.01), 2), _class_means
