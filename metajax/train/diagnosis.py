@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.objectives import Annealed
+from metajax.train.feed import ONCE
 from metajax.types import Examples, Learner, Objective, Params, Task, TrainState
 
 _FEW = 8
@@ -34,7 +35,7 @@ def check_tasks(
     """
     objective = objective.at(jnp.int32(0)) if isinstance(objective, Annealed) else objective
     _check_scalar(objective, meta_params, tasks, key)
-    loss = jax.jit(objective)
+    loss = jax.jit(objective, compiler_options=ONCE)
     way = _outputs(learner, meta_params, tasks, key)
     for task in _each(tasks, _FEW):
         beyond, below = _labels(task, way)
@@ -175,7 +176,7 @@ def reason(
     if int(state.step) == 0:
         advice = "No outer step was taken before: look at the model, the loss and the inner rate."
     objective = objective.at(state.step) if isinstance(objective, Annealed) else objective
-    compiled = jax.jit(objective)
+    compiled = jax.jit(objective, compiler_options=ONCE)
     size = jax.tree.leaves(tasks)[0].shape[0]
     for i, task in enumerate(_each(tasks, size)):
         batch = jax.tree.map(lambda leaf: leaf[None], task)

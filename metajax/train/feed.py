@@ -2,14 +2,19 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sized
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from metajax import checks
 from metajax.trees import as_pytree
 from metajax.types import Examples, Sample, Task
+
+ONCE = {"xla_backend_optimization_level": 0}
+"""Options for what runs once: compiling it takes longer than running it."""
 
 
 class Drawn(NamedTuple):
@@ -19,11 +24,13 @@ class Drawn(NamedTuple):
     meta_batch: int
 
     def first(self, key: jax.Array) -> Task:
-        """A batch to begin with."""
+        """A batch to begin with; within a program, `vmap` of the source."""
+        if isinstance(key, Tracer):
+            return jax.vmap(self.sample)(jax.random.split(key, self.meta_batch))
         return self.batch(key)
 
     def batch(self, key: jax.Array) -> Task:
-        """The tasks of one outer step."""
+        """The tasks of one outer step, outside of any program."""
         return _drawn(self.sample, jax.random.split(key, self.meta_batch))
 
 
@@ -92,7 +99,7 @@ def feed(sample: Any, meta_batch: int | None, outer_steps: int) -> Drawn | Given
     return Given(sample, meta_batch)
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=ONCE)
 def _drawn(sample: Sample, keys: jax.Array) -> Task:
     return jax.vmap(sample)(keys)
 

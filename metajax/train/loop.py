@@ -147,7 +147,8 @@ def fit(
     def begin(check=diagnosis.check_tasks):
         task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
         first = tasks.first(task_key)
-        meta_params = learner.init(init_key, jax.tree.map(lambda leaf: leaf[0], first.support.x))
+        one = jax.tree.map(lambda leaf: leaf[0], first.support.x)
+        meta_params = jax.jit(learner.init)(init_key, one)
         check(learner, objective, meta_params, first, check_key)
         return init(meta_params, first, state_key)
 
