@@ -1,5 +1,7 @@
 """metajax: learn how to learn, from pure functions in JAX."""
 
+from typing import TYPE_CHECKING
+
 from metajax import ops as ops
 from metajax import optimizers as optimizers
 from metajax import tasks as tasks
@@ -132,3 +134,14 @@ from metajax.types import Model as Model
 from metajax.types import Task as Task
 from metajax.types import TrainState as TrainState
 from metajax.types import Unroll as Unroll
+
+__version__: str
+
+if not TYPE_CHECKING:  # so that type checkers still see names that do not exist
+
+    def __getattr__(name):
+        if name == "__version__":  # reads files, so only when asked for
+            from importlib.metadata import version
+
+            return version("metajax")
+        raise AttributeError(f"module 'metajax' has no attribute {name!r}")

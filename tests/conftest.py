@@ -1,6 +1,7 @@
-"""Strict settings for every test, and the few things that many of them share."""
+"""Strict settings for every test, and fixtures that many of them share."""
 
 import dataclasses
+import fnmatch
 import os
 import tempfile
 from importlib.metadata import version
@@ -16,18 +17,30 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `one_device_per_core` s
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
-jax.config.update("jax_num_cpu_devices", 2)  # so that what spreads over devices is tested on two
+jax.config.update("jax_num_cpu_devices", 2)  # so that spreading over devices is tested on two
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the time would go into optimising thousands of tiny programs.
 jax.config.update("jax_disable_most_optimizations", True)
 matplotlib.use("agg")
 
 
-class _FewPrograms:
-    """Forget compiled programs now and then.
+CHECKOUT = Path(__file__).parents[1]
+SLOW = ("tests/test_notebooks.py", "tests/contract/test_hypergradients.py")
+"""Patterns of the tests that `-m "not slow"` leaves out: files, or files and names."""
 
-    Each takes some memory maps, of which Linux gives a process 65,530; with no more of them XLA ends
-    in a segmentation fault. A plugin and no fixture, so that it serves the doctests of metajax/ too.
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(fnmatch.fnmatch(item.nodeid, f"*{pattern}*") for pattern in SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+class _FewPrograms:
+    """Forgets compiled programs now and then.
+
+    Each takes some memory maps, of which Linux gives a process 65,530; without any left, XLA ends in a
+    segmentation fault. A plugin instead of a fixture, so that it serves the doctests of metajax/ too.
     """
 
     every = 40
@@ -45,8 +58,13 @@ _PROGRAMS = "METAJAX_TEST_PROGRAMS"
 
 
 def pytest_configure(config):
+    if os.environ.get("METAJAX_TEST_INSTALLED") == "1":
+        import metajax
+
+        where = Path(metajax.__file__)
+        assert not where.is_relative_to(CHECKOUT), f"{where} is tested, not the installed wheel"
     config.pluginmanager.register(_FewPrograms())
-    # What was forgotten, or compiled by the other worker, is read again: a fifth of the time.
+    # Programs that were forgotten, or compiled by the other worker, are read again: a fifth of the time.
     if _PROGRAMS not in os.environ:  # workers inherit it
         folder = tempfile.TemporaryDirectory(prefix="metajax-programs-")
         os.environ[_PROGRAMS] = folder.name
@@ -63,7 +81,7 @@ def key():
 
 @pytest.fixture
 def optimised():
-    """As users compile: for laws about memory, bits and the forms that operations take."""
+    """Compiles as users do: for laws about memory, bits and the forms of operations."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
@@ -71,7 +89,7 @@ def optimised():
 
 @pytest.fixture
 def few_test_tasks(monkeypatch):
-    """Recipes test on 200 tasks, where what is said of them does not matter."""
+    """Recipes are tested on 200 tasks, where their scores do not matter."""
     from metajax import recipes
 
     whole = recipes.build
