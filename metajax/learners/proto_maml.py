@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from metajax import checks
 from metajax.adjoints import Adjoint, check_derivative, unrolled
+from metajax.learners.classes import check_labels
 from metajax.learners.parts import Parts, descent, in_training, joined
 from metajax.learners.protonet import prototypes
 from metajax.masks import filled, mean_loss
@@ -53,7 +54,11 @@ def proto_maml(
     """
     embed = checks.as_model("proto_maml", embed)
     num_steps = checks.count("proto_maml", "num_steps", num_steps, least=0)
-    model = joined(embed, Model(_no_start, lambda head, features: features @ head[0] + head[1]))
+    head = Model(  # It starts at the prototypes of each task, not from `init`.
+        init=lambda key, features: (jnp.zeros((1, 1)), jnp.zeros((1, 1))),
+        apply=lambda head, features: features @ head[0] + head[1],
+    )
+    model = joined(embed, head)
     train = in_training(model)
 
     def support_loss(params, support, key):
@@ -63,11 +68,12 @@ def proto_maml(
 
     def init(key, x):
         meta_params = embed.init(key, x)
-        head = jnp.zeros((1, 1)), jnp.zeros((1, 1))  # of any shape
-        check_derivative("proto_maml", inner, adjoint, Parts(meta_params, head))
+        some_head = head.init(key, x)  # of any shape
+        check_derivative("proto_maml", inner, adjoint, Parts(meta_params, some_head))
         return meta_params
 
     def adapt(meta_params, support, key, num_steps=num_steps):
+        check_labels("proto_maml", support.y)
         support = filled(support)
         features = embed.apply(meta_params, support.x)
         means, present = prototypes(features, support.y, support.mask)
@@ -76,7 +82,3 @@ def proto_maml(
         return fit(start, support, key=key, num_steps=num_steps)
 
     return Learner(init, adapt, model.apply, num_steps)
-
-
-def _no_start(key, features):
-    raise NotImplementedError("The head starts at prototypes, in every task.")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from contract.tables import padded_with_masked, smooth
+from contract.tables import smooth
 
 import metajax as mj
 from metajax.nn.contexts import Conditioned
@@ -63,11 +63,12 @@ TINY: dict[str, Any] = {"width": 4, "heads": 2}
 
 
 class Make(NamedTuple):
-    """How a learner is made of outputs and a loss, and which targets it takes."""
+    """How a learner is made of outputs and a loss, and which targets and inputs it takes."""
 
     learner: Callable[[int, Any], mj.Learner]
     labels: bool = True
     numbers: bool = True
+    dicts: bool = True
     loss: Any = None
 
 
@@ -151,6 +152,25 @@ LEARNERS = {
     "memory_augmented": Make(
         lambda n, loss: mj.memory_augmented(BODY, n, width=4, slots=8, word=3, reads=2)
     ),
+    "neural_process": Make(
+        lambda n, loss: mj.neural_process(smooth(4), smooth(2), embed=BODY),
+        labels=False,
+        loss=mj.gaussian_nll,
+    ),
+    "attentive_process": Make(
+        lambda n, loss: mj.attentive_process(smooth(4), smooth(4), smooth(2), heads=2, embed=BODY),
+        labels=False,
+        loss=mj.gaussian_nll,
+    ),
+    "linear_gaussian_optimum": Make(
+        lambda n, loss: mj.linear_gaussian_optimum(), labels=False, dicts=False
+    ),
+    "gaussian_process_optimum": Make(
+        lambda n, loss: mj.gaussian_process_optimum(),
+        labels=False,
+        dicts=False,
+        loss=mj.gaussian_nll,
+    ),
 }
 
 
@@ -164,7 +184,8 @@ class Case(NamedTuple):
 
 
 def takes(make: Make, kind: Kind) -> bool:
-    return make.labels if kind.labels else make.numbers
+    plain = kind is KINDS["float"] or kind is KINDS["integer"]
+    return (make.labels if kind.labels else make.numbers) and (plain or make.dicts)
 
 
 def case(make: Make, kind: Kind, key: jax.Array) -> Case:
@@ -191,24 +212,43 @@ def case(make: Make, kind: Kind, key: jax.Array) -> Case:
     return Case(learner, loss, jax.tree.unflatten(tree, moved), mj.Task(support, query))
 
 
+def with_masked(examples: mj.Examples, fill: float) -> mj.Examples:
+    """A batch with masked examples after the first of each task and at its end.
+
+    They hold `fill`, or -7 where numbers are integers.
+    """
+
+    def longer(leaf):
+        value = fill if jnp.issubdtype(leaf.dtype, jnp.inexact) else -7
+        masked = jnp.full((leaf.shape[0], 2, *leaf.shape[2:]), value, leaf.dtype)
+        return jnp.concatenate([leaf[:, :1], masked, leaf[:, 1:], masked[:, :1]], axis=1)
+
+    x, y = jax.tree.map(longer, (examples.x, examples.y))
+    batch, number = jax.tree.leaves(y)[0].shape[:2]
+    mask = jnp.array([True, False, False] + (number - 4) * [True] + [False])
+    return mj.Examples(x, y, jnp.tile(mask, (batch, 1)))
+
+
 def difference(case: Case, fill: float, key: jax.Array) -> float:
     """The greatest change that masked examples make, of predictions, loss and hypergradient.
 
-    Relative to 1 or to the size of what changes, where that is greater.
+    Relative to 1 or to the size of what changes, where that is greater. The loss is taken after
+    several numbers of steps where there are any.
     """
+    several = None if case.learner.num_steps is None else (1, 2)
+    objective = mj.query_loss(case.learner, case.loss, num_steps=several)
 
     @jax.jit
     def measured(tasks):
-        def predict(task):
-            adapted = case.learner.adapt(case.meta_params, task.support, key)
-            return case.learner.predict(adapted, task.query.x)
+        def predict(support, x):
+            adapted = case.learner.adapt(case.meta_params, support, key)
+            return case.learner.predict(adapted, x)
 
-        objective = mj.query_loss(case.learner, case.loss)
         value, gradient = jax.value_and_grad(objective)(case.meta_params, tasks, key)
-        return jax.vmap(predict)(tasks), value, gradient
+        return jax.vmap(predict)(tasks.support, case.tasks.query.x), value, gradient
 
-    found = measured(padded_with_masked(case.tasks, 5, 3, fill))
-    expected = measured(case.tasks)
+    padded = mj.Task(*(with_masked(part, fill) for part in case.tasks))
+    found, expected = measured(padded), measured(case.tasks)
     existing = tuple(slice(0, length) for length in expected[0].shape)
     pairs = zip(
         jax.tree.leaves((found[0][existing], *found[1:])), jax.tree.leaves(expected), strict=True

@@ -228,7 +228,7 @@ LEARNERS = {
     ),
     "from_scratch": _regresses(
         mj.from_scratch(smooth(1), mj.mse, SGD, 2),
-        lambda m, support, key: smooth(1).init(key, support.x),
+        lambda m, support, key: smooth(1).init(jax.random.split(key)[0], support.x),
         trains=False,
     ),
     "learned, from scratch": _regresses(
@@ -236,7 +236,7 @@ LEARNERS = {
             lambda inner: mj.from_scratch(smooth(1), mj.mse, inner, 2),
             mj.optimizers.lstm(hidden=2, layers=1),
         ),
-        lambda m, support, key: smooth(1).init(key, support.x),
+        lambda m, support, key: smooth(1).init(jax.random.split(key)[0], support.x),
     ),
     "learned, maml": _classifies(
         mj.learned(
