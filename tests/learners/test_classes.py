@@ -1,7 +1,6 @@
 """Classifiers by forward pass: which labels they take, and their predictions by hand."""
 
 import re
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ from contract.tables import smooth
 
 import metajax as mj
 
+NO_PAIR: Any = smooth(4).apply
 CLASSIFIERS = {
     "protonet": mj.protonet,
     "matching": mj.matching,
@@ -170,7 +170,7 @@ def test_relation_pools_three_shots_by_hand(key):
             lambda: mj.linear_gaussian_optimum(float("nan")),
             "linear_gaussian_optimum: noise=nan must be a number of at least 0",
         ),
-        (partial(mj.protonet, smooth(4).apply), "protonet: the model is a "),
+        (lambda: mj.protonet(NO_PAIR), "protonet: the model is a method"),
     ],
 )
 def test_settings_out_of_range_are_refused(build: Any, message):
