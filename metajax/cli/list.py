@@ -82,7 +82,7 @@ _PACKAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         )),
     ),
     "problems": ("Problems to learn an optimiser on", ("metajax.optimizers.problems",)),
-    "models": ("Networks as (init, apply)", ("metajax.nn.models", "metajax.nn.contexts", "metajax.nn.wrap")),
+    "models": ("Networks as (init, apply)", ("metajax.nn",)),
     "operations": ("Operations of a network that are fast under vmap", ("metajax.ops",)),
 }  # fmt: skip
 _HOMES = tuple(package for _, packages in _PACKAGES.values() for package in packages)

@@ -137,10 +137,9 @@ def test_list_names_what_is_public_once(capsys):
     functions = {name for name, thing in vars(mj).items() if inspect.isfunction(thing)}
     assert {name for name in named if "." not in name} == functions
     assert "problems.linear" not in named  # imported there, and at home elsewhere
-    assert "TaskNorm-I (Bronskill" in " ".join(listed(capsys, "normalisation").split())
-    assert re.search(
-        r"mj\.maml .*\(Finn, Abbeel and Levine, ICML 2017\)", listed(capsys, "learners")
-    )
+    assert "TaskNorm-I" in listed(capsys, "normalisation")
+    said = " ".join(listed(capsys, "learners").split())
+    assert re.search(r"mj\.maml Learns .* \(Finn, Abbeel and Levine, ICML 2017\)", said)
 
 
 def test_list_of_an_unknown_kind_suggests_one(capsys):
@@ -199,9 +198,3 @@ def test_omniglot_trains_from_the_real_zips(tmp_path, omniglot_data, capsys):
     assert "transductive" in said
     assert "inductive" in said
     assert (folder / "plots" / "adaptation.png").stat().st_size > 1000
-    settings = json.loads((folder / "settings.json").read_text())
-    settings["settings"]["way"] = 20
-    (folder / "settings.json").write_text(json.dumps(settings))
-    run("evaluate", folder, "--data", omniglot_data, status=2)
-    said = capsys.readouterr().out
-    assert "(5,)" in said and "(20,)" in said  # the head on disk, and the one asked for

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -132,6 +134,17 @@ def test_omniglot_on_its_own_data_takes_the_test_split(omniglot_data, key):
 def test_what_does_not_fit_is_refused_in_a_sentence(arguments, message, maml, capsys):
     run("evaluate", maml, *arguments, status=2)
     assert message in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_way_is_refused(maml, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(maml, folder)
+    written = json.loads((folder / "settings.json").read_text())
+    written["settings"] |= {"way": 20, "train_way": 20}
+    (folder / "settings.json").write_text(json.dumps(written))
+    run("evaluate", folder, status=2)
+    said = capsys.readouterr().out
+    assert re.search(r"\(5,\) float32 on disk but \(20,\)", said), said
 
 
 def test_a_network_that_counts_its_support_set_refuses_another_size():
