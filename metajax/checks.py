@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from metajax.types import Examples, Model, Params, Steps, Task
 
@@ -45,7 +46,7 @@ def positive(where: str, name: str, value: Any, *, or_zero: bool = False) -> Non
       Traceback (most recent call last):
       ValueError: lrd2: ridge=nan must be a number above 0.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     least = "of at least 0" if or_zero else "above 0"
     try:
@@ -135,7 +136,7 @@ def batch_size(tasks: Any) -> int:
             f"tasks: the arrays of a batch share their first axis, meta_batch, but their shapes are {found}. "
             "Draw a batch with jax.vmap(sample)(keys), or give one task a leading axis of 1."
         )
-    return sizes.pop()
+    return int(sizes.pop() or 0)
 
 
 def optimizer(where: str, name: str, given: Any) -> None:

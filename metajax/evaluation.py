@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -92,7 +93,7 @@ def score(values: Any, judged: Any = None) -> Score:
         deviation = jnp.std(values, axis=0, ddof=1)
         return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
     judged = jnp.asarray(judged, bool)
-    if not isinstance(judged, jax.core.Tracer) and int(judged.sum()) < 2:
+    if not isinstance(judged, Tracer) and int(judged.sum()) < 2:
         raise ValueError(
             f"score: {int(judged.sum())} of {len(values)} tasks have queries; an interval needs 2 tasks."
         )
@@ -283,13 +284,14 @@ class _Judge(NamedTuple):
 
 def _keep(learner, adapted, task, many):
     query = filled(task.query)
+    existing = exists(query)
 
     def predict(adapted):
         found = learner.predict(adapted, query.x)
         return found if query.mask is None else jax.tree.map(blank, found)
 
     def blank(leaf):
-        rows = query.mask.reshape(-1, *[1] * (leaf.ndim - 1))
+        rows = existing.reshape(-1, *[1] * (leaf.ndim - 1))
         return jnp.where(rows, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
     return jax.vmap(predict)(adapted) if many else predict(adapted)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from metajax import checks
 from metajax.masks import exists, filled, mean_loss
@@ -126,7 +127,7 @@ def _check_weights(weights: Any, num_steps: Steps | None) -> None:
             f"query_loss: {len(weights)} weights and num_steps={num_steps}; give num_steps as a "
             "tuple, and a weight for each."
         )
-    if not isinstance(weights, jax.core.Tracer) and abs(float(jnp.sum(weights)) - 1) > 1e-3:
+    if not isinstance(weights, Tracer) and abs(float(jnp.sum(weights)) - 1) > 1e-3:
         raise ValueError(
             f"query_loss: the weights have sum {float(jnp.sum(weights)):g}, which must be 1; divide them "
             "by it."

@@ -1,5 +1,7 @@
 """Evaluation of sources, batches and lists, on the device and on the host."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,8 +125,10 @@ def test_what_cannot_be_evaluated_is_refused(tasks, options, message):
 
 
 def test_keys_and_steps_that_make_no_sense_are_refused(key):
-    sample, options = mj.tasks.sinusoid(), {"num_tasks": 3}
-    for wrong, message in ((0, "key=0 must be a typed key"), (jax.random.PRNGKey(0), "typed key")):
+    sample = mj.tasks.sinusoid()
+    options: Any = {"num_tasks": 3}
+    seeds: Any = ((0, "key=0 must be a typed key"), (jax.random.PRNGKey(0), "typed key"))
+    for wrong, message in seeds:
         with pytest.raises(ValueError, match=message):
             mj.evaluate(LEARNER, jnp.zeros(()), sample, mj.mse, key=wrong, **options)
     with pytest.raises(ValueError, match="this learner has no inner loop"):

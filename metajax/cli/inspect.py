@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from metajax import recipes
+from metajax import checks, recipes
 from metajax.cli.output import console, escape
 
 
@@ -29,6 +29,7 @@ def run(command: Inspect) -> bool:
     from metajax.recipes.learners import takes_adjoint
     from metajax.recipes.run import restore
 
+    checks.count("inspect", "num_tasks", command.num_tasks)
     found = restore(command.run, data=command.data)
     experiment, settings = found.experiment, found.settings
     if experiment is None:

@@ -184,7 +184,7 @@ def _reduced(archive: zipfile.ZipFile, member: str, resample: Resampling) -> np.
 def _read_cached(path: Path, checksum: str) -> Characters | None:
     """The drawings decoded before from the same zips; None if there are none, or they are damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["checksum"]) != checksum:
                 return None
             found = Characters(arrays["images"], arrays["names"].tolist())

@@ -20,7 +20,8 @@ def check_labels(where: str, labels: Any) -> None:
       Traceback (most recent call last):
       ValueError: protonet: support.y is float32 (4, 1), but must be integer labels (n,), 0 .. way - 1.
     """
-    shape, dtype = getattr(labels, "shape", None), getattr(labels, "dtype", None)
+    shape = getattr(labels, "shape", None)
+    dtype: Any = getattr(labels, "dtype", None)
     if shape is None or len(shape) != 1 or not jnp.issubdtype(dtype, jnp.integer):
         found = f"a {type(labels).__name__}" if shape is None else f"{dtype} {shape}"
         raise ValueError(

@@ -68,7 +68,8 @@ def target_rows(where: str, y: jax.Array, outputs: int, dtype: Any) -> jax.Array
       >>> target_rows("snail", jnp.array([1, 0]), 2, jnp.float32).tolist()
       [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]]
     """
-    shape, kind = getattr(y, "shape", None), getattr(y, "dtype", None)
+    shape = getattr(y, "shape", None)
+    kind: Any = getattr(y, "dtype", None)
     if shape is not None and len(shape) == 1 and jnp.issubdtype(kind, jnp.integer) and outputs > 1:
         rows = jax.nn.one_hot(y, outputs, dtype=dtype)
     elif shape is not None and shape[1:] == (outputs,):

@@ -1,4 +1,4 @@
-"""The smallest optimisers with weights: any of optax's, its hyperparameters meta-learned."""
+"""The smallest learned optimisers: any of optax, with meta-learned hyperparameters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from metajax import checks
 from metajax.optimizers.parts import in_precision_of
 from metajax.types import LearnedOptimizer, Optimizer
 
 
 class Hyperparameters(NamedTuple):
-    """Positive numbers as logarithms and fractions as logits, so that any step keeps them what they are."""
+    """Positive numbers as logarithms and fractions as logits, so that no step leaves their range."""
 
     logs: dict[str, jax.Array]
     logits: dict[str, jax.Array]
@@ -36,22 +37,22 @@ def hyperparameters(
     *,
     positive: Mapping[str, Any] | None = None,
     fraction: Mapping[str, Any] | None = None,
-    **held: Any,
+    **fixed: Any,
 ) -> LearnedOptimizer:
-    """Meta-learn hyperparameters of an optimiser: rates and decays, on a scale that suits them.
+    """An optimiser whose hyperparameters are meta-learned: rates as logarithms, decays as logits.
 
     Args:
-      make: a function of the hyperparameters, or the name of one of optax's. Give Adam
+      make: A function of the hyperparameters, or the name of one of optax's. Give Adam
         `eps_root > 0`, or a zero gradient differentiates to nan.
-      positive: where hyperparameters above 0 start, by name, such as `{"learning_rate": 0.01}`.
-      fraction: where those between 0 and 1 start, such as `{"b1": 0.9}`.
-      held: arguments of `make` that are not learned.
+      positive: The starts of hyperparameters above 0 by name, such as `{"learning_rate": 0.01}`.
+      fraction: The starts of hyperparameters between 0 and 1, such as `{"b1": 0.9}`.
+      fixed: Arguments of `make` that are not learned.
 
     Returns:
       A `LearnedOptimizer` whose weights are `Hyperparameters`; `weights.values()` are the numbers.
 
     Raises:
-      ValueError: for a start out of its range, for nothing to learn, or a name that optax lacks.
+      ValueError: For a start out of its range, for nothing to learn, or a name that optax lacks.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -61,7 +62,8 @@ def hyperparameters(
       >>> updates.tolist()
       [-0.5]
 
-    Reference: Maclaurin, Duvenaud and Adams, ICML 2015. https://arxiv.org/abs/1502.03492
+    Reference:
+      Maclaurin, Duvenaud and Adams, ICML 2015. https://arxiv.org/abs/1502.03492
     """
     positive, fraction = dict(positive or {}), dict(fraction or {})
     if not positive and not fraction:
@@ -70,13 +72,11 @@ def hyperparameters(
             'positive={"learning_rate": 0.01}.'
         )
     for name, value in positive.items():
-        if np.min(value) <= 0:
-            raise ValueError(f"hyperparameters: positive {name}={value}; it starts above 0.")
+        if not np.min(value) > 0:
+            raise ValueError(f"hyperparameters: positive {name}={value} must be above 0.")
     for name, value in fraction.items():
-        if np.min(value) <= 0 or np.max(value) >= 1:
-            raise ValueError(
-                f"hyperparameters: fraction {name}={value}; it starts between 0 and 1."
-            )
+        if not (np.min(value) > 0 and np.max(value) < 1):
+            raise ValueError(f"hyperparameters: fraction {name}={value} must be between 0 and 1.")
     function, known = _of_optax("hyperparameters", make)
 
     def init(key):
@@ -90,33 +90,33 @@ def hyperparameters(
         )
 
     def build(weights):
-        return in_precision_of(weights, function(**weights.values(), **held))
+        return in_precision_of(weights, function(**weights.values(), **fixed))
 
     settings = {
         "positive": {name: np.asarray(value).tolist() for name, value in positive.items()},
         "fraction": {name: np.asarray(value).tolist() for name, value in fraction.items()},
-        **held,
+        **fixed,
     }
     recipe = ("hyperparameters", {"make": known, **settings}) if known else None
     return LearnedOptimizer(init, build, recipe)
 
 
 def schedule(
-    make: Callable[..., Optimizer] | str, num_steps: int, rate: float, **held: Any
+    make: Callable[..., Optimizer] | str, num_steps: int, rate: float, **fixed: Any
 ) -> LearnedOptimizer:
-    """Meta-learn the rate of every step; steps beyond the last take the last one's.
+    """An optimiser with a meta-learned rate for every step; later steps take the rate of the last.
 
     Args:
-      make: a function of `learning_rate`, or the name of one of optax's.
-      num_steps: rates to learn.
-      rate: that all of them start with.
-      held: other arguments of `make`.
+      make: A function of `learning_rate`, or the name of one of optax's.
+      num_steps: Number of rates to learn.
+      rate: The rate that all steps start with.
+      fixed: Other arguments of `make`.
 
     Returns:
       A `LearnedOptimizer` whose weights are logarithms of rates, `(num_steps,)`.
 
     Raises:
-      ValueError: for no steps, a rate of 0 or less, or a name that optax lacks.
+      ValueError: If `num_steps` is below 1, `rate` is not above 0, or optax lacks the name.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, metajax as mj
@@ -125,13 +125,11 @@ def schedule(
       >>> float(mj.descend(rule, 3)(lambda w: jnp.ones_like(w), jnp.zeros(())))
       -2.0
 
-    Reference: Maclaurin, Duvenaud and Adams, ICML 2015, section 3.1.
-    https://arxiv.org/abs/1502.03492
+    Reference:
+      Maclaurin, Duvenaud and Adams, ICML 2015, section 3.1. https://arxiv.org/abs/1502.03492
     """
-    if num_steps < 1 or rate <= 0:
-        raise ValueError(
-            f"schedule: num_steps={num_steps} and rate={rate}; give 1 step or more and a rate above 0."
-        )
+    num_steps = checks.count("schedule", "num_steps", num_steps)
+    checks.positive("schedule", "rate", rate)
     function, known = _of_optax("schedule", make)
 
     def init(key):
@@ -142,9 +140,9 @@ def schedule(
         def rate_of(count):
             return jnp.exp(weights[jnp.minimum(count, num_steps - 1)])
 
-        return in_precision_of(weights, function(learning_rate=rate_of, **held))
+        return in_precision_of(weights, function(learning_rate=rate_of, **fixed))
 
-    settings = {"make": known, "num_steps": num_steps, "rate": rate, **held}
+    settings = {"make": known, "num_steps": num_steps, "rate": rate, **fixed}
     return LearnedOptimizer(init, build, ("schedule", settings) if known else None)
 
 

@@ -1,4 +1,4 @@
-"""An LSTM whose cell state is the parameter: gates decide what is kept of it and how far it descends."""
+"""An LSTM whose cell state is the parameter, with learned gates for forgetting and for the gradient."""
 
 from typing import NamedTuple
 
@@ -7,39 +7,40 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from metajax import checks
 from metajax.optimizers.parts import (
-    Memory,
+    LstmState,
     affine,
+    constant_layer,
     dense,
     in_precision_of,
     log_and_sign,
     lstm_step,
-    silent,
 )
 from metajax.types import LearnedOptimizer
 
-_KEPT = 6.0
-"""Where the forget gate starts, before its sigmoid: 0.25 % of a parameter is forgotten in a step."""
+_FORGET_LOGIT = 6.0
+"""The logit that the forget gate starts at: a step forgets 0.25 % of a parameter."""
 
 
-class Gates(NamedTuple):
-    """What the network remembers of each coordinate, and its gates of the step before, `(1, n)`."""
+class MetaLstmState(NamedTuple):
+    """The state of the LSTM for each coordinate, and the gates of the step before, `(1, n)`."""
 
-    memory: Memory
-    forget: jax.Array
-    enter: jax.Array
+    lstm: LstmState
+    forget_gate: jax.Array
+    input_gate: jax.Array
 
 
 def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
-    """Optimization as a model for few-shot learning: `params <- forget * params - enter * gradient`.
+    """Gated gradient descent, `params <- f * params - i * gradient`, with learned gates `f` and `i`.
 
-    Both gates are of every coordinate and every step: they read what an LSTM made of the gradients so
-    far, the parameter, and themselves a step ago. The paper's gates also read the loss; inside an
-    optax transformation there are gradients alone, so these do not.
+    Each coordinate has its gates in each step. They read the output of an LSTM on the gradients so
+    far, the parameter, and themselves a step ago. The paper's gates also read the loss, which an
+    optax transformation is not given.
 
     Args:
-      hidden: units of the LSTM that reads gradients.
-      rate: where the input gate starts, between 0 and 1. The forget gate starts at 0.9975.
+      hidden: Number of units of the LSTM that reads gradients.
+      rate: Start of the input gate `i`, between 0 and 1. The forget gate `f` starts at 0.9975.
 
     Returns:
       A `LearnedOptimizer` that reads gradients and parameters. Learn the start with it by
@@ -47,7 +48,8 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
       as the paper does.
 
     Raises:
-      ValueError: for no units or a rate outside of (0, 1); from `update`, without parameters.
+      ValueError: If `hidden` is below 1, or `rate` is not between 0 and 1; from `update`, without
+        parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -57,45 +59,45 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
       >>> updates.tolist()  # from 0, half a gradient of 1
       [-0.5]
 
-    Reference: Ravi and Larochelle, ICLR 2017, section 3. https://openreview.net/forum?id=rJY0-Kcll
+    Reference:
+      Ravi and Larochelle, ICLR 2017, section 3. https://openreview.net/forum?id=rJY0-Kcll
     """
-    if hidden < 1 or not 0 < rate < 1:
-        raise ValueError(
-            f"meta_lstm: hidden={hidden} and rate={rate}; give 1 unit or more and a rate between 0 "
-            "and 1."
-        )
+    hidden = checks.count("meta_lstm", "hidden", hidden)
+    if not 0 < rate < 1:
+        raise ValueError(f"meta_lstm: rate={rate} must be between 0 and 1.")
     unsquashed = float(jnp.log(rate) - jnp.log1p(-rate))
 
     def init(key):
         return {
             "reader": dense(key, 2 + hidden, 4 * hidden),
-            "forget": silent(hidden + 2, 1, _KEPT),
-            "enter": silent(hidden + 2, 1, unsquashed),
+            "forget": constant_layer(hidden + 2, 1, _FORGET_LOGIT),
+            "enter": constant_layer(hidden + 2, 1, unsquashed),
         }
 
     def build(weights):
         def start(params):
             flat, _ = ravel_pytree(params)
             zeros, gate = jnp.zeros((hidden, flat.size), flat.dtype), jnp.zeros_like(flat)[None]
-            return Gates(Memory(zeros, zeros), gate, gate)
+            return MetaLstmState(LstmState(zeros, zeros), gate, gate)
 
         def update(updates, state, params=None):
             if params is None:
                 raise ValueError(
-                    "meta_lstm: the update reads parameters and there are none; call "
+                    "meta_lstm: the update reads parameters, but none were given; call "
                     "update(gradients, state, params)."
                 )
             flat, unravel = ravel_pytree(updates)  # gradients, until they are updates
             values = ravel_pytree(params)[0][None]
-            memory = lstm_step(weights["reader"], log_and_sign(flat), state.memory)
+            lstm = lstm_step(weights["reader"], log_and_sign(flat), state.lstm)
 
             def gate(name, before):
-                read = jnp.concatenate([memory.output, values, before])
+                read = jnp.concatenate([lstm.output, values, before])
                 return jax.nn.sigmoid(affine(weights[name], read))
 
-            forget, enter = gate("forget", state.forget), gate("enter", state.enter)
+            forget = gate("forget", state.forget_gate)
+            enter = gate("enter", state.input_gate)
             change = (forget - 1) * values - enter * flat[None]
-            return unravel(change[0]), Gates(memory, forget, enter)
+            return unravel(change[0]), MetaLstmState(lstm, forget, enter)
 
         return in_precision_of(weights, optax.GradientTransformation(start, update))
 

@@ -1,4 +1,4 @@
-"""A small network that reads what Adam and Adafactor remember of a coordinate and writes its update."""
+"""A small network that maps the averages of Adam and Adafactor of a coordinate to its update."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,18 +9,19 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from metajax.optimizers.parts import Dense, affine, dense, in_precision_of, silent
+from metajax import checks
+from metajax.optimizers.parts import Dense, affine, constant_layer, dense, in_precision_of
 from metajax.types import LearnedOptimizer, Params
 
 MOMENTA = (0.5, 0.9, 0.99)
 SQUARES = (0.9, 0.999)
 FACTORED = 0.99
 TIMES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
-"""Steps around which the network can tell early from late."""
+"""Numbers of steps; each gives a feature that separates earlier from later steps."""
 OF_A_COORDINATE = 2 + 2 * len(MOMENTA) + 3 * len(SQUARES) + 5
 INPUTS = OF_A_COORDINATE + len(TIMES)
-_MOST = 5.0
-"""Of magnitude and slope: a rate changes by a factor of up to 150, and never overflows."""
+_BOUND = 5.0
+"""The bound of magnitude and slope: a rate changes by a factor of at most 150, and never overflows."""
 _EPSILON = 1e-10
 """Under every root: a gradient below 1e-5 counts as small, and one of 0 has a derivative."""
 
@@ -43,28 +44,29 @@ class Averages(NamedTuple):
 def mlp(
     hidden: int = 16, layers: int = 2, *, rate: float = 0.01, sgd_rate: float = 0.1
 ) -> LearnedOptimizer:
-    """A per-coordinate perceptron on momenta, second moments, Adafactor's factors and the time.
+    """A perceptron per coordinate on momenta, second moments, Adafactor's factors and the step.
 
-    The update is `-rate * exp(magnitude) * (adam + direction) - tanh(sgd_rate * sinh(slope) * gradient)`,
-    where the network gives direction, magnitude and slope of every coordinate, the latter two between
-    -5 and 5. All start at 0, so that training starts from Adam at `rate`: the nominal term of Harrison
-    et al. The last term is SGD's: where SGD beats Adam, its rate is soon found, which the network could
-    otherwise only put together from logarithms of the gradient's size. It moves no coordinate by more
-    than 1, or too high a rate would overflow, and the hypergradient before it.
+    The update of a coordinate is
+    `-rate * exp(magnitude) * (adam + direction) - tanh(sgd_rate * sinh(slope) * gradient)`.
+    The network returns direction, magnitude and slope, the latter two between -5 and 5. All start at
+    0, so that training starts as Adam at `rate`, the nominal term of Harrison et al. The last term is
+    that of SGD, whose rate is found quickly where SGD beats Adam. Its tanh keeps it below 1, because
+    too high a rate would overflow, and its hypergradient sooner.
 
     Args:
-      hidden: units of each layer.
-      layers: hidden layers, with ReLU.
-      rate: of the first term; the network's magnitude changes it by time and coordinate.
-      sgd_rate: of the last term, where the sinh of its slope is 1. Near SGD's best, training is
-        quickest; far below it, what was trained is more careful with problems it has not seen.
+      hidden: Number of units of each layer.
+      layers: Number of hidden layers, with ReLU.
+      rate: Rate of the first term, which the magnitude scales by coordinate and step.
+      sgd_rate: Rate of the last term where the sinh of the slope is 1. Meta-training is fastest near
+        SGD's best rate; far below it, the result is more careful with unseen problems.
 
     Returns:
-      A `LearnedOptimizer` that reads gradients and parameters, and keeps about five arrays of the
-      parameters' size.
+      A `LearnedOptimizer` that reads gradients and parameters. Its state holds about five arrays of
+      the parameters' size.
 
     Raises:
-      ValueError: for no units or layers, or a rate of 0 or less; from `update`, without parameters.
+      ValueError: If `hidden` or `layers` is below 1, or a rate is not above 0; from `update`, without
+        parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -75,31 +77,31 @@ def mlp(
       >>> [round(float(update), 4) for update in updates]  # as Adam's first step
       [-0.01, 0.01]
 
-    Reference: Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein, CoLLAs 2022, section 3,
-    for features and outputs. https://arxiv.org/abs/2203.11860
-    Metz, Maheswaranathan, Freeman, Poole and Sohl-Dickstein, 2020. https://arxiv.org/abs/2009.11243
-    Harrison, Metz and Sohl-Dickstein, NeurIPS 2022, section 4. https://arxiv.org/abs/2209.11208
+    Reference:
+      Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein, CoLLAs 2022, section 3, for
+      features and outputs. https://arxiv.org/abs/2203.11860
+      Metz, Maheswaranathan, Freeman, Poole and Sohl-Dickstein, 2020.
+      https://arxiv.org/abs/2009.11243
+      Harrison, Metz and Sohl-Dickstein, NeurIPS 2022, section 4. https://arxiv.org/abs/2209.11208
     """
-    if hidden < 1 or layers < 1 or rate <= 0 or sgd_rate <= 0:
-        raise ValueError(
-            f"mlp: hidden={hidden}, layers={layers}, rate={rate} and sgd_rate={sgd_rate}; the first "
-            "two are 1 or more, and rates are above 0."
-        )
+    hidden, layers = checks.count("mlp", "hidden", hidden), checks.count("mlp", "layers", layers)
+    checks.positive("mlp", "rate", rate)
+    checks.positive("mlp", "sgd_rate", sgd_rate)
 
     def init(key):
         inputs = [INPUTS, *[hidden] * (layers - 1)]
         keys = jax.random.split(key, layers)
         between = [dense(k, n, hidden) for k, n in zip(keys, inputs, strict=True)]
-        return {"hidden": between, "output": silent(hidden, 3)}
+        return {"hidden": between, "output": constant_layer(hidden, 3)}
 
     def build(weights):
         def update(updates, state, params=None):
             if params is None:
                 raise ValueError(
-                    "mlp: the update reads parameters and there are none; call "
+                    "mlp: the update reads parameters, but none were given; call "
                     "update(gradients, state, params)."
                 )
-            state = remember(state, updates)  # gradients, until they are updates
+            state = accumulate(state, updates)  # gradients, until they are updates
             adam, x, times = features(updates, params, state)
             first, *later = weights["hidden"]
             for layer in [at_time(times, first), *later]:
@@ -110,14 +112,14 @@ def mlp(
             plain = jnp.tanh(sgd_rate * jnp.sinh(_bounded(slope)) * gradient)
             return unravel(-(rate * adaptive + plain)), state
 
-        return in_precision_of(weights, optax.GradientTransformation(nothing_yet, update))
+        return in_precision_of(weights, optax.GradientTransformation(zero_averages, update))
 
     settings = {"hidden": hidden, "layers": layers, "rate": rate, "sgd_rate": sgd_rate}
     return LearnedOptimizer(init, build, ("mlp", settings))
 
 
-def nothing_yet(params: Params) -> Averages:
-    """Averages of no gradients."""
+def zero_averages(params: Params) -> Averages:
+    """The averages before the first gradient."""
     flat, _ = ravel_pytree(params)
 
     def zeros(number):
@@ -133,11 +135,11 @@ def nothing_yet(params: Params) -> Averages:
     )
 
 
-def remember(averages: Averages, gradients: Params) -> Averages:
-    """The averages with one more gradient in them.
+def accumulate(averages: Averages, gradients: Params) -> Averages:
+    """Returns the averages with one more gradient.
 
     Example:
-      >>> after = remember(nothing_yet(jnp.zeros(1)), jnp.ones(1))
+      >>> after = accumulate(zero_averages(jnp.zeros(1)), jnp.ones(1))
       >>> [round(float(m), 2) for m in after.momenta[:, 0]]
       [0.5, 0.1, 0.01]
     """
@@ -163,9 +165,9 @@ def remember(averages: Averages, gradients: Params) -> Averages:
 def features(
     gradients: Params, params: Params, averages: Averages
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Adam's direction `(n,)`, and what the network reads.
+    """Adam's direction `(n,)`, and the features that the network reads.
 
-    That is `(OF_A_COORDINATE, n)` numbers of coordinates, and `(len(TIMES), 1)` of time, which all share.
+    Features of coordinates are `(OF_A_COORDINATE, n)`, and those of the step `(len(TIMES), 1)`.
     """
     gradient, param = ravel_pytree(gradients)[0], ravel_pytree(params)[0]
     count = averages.steps
@@ -180,8 +182,8 @@ def features(
     factored = jnp.concatenate([matrix.ravel() for matrix in factored]) / (1 - FACTORED**count)
     inverse, factor = (jax.lax.rsqrt(x + _EPSILON) for x in (squares, factored))
 
-    # What has the size of a gradient, or of a parameter, is taken relative to that of its array; how
-    # large that is follows as a logarithm, so that steps can shrink with the gradient, as SGD's do.
+    # Gradients and parameters are divided by the root mean square of their array. Its logarithm is a
+    # feature of its own, so that steps can shrink with the gradient, as those of SGD do.
     sized = jnp.stack([gradient, param, *momenta, *inverse, factor])
     ends = np.cumsum([matrix.size for matrix in _matrices(params)])
     relative = []
@@ -203,22 +205,22 @@ def features(
 
 
 def at_time(times: jax.Array, first: Dense) -> Dense:
-    """The first layer at a time: what that adds is the same for all coordinates, a bias."""
+    """The first layer at a step, whose features add the same bias to all coordinates."""
     of_coordinates, of_times = jnp.split(first.kernel, [OF_A_COORDINATE])
     return Dense(of_coordinates, affine(Dense(of_times, first.bias), times).T)
 
 
 def _matrices(tree: Params) -> list[jax.Array]:
-    """Arrays with a last axis and one before it, which Adafactor's means are taken over."""
+    """Arrays with at least two axes, over the last two of which Adafactor takes its means."""
     return [leaf if leaf.ndim > 1 else leaf.reshape(-1, 1) for leaf in jax.tree.leaves(tree)]
 
 
 def _bounded(output: jax.Array) -> jax.Array:
-    return _MOST * jnp.tanh(output / _MOST)
+    return _BOUND * jnp.tanh(output / _BOUND)
 
 
 def _log(squares: jax.Array) -> jax.Array:
-    """The logarithm of a root, over 10: about -1 to 1 for anything that training meets."""
+    """The logarithm of a root over 10, which is about -1 to 1 in training."""
     return jnp.log(squares) / 20
 
 

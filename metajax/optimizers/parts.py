@@ -1,4 +1,4 @@
-"""What learned update rules are made of: layers on coordinates, and the precision they compute in.
+"""What learned update rules are made of: layers on coordinates, and their precision.
 
 Coordinates are the last axis everywhere, `(features, n)`: there are few features and many coordinates,
 so that every loop over them is a long one and no product needs a transposed copy.
@@ -14,7 +14,7 @@ from metajax.types import Optimizer, Params
 
 
 class Dense(NamedTuple):
-    """Weights of a layer: `kernel` of shape `(inputs, outputs)` and `bias` of shape `(1, outputs)`."""
+    """The weights of a layer: `kernel` `(inputs, outputs)` and `bias` `(1, outputs)`."""
 
     kernel: jax.Array
     bias: jax.Array
@@ -26,8 +26,8 @@ def dense(key: jax.Array, inputs: int, outputs: int) -> Dense:
     return Dense(kernel, jnp.zeros((1, outputs), kernel.dtype))
 
 
-def silent(inputs: int, outputs: int, bias: float = 0.0) -> Dense:
-    """A layer that gives `bias`, whatever it reads, until it is trained."""
+def constant_layer(inputs: int, outputs: int, bias: float = 0.0) -> Dense:
+    """A layer whose output is `bias` for every input, until it is trained."""
     return Dense(jnp.zeros((inputs, outputs), float), jnp.full((1, outputs), bias, float))
 
 
@@ -36,40 +36,41 @@ def affine(layer: Dense, x: jax.Array) -> jax.Array:
     return layer.kernel.T @ x + layer.bias.T
 
 
-class Memory(NamedTuple):
-    """What an LSTM remembers of each of `n` coordinates, both `(hidden, n)`."""
+class LstmState(NamedTuple):
+    """The output and the cell state of an LSTM for each of `n` coordinates, both `(hidden, n)`."""
 
     output: jax.Array
     cell: jax.Array
 
 
-def lstm_step(gates: Dense, x: jax.Array, memory: Memory) -> Memory:
+def lstm_step(gates: Dense, x: jax.Array, state: LstmState) -> LstmState:
     """One step of an LSTM on inputs `(inputs, n)`; `gates` reads `inputs + hidden` numbers.
 
     Example:
-      >>> closed = silent(2, 4)  # gates of 1/2 and a candidate of 0: half of the cell is kept
+      >>> closed = constant_layer(2, 4)  # gates of 1/2 and a candidate of 0 halve the cell state
       >>> one = jnp.ones((1, 1))
-      >>> lstm_step(closed, one, Memory(one, one)).cell.tolist()
+      >>> lstm_step(closed, one, LstmState(one, one)).cell.tolist()
       [[0.5]]
     """
-    read = affine(gates, jnp.concatenate([x, memory.output]))
-    enter, keep, leave, candidate = jnp.split(read, 4)
-    # A keep gate that begins open lets gradients pass through many steps.
-    cell = jax.nn.sigmoid(keep) * memory.cell + jax.nn.sigmoid(enter) * jnp.tanh(candidate)
-    return Memory(jax.nn.sigmoid(leave) * jnp.tanh(cell), cell)
+    read = affine(gates, jnp.concatenate([x, state.output]))
+    input_gate, forget_gate, output_gate, candidate = jnp.split(read, 4)
+    cell = jax.nn.sigmoid(forget_gate) * state.cell
+    cell = cell + jax.nn.sigmoid(input_gate) * jnp.tanh(candidate)
+    return LstmState(jax.nn.sigmoid(output_gate) * jnp.tanh(cell), cell)
 
 
 def log_and_sign(gradients: jax.Array, p: float = 10.0) -> jax.Array:
-    """Gradients `(n,)` of any magnitude to two numbers each, `(2, n)`, between -1 and about 1.
+    """Maps gradients `(n,)` of any magnitude to two numbers each, `(2, n)`, between -1 and about 1.
 
-    Above `exp(-p)` they are the logarithm over `p` and the sign; below, -1 and the gradient times
-    `exp(p)`, so that 0 has a value and a derivative.
+    A gradient `g` becomes `(log|g| / p, sign(g))` if `|g| >= exp(-p)`, and otherwise `(-1, exp(p) g)`,
+    so that 0 has a value and a derivative.
 
     Example:
       >>> log_and_sign(jnp.array([1.0, -jnp.exp(-5.0), 0.0])).round(2).tolist()
       [[0.0, -0.5, -1.0], [1.0, -1.0, 0.0]]
 
-    Reference: Andrychowicz et al., NeurIPS 2016, appendix A. https://arxiv.org/abs/1606.04474
+    Reference:
+      Andrychowicz et al., NeurIPS 2016, appendix A. https://arxiv.org/abs/1606.04474
     """
     large = jnp.abs(gradients) >= jnp.exp(-p)
     magnitude = jnp.where(large, jnp.abs(gradients), 1.0)  # log(0) has no derivative
@@ -81,12 +82,12 @@ def log_and_sign(gradients: jax.Array, p: float = 10.0) -> jax.Array:
 def in_precision_of(weights: Params, rule: Optimizer) -> Optimizer:
     """A rule computed in the precision of its weights, with updates in that of the gradients.
 
-    What a step computes on the way to its update is not kept for the derivative but computed again,
-    so that a long inner loop keeps only parameters and the rule's state for every step.
+    Differentiation recomputes the intermediate values of a step, so that a long inner loop stores
+    only parameters and the state of the rule for every step.
 
     Args:
-      weights: that `rule` reads.
-      rule: an optax transformation of gradients and parameters in float32 or wider.
+      weights: The weights that `rule` reads.
+      rule: An optax transformation of gradients and parameters in float32 or wider.
     """
     own = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(weights)))
 

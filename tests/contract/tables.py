@@ -288,7 +288,8 @@ def padded_with_masked(tasks: mj.Task, support: int, query: int, fill: float) ->
 
         batch, number = jax.tree.leaves(examples.x)[0].shape[:2]
         mask = jnp.tile(jnp.arange(number + more) < number, (batch, 1))
-        return mj.Examples(*jax.tree.map(longer, (examples.x, examples.y)), mask)
+        x, y = jax.tree.map(longer, (examples.x, examples.y))
+        return mj.Examples(x, y, mask)
 
     return mj.Task(pad(tasks.support, support), pad(tasks.query, query))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import metajax as mj
-from metajax.data import cifar
+from metajax.data import DATASETS, cifar
 from metajax.tasks.cifar_fs import MEAN
 
 
@@ -69,6 +69,16 @@ def test_episodes_of_photographs(folder, key):
     many = np.asarray(jax.vmap(sample)(jax.random.split(key, 50)).query.x)
     assert abs(many.mean()) < 0.2
     assert many.std() == pytest.approx(1, abs=0.1)
+
+
+def test_photographs_have_no_polarity_and_equal_sources_are_one_program(folder):
+    pictures = DATASETS["cifar_fs"].pictures(folder)
+    assert pictures.ink is None
+    assert [own.shape for own in pictures.classes] == [(600, 32, 32, 3)] * 100
+    with pytest.raises(ValueError, match="ink is needed bright or dark"):
+        mj.tasks.images(pictures, way=5, shot=1, query_shot=1, ink="bright")
+    first, second = (mj.tasks.cifar_fs("val", augment=True, data=folder) for _ in range(2))
+    assert jax.tree.structure(first) == jax.tree.structure(second)
 
 
 def _archive(path, files):

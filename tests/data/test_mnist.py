@@ -1,4 +1,4 @@
-"""The loader of digits, on files of our own and on the real ones."""
+"""The IDX files of MNIST and Fashion-MNIST, on files of our own and on the real ones."""
 
 import gzip
 import importlib
@@ -10,37 +10,52 @@ import numpy as np
 import pytest
 
 import metajax as mj
-from metajax.data import mnist
+from metajax.data import DATASETS, fashion_mnist, idx, mnist
 
 IMAGES = np.random.default_rng(0).integers(256, size=(40, 28, 28), dtype=np.uint8)
 LABELS = np.arange(40).astype(np.uint8) % 2
 
 
-def idx(array):
+def packed(array):
     lengths = np.array(array.shape, ">u4").tobytes()
     return gzip.compress(bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes())
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "mnist").mkdir()
-    (tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz").write_bytes(idx(IMAGES))
-    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(LABELS))
+    for name in ("mnist", "fashion_mnist"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t10k-images-idx3-ubyte.gz").write_bytes(packed(IMAGES))
+        (tmp_path / name / "t10k-labels-idx1-ubyte.gz").write_bytes(packed(LABELS))
     return tmp_path
 
 
-def test_images_and_labels_are_read(folder):
-    digits = mnist.load(data=folder)
-    np.testing.assert_array_equal(digits.images, IMAGES)
-    np.testing.assert_array_equal(digits.labels, LABELS)
+@pytest.mark.parametrize("module", [mnist, fashion_mnist])
+def test_images_and_labels_are_read(module, folder):
+    found = module.load(data=folder)
+    np.testing.assert_array_equal(found.images, IMAGES)
+    np.testing.assert_array_equal(found.labels, LABELS)
 
 
-def test_subsets_are_disjoint_and_images_shrink_by_means(folder, monkeypatch):
-    source = importlib.import_module("metajax.tasks.mnist")
+@pytest.mark.parametrize(
+    "name, names", [("mnist", ["0", "1"]), ("fashion_mnist", ["T-shirt/top", "Trouser"])]
+)
+def test_a_data_set_gives_its_pictures_by_class(name, names, folder):
+    pictures = DATASETS[name].pictures(folder)
+    assert pictures.names == names
+    assert pictures.ink == "bright"
+    for label, own in enumerate(pictures.classes):
+        np.testing.assert_array_equal(own[..., 0], IMAGES[label == LABELS])
+    assert DATASETS[name].describe(folder).startswith("40 test")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_subsets_are_disjoint_and_images_shrink_by_means(name, folder, monkeypatch):
+    source = importlib.import_module(f"metajax.tasks.{name}")
     monkeypatch.setattr(source, "episodes", lambda classes, **_: classes)
 
     def images(subset, size=28) -> Any:
-        return source.mnist(subset, size=size, data=folder)  # by digit
+        return getattr(source, name)(subset, size=size, data=folder)  # by class
 
     for digit in (0, 1):
         parts = [images(subset)[digit] for subset in ("train", "val", "test")]
@@ -60,7 +75,7 @@ def test_damaged_files_are_refused(folder):
         (b"hello", "not a whole gzip file"),
         (gzip.compress(b"hello"), "not an IDX file of bytes: it begins with 68 65 6c 6c"),
         (gzip.compress(gzip.decompress(whole)[:-1]), "not an IDX file of bytes"),
-        (idx(IMAGES[:39]), r"holds \(39, 28, 28\) numbers and .* \(40,\)"),
+        (packed(IMAGES[:39]), r"holds \(39, 28, 28\) numbers and .* \(40,\)"),
     ]:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
@@ -68,8 +83,20 @@ def test_damaged_files_are_refused(folder):
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no t10k-images-idx3-ubyte\.gz"):
         mnist.load(data=folder)
-    with pytest.raises(ValueError, match="size=10; it is 28, 14 or 7"):
-        mj.tasks.mnist(size=10, data=folder)
+    with pytest.raises(ValueError, match="fashion_mnist: size=10 must be 28, 14 or 7"):
+        mj.tasks.fashion_mnist(size=10, data=folder)
+
+
+def test_what_is_no_file_or_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "_LARGEST", 10_000)
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(bytes(1_000_000)))
+    with pytest.raises(ValueError, match="not a whole gzip file"):
+        idx.read("mnist", path)
+    path.unlink()
+    os.mkfifo(path)  # opening it would block
+    with pytest.raises(ValueError, match=r"images\.gz is not a regular file"):
+        idx.read("mnist", path)
 
 
 def test_the_real_digits(key):

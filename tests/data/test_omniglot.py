@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import metajax as mj
-from metajax.data import omniglot
+from metajax.data import DATASETS, omniglot
 from metajax.recipes.vision.omniglot import Omniglot, build
+from metajax.tasks.images import polarity
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,48 @@ def test_the_second_load_reads_what_the_first_one_kept(characters, omniglot_data
     again = omniglot.load(omniglot_data)
     np.testing.assert_array_equal(again.images, characters.images)
     assert again.names == characters.names
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "flipped", "emptied", "text", "another shape", "renamed"]
+)
+def test_a_damaged_cache_is_decoded_anew(damage, tmp_path):
+    images = np.resize(np.arange(251, dtype=np.uint8), (1623, 20, 28, 28))
+    names = [f"images_background/Greek/{i}" for i in range(1623)]
+    path, whole = tmp_path / "kept.npz", omniglot.Characters(images, names)
+    if damage == "another shape":
+        whole = whole._replace(images=images[:9])
+    omniglot._write_cached(path, whole, "checksum")
+    content = path.read_bytes()
+    if damage == "renamed":
+        assert omniglot._read_cached(path, "another checksum") is None
+        found = omniglot._read_cached(path, "checksum")
+        assert found is not None
+        np.testing.assert_array_equal(found.images, images)
+        return
+    for place in range(3):  # the header of the zip, of an array, and the compressed data
+        start = len(content) * place // 3
+        broken = {
+            "cut": content[: start + 100],
+            "flipped": content[:start]
+            + bytes(255 - b for b in content[start : start + 400])
+            + content[start + 400 :],
+            "emptied": content[:start] + bytes(400) + content[start + 400 :],
+            "text": b"checksum" * place,
+            "another shape": content,
+        }[damage]
+        path.write_bytes(broken)
+        assert omniglot._read_cached(path, "checksum") is None
+    path.unlink()
+    assert omniglot._read_cached(path, "checksum") is None
+
+
+def test_a_data_set_gives_all_characters_as_pictures(characters, omniglot_data):
+    pictures = DATASETS["omniglot"].pictures(omniglot_data)
+    assert pictures.ink == "bright" == polarity(pictures.classes[:200])
+    assert pictures.names == characters.names
+    np.testing.assert_array_equal(np.stack(pictures.classes)[..., 0], characters.images)
+    assert DATASETS["omniglot"].describe(omniglot_data) == "1623 characters of 20 drawings"
 
 
 @pytest.mark.parametrize(
@@ -115,9 +158,9 @@ def test_a_warp_by_nothing_is_the_identity_and_a_warp_is_not_shared(key):
 def test_more_than_there_is_is_refused(omniglot_data):
     with pytest.raises(ValueError, match="omniglot train: shot=5 and query_shot=19 need 24"):
         mj.tasks.omniglot(shot=5, query_shot=19, data=omniglot_data)
-    with pytest.raises(ValueError, match="way=500 needs 500 classes and there are 423"):
+    with pytest.raises(ValueError, match="way=500 needs 500 classes, but there are 423"):
         mj.tasks.omniglot("test", way=500, data=omniglot_data)
-    with pytest.raises(ValueError, match=r"distortion=0.7; it is at least 0 and below 0.5"):
+    with pytest.raises(ValueError, match=r"distortion=0\.7 must be at least 0 and below 0\.5"):
         mj.tasks.omniglot(distortion=0.7, data=omniglot_data)
     misspelt: Any = "vinyal"
     with pytest.raises(ValueError, match="split='vinyal' is unknown; did you mean 'vinyals'"):

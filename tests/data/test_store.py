@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from metajax.data import store
+from metajax.data import DATASETS, store
 
 CONTENT = b"drawings" * 1000
 
@@ -60,3 +60,18 @@ def test_what_cannot_be_downloaded_names_the_address_and_the_way_around(server):
         ConnectionError, match=r"could not download http://.*/absent.zip .*save the"
     ):
         store.fetch("glyphs", [download(server, file="absent.zip")])
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_set_says_where_it_comes_from(name, tmp_path):
+    data_set = DATASETS[name]
+    assert data_set.name == name
+    assert all((data_set.licence, data_set.citation, data_set.summary))
+    for published in data_set.downloads:
+        assert published.url.startswith("http")
+        assert published.url.endswith(published.file)
+        assert len(published.checksum.removeprefix("md5:")) == 32
+    with pytest.raises(FileNotFoundError, match=f"run `metajax data {name}` to download it"):
+        data_set.describe(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/{name} "):
+        data_set.pictures(tmp_path)

@@ -1,5 +1,7 @@
 """What the estimators refuse, and what `parallel` chooses; that they are right is in contract/."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 import metajax as mj
 
 
-def mean(w, tasks, key):
+def mean(w, tasks: Any, key):
     return jnp.mean(w * tasks)
 
 
@@ -39,7 +41,8 @@ def test_what_makes_no_sense_is_refused():
         mj.parallel(6, tasks_per_pass=2, mesh=mj.task_mesh(6))
     with pytest.raises(ValueError, match="meta_batch=5 does not split over the 2 devices"):
         mj.parallel(5, mesh=mj.task_mesh())
-    for meta_batch, tasks_per_pass in ((0, None), (4, 0), (2.5, None)):
+    wrong: Any = ((0, None), (4, 0), (2.5, None))
+    for meta_batch, tasks_per_pass in wrong:
         with pytest.raises(ValueError, match="must be an integer of at least 1"):
             mj.parallel(meta_batch, tasks_per_pass)
 

@@ -149,9 +149,114 @@ def test_a_normalisation_by_the_support_set_must_know_its_size():
     "shape, message",
     [
         ((5, 28, 28), r"images are \(5, 28, 28\); give \(n, height, width, channels\)"),
-        ((5, 15, 20, 1), "nothing is left after four poolings by 2; give 16 x 16 or more"),
+        ((5, 15, 20, 1), "leave nothing after four poolings by 2. Give 16 x 16 or more"),
     ],
 )
 def test_images_that_leave_no_features_are_refused(shape, message, key):
     with pytest.raises(ValueError, match=message):
         mj.conv4(5, downsample="pool").init(key, jnp.ones(shape))
+
+
+GROUPS = {
+    "mlp": (mj.mlp((3,)), (2, 1), {"head": ["Dense_1/bias", "Dense_1/kernel"]}),
+    "mlp's biases": (mj.mlp((3,)), (2, 1), {"biases": ["Dense_0/bias", "Dense_1/bias"]}),
+    "linear": (mj.linear(3), (2, 4), {"biases": ["layers_0/bias"]}),
+    "conv4": (
+        mj.conv4(2, filters=4),
+        (2, 16, 16, 1),
+        {
+            "shifts": [f"BatchStatistics_{i}/bias" for i in range(4)],
+            "warp": ["Conv_1/kernel", "Conv_3/kernel"],
+            "head": ["Dense_0/bias", "Dense_0/kernel"],
+        },
+    ),
+    "conv4 by layer": (
+        mj.conv4(None, filters=4, normalisation="layer"),
+        (2, 16, 16, 1),
+        {
+            "shifts": [
+                f"OwnStatistics_{i}/LayerNorm_0/{name}"
+                for i in range(4)
+                for name in ("bias", "scale")
+            ]
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("model, shape, groups", GROUPS.values(), ids=GROUPS)
+def test_groups_hold_the_arrays_of_their_name(model, shape, groups, key):
+    params = jax.eval_shape(model.init, key, jnp.ones(shape))
+    for name, expected in groups.items():
+        chosen = model.groups[name](params)
+        paths = [
+            jax.tree_util.keystr(path, simple=True, separator="/")
+            for path, pick in jax.tree.leaves_with_path(chosen)
+            if pick
+        ]
+        assert paths == [f"params/{path}" for path in expected]
+        assert jax.tree.structure(chosen) == jax.tree.structure(params)
+
+
+def test_features_without_an_embedding_are_the_flattened_inputs(key):
+    x = {"b": jnp.arange(8.0).reshape(2, 2, 2), "a": jnp.array([10, 11])}
+    assert mj.pixels.init(key, x) == ()
+    assert mj.pixels.apply((), x).tolist() == [[10, 0, 1, 2, 3], [11, 4, 5, 6, 7]]
+    assert mj.pixels.apply((), x["b"]).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_mixed_precision_computes_in_its_type_and_keeps_dropout_and_groups(key):
+    def apply(params, x):
+        assert params["w"].dtype == x["x"].dtype == jnp.bfloat16
+        assert x["index"].dtype == jnp.int32
+        return params["w"] * x["x"]
+
+    model = mj.Model(
+        init=lambda key, x: {"w": jnp.float32(1.01)},
+        apply=apply,
+        train=lambda params, x, key: apply(params, x) + jax.random.uniform(key, dtype=jnp.bfloat16),
+        groups={"all": lambda params: {"w": True}},
+    )
+    low = mj.mixed_precision(model)
+    x = {"x": jnp.ones(2), "index": jnp.arange(2)}
+    params = low.init(key, x)
+    assert params["w"].dtype == jnp.float32
+    # bfloat16 has 8 bits, so its neighbours of 1.01 are 1.0078125 and 1.015625.
+    assert low.apply(params, x).tolist() == [1.0078125, 1.0078125]
+    assert low.train is not None
+    assert float(low.train(params, x, key)[0]) > 1.0078125
+    assert low.groups["all"](params) == {"w": True}
+    assert mj.mixed_precision(mj.mlp()).train is None
+    with pytest.raises(ValueError, match="dtype=int8 must be a floating-point type"):
+        mj.mixed_precision(model, jnp.int8)
+
+
+@pytest.mark.parametrize("masked, exact", [(3, True), (6, True), (2, False)])
+def test_batch_statistics_see_masked_examples_as_copies(masked, exact, key):
+    # Three existing examples, each copied as often: the same mean and variance. With 2 masked, two
+    # of the three count double.
+    images = jax.random.uniform(key, (3, 16, 16, 1))
+    model = mj.conv4(2, filters=4)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(key, images))
+    padded = jnp.concatenate([images, jnp.full((masked, 16, 16, 1), jnp.nan)])
+    examples = mj.filled(
+        mj.Examples(padded, jnp.zeros(3 + masked, int), jnp.arange(3 + masked) < 3)
+    )
+    gap = jnp.abs(model.apply(params, examples.x)[:3] - model.apply(params, images)).max()
+    assert bool(gap < 1e-5) == exact
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: mj.mlp((40, 0)), "mlp: features=0 must be an integer of at least 1"),
+        (lambda: mj.mlp(outputs=0), "mlp: outputs=0 must be"),
+        (lambda: mj.linear(0), "linear: outputs=0 must be"),
+        (lambda: mj.conv4(0), "conv4: way=0 must be"),
+        (lambda: mj.conv4(5, filters=0), "conv4: filters=0 must be"),
+        (lambda: mj.conv4(5, normalisation="task", support=0), "conv4: support=0 must be"),
+    ],
+)
+def test_counts_below_one_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -313,3 +313,68 @@ def test_an_inner_loop_sees_the_patches_of_its_images_once(key):
     program = jax.jit(loop).lower(kernel, x).compile().as_text() or ""
     outside = program[program.index("\nENTRY") :]
     assert any(" while(" in line and "f32[25,27,27]" in line for line in outside.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (mj.mlp(), (3, 1)),
+        (mj.conv4(2, filters=4), (3, 16, 16, 1)),
+        (mj.conv4(2, filters=16, downsample="pool"), (3, 16, 16, 1)),
+    ],
+    ids=["mlp", "conv4", "conv4 with pooling"],
+)
+def test_models_are_exported_for_any_number_of_examples(model, shape, key):
+    x = jax.random.normal(key, shape)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(key, x))
+    any_number = jax.export.symbolic_shape(", ".join(["n", *map(str, shape[1:])]))
+
+    def quantities(params, x):
+        return model.apply(params, x), jax.grad(lambda p: jnp.sum(model.apply(p, x) ** 2))(params)
+
+    exported = jax.export.export(jax.jit(quantities))(
+        params, jax.ShapeDtypeStruct(any_number, x.dtype)
+    )
+    for images in (x, jnp.concatenate([x, 2 * x + 1])):
+        chex.assert_trees_all_close(
+            exported.call(params, images), quantities(params, images), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_the_form_is_chosen_by_the_platform_that_is_compiled_for(key):
+    # A program for another platform than this machine's is exported, and has no loop over images.
+    layer = mj.ops.Convolution(jax.random.normal(key, (3, 3, 1, 32)))
+
+    def run(x):
+        return mj.ops.pool_and_moments(x, layer, lambda y: y)
+
+    x = jax.ShapeDtypeStruct((9, 64, 64, 1), jnp.float32)
+    loops = {
+        platform: jax.export.export(jax.jit(run), platforms=[platform])(x)
+        .mlir_module()
+        .count("stablehlo.while")
+        for platform in ("cpu", "cuda")
+    }
+    assert loops["cpu"] >= 1
+    assert loops["cuda"] == 0
+
+
+def test_mapped_over_tasks_moments_of_a_first_layer_have_second_derivatives(key):
+    x = jax.random.normal(key, (3, 2, 8, 8, 1))
+    kernels, v = jax.random.normal(key, (2, 3, 3, 3, 1, 9))
+    pool = partial(mj.ops.max_pool, window_shape=(2, 2), strides=(2, 2))
+
+    def of(known):
+        def loss(kernel, x):
+            layer = mj.ops.Convolution(kernel)
+            pooled, moments = mj.ops.pool_and_moments(
+                x, layer if known else layer.__call__, pool, None
+            )
+            return jnp.sum(jnp.sin(mj.ops.normalise(pooled, by=moments)))
+
+        def second(kernel, x, v):
+            return jax.jvp(lambda k: jax.grad(loss)(k, x), (kernel,), (v,))
+
+        return jax.jit(jax.vmap(second))(kernels, x, v)
+
+    chex.assert_trees_all_close(of(True), of(False), rtol=1e-3, atol=2e-3)

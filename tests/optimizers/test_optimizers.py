@@ -17,10 +17,10 @@ from metajax.optimizers.mlp import (
     MOMENTA,
     OF_A_COORDINATE,
     SQUARES,
+    accumulate,
     at_time,
     features,
-    nothing_yet,
-    remember,
+    zero_averages,
 )
 from metajax.optimizers.parts import Dense, affine
 
@@ -117,7 +117,7 @@ def test_the_features_of_the_mlp_by_hand():
 
     @jax.jit
     def read_after_two(param, g, h):
-        averages = remember(remember(nothing_yet(param), g), h)
+        averages = accumulate(accumulate(zero_averages(param), g), h)
         return features(h, param, averages)
 
     adam, read, times = read_after_two(*trees)
@@ -315,18 +315,20 @@ def test_a_path_that_is_judged_everywhere_keeps_weights_alone_with_remat(key):
 def test_what_makes_no_sense_is_refused():
     optimizers = mj.optimizers
     for make, message in {
-        lambda: optimizers.lstm(hidden=0): "hidden=0 and layers=2; each is 1 or more",
-        lambda: optimizers.meta_lstm(rate=1.0): "rate=1.0; give 1 unit or more and a rate between",
-        lambda: optimizers.mlp(rate=0.0): "rate=0.0 and sgd_rate=0.1; .* rates are above 0",
-        lambda: optimizers.mlp(sgd_rate=-1.0): "rate=0.01 and sgd_rate=-1.0; ",
-        lambda: optimizers.schedule("sgd", 0, 0.1): "give 1 step or more and a rate above 0",
+        lambda: optimizers.lstm(hidden=0): "lstm: hidden=0 must be an integer of at least 1",
+        lambda: optimizers.meta_lstm(rate=1.0): "meta_lstm: rate=1.0 must be between 0 and 1",
+        lambda: optimizers.mlp(rate=0.0): "mlp: rate=0.0 must be a number above 0",
+        lambda: optimizers.mlp(sgd_rate=-1.0): "mlp: sgd_rate=-1.0 must be a number above 0",
+        lambda: optimizers.schedule(
+            "sgd", 0, 0.1
+        ): "schedule: num_steps=0 must be an integer of at least 1",
         lambda: optimizers.hyperparameters("adam"): "nothing is learned; give some by name",
         lambda: optimizers.hyperparameters(
             "sgd", positive={"learning_rate": 0}
-        ): "positive learning_rate=0; it starts above 0",
+        ): "positive learning_rate=0 must be above 0",
         lambda: optimizers.hyperparameters(
             "adam", fraction={"b1": 1.0}
-        ): "fraction b1=1.0; it starts between 0 and 1",
+        ): "fraction b1=1.0 must be between 0 and 1",
         lambda: optimizers.hyperparameters(
             "adm", positive={"learning_rate": 1}
         ): "make='adm' is not in optax",
@@ -335,7 +337,7 @@ def test_what_makes_no_sense_is_refused():
             make()
     for name in ("meta_lstm", "mlp"):
         rule = OPTIMIZERS[name].build(OPTIMIZERS[name].init(jax.random.key(0)))
-        with pytest.raises(ValueError, match="the update reads parameters and there are none"):
+        with pytest.raises(ValueError, match="the update reads parameters, but none were given"):
             rule.update(jnp.ones(1), rule.init(jnp.ones(1)))
 
 

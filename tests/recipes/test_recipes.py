@@ -13,7 +13,8 @@ from metajax import recipes
 from metajax.recipes.adjoints import ADJOINTS, IMPLICIT
 from metajax.recipes.learners import LEARNERS, ClassifierName, InContextName, RegressorName, names
 from metajax.recipes.synthetic.icl import Icl
-from metajax.recipes.synthetic.optimizer import OPTIMIZERS, PROBLEMS, Optimizer
+from metajax.recipes.synthetic.optimizer import Optimizer
+from metajax.recipes.synthetic.problems import OPTIMIZERS, PROBLEMS
 from metajax.recipes.synthetic.sinusoid import Sinusoid
 from metajax.recipes.training import by_pretraining
 from metajax.recipes.vision.omniglot import Omniglot

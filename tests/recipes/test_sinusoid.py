@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from metajax import recipes
-from metajax.recipes.synthetic.sinusoid import Sinusoid, outer_rate
+from metajax.recipes.synthetic.paper import outer_rate
+from metajax.recipes.synthetic.sinusoid import Sinusoid
 
 
 def test_the_outer_rate_climbs_and_falls():

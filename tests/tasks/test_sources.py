@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract.tables import CLASSIFICATION, REGRESSION
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,8 @@ FAMILIES = (
     mj.tasks.families.polynomials(3),
     mj.tasks.families.harmonics(2),
 )
+REGRESSION = mj.tasks.sinusoid(shot=4, query_shot=6)
+CLASSIFICATION = mj.tasks.clusters(way=3, shot=2, query_shot=2, dimension=3)
 NOISE = np.random.default_rng(0).integers(256, size=(4, 6, 9, 8, 3), dtype=np.uint8)
 
 

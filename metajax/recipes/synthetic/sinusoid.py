@@ -13,15 +13,17 @@ from metajax.names import choose
 from metajax.nn.contexts import concatenated
 from metajax.nn.models import mlp
 from metajax.recipes.adjoints import AdjointName
-from metajax.recipes.experiment import Experiment, Published, Shots
+from metajax.recipes.experiment import Experiment, Shots
 from metajax.recipes.learners import (
     Ingredients,
+    Inner,
     RegressorName,
     build_learner,
     resolved,
     use_of,
 )
 from metajax.recipes.synthetic.functions import CURVES, by_name, of_shots
+from metajax.recipes.synthetic.paper import outer_rate, published
 from metajax.recipes.training import Plan, Training
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def build(settings: Sinusoid) -> Experiment:
         shots=shots,
         draw=of_shots(source),
         sources=by_name(),
-        published=_published(s, eval_steps),
+        published=published(s, eval_steps),
     )
 
 
@@ -136,15 +138,7 @@ def _resolved(s: Sinusoid) -> Sinusoid:
             f"sinusoid: warm_up={s.warm_up:g} must be at least 0 and below 1; it is a share of the outer "
             "steps."
         )
-    inner = resolved(
-        "sinusoid",
-        "regress",
-        s.learner,
-        num_steps=max(loss_steps),
-        inner_rate=s.inner_rate,
-        inner_clip=s.inner_clip,
-        adjoint=s.adjoint,
-    )
+    inner = _inner(replace(s, loss_steps=tuple(loss_steps)))
     return replace(
         s,
         loss_steps=tuple(loss_steps),
@@ -154,18 +148,22 @@ def _resolved(s: Sinusoid) -> Sinusoid:
     )
 
 
-def _training(s: Sinusoid) -> Training:
-    """The learner, and how it is trained; the settings are resolved."""
-    steps = s.loss_steps or ()
-    inner = resolved(
+def _inner(s: Sinusoid) -> Inner:
+    return resolved(
         "sinusoid",
         "regress",
         s.learner,
-        num_steps=max(steps),
+        num_steps=max(s.loss_steps or ()),
         inner_rate=s.inner_rate,
         inner_clip=s.inner_clip,
         adjoint=s.adjoint,
     )
+
+
+def _training(s: Sinusoid) -> Training:
+    """The learner, and how it is trained; the settings are resolved."""
+    steps = s.loss_steps or ()
+    inner = _inner(s)
     body = mlp((40,), 40)
     ingredients = Ingredients(body, 1, mse, model=mlp(), conditioned=concatenated(mlp(), 5))
     different = tuple(sorted(set(steps)))
@@ -186,48 +184,6 @@ def _training(s: Sinusoid) -> Training:
             loss_steps=different,
             weights=jnp.array(counts) / len(steps),
         )
-    )
-
-
-def outer_rate(s: Sinusoid) -> optax.Schedule:
-    """Adam's step size at each outer step.
-
-    The first hypergradients, at weights near 0, say little about later ones, and a high rate takes
-    long steps along them. At 3e-3, clipped at 2 and without a warm-up, one of three seeds diverged,
-    and the others ended above 0.67 after an inner step. Clipped at 1 and with a warm-up, all three
-    end below.
-    """
-    climb = round(s.warm_up * s.outer_steps)
-    after = (
-        optax.cosine_decay_schedule(s.outer_rate, s.outer_steps - climb)
-        if s.cosine
-        else optax.constant_schedule(s.outer_rate)
-    )
-    if not climb:
-        return after
-    return optax.join_schedules([optax.linear_schedule(0, s.outer_rate, climb), after], [climb])
-
-
-_PUBLISHED = (
-    (
-        "MAML, table 2",
-        {1: 0.67, 5: 0.38, 10: 0.35},
-        "Finn et al. 2017: trained with 10 shots and 1 step, tested with 5 shots",
-    ),
-    (
-        "pretrained",
-        {1: 2.41, 5: 2.23, 10: 2.19},
-        "the same table: one network for all tasks, then adapted",
-    ),
-)
-
-
-def _published(s: Sinusoid, eval_steps: tuple[int, ...]) -> tuple[Published, ...]:
-    if (s.learner, s.source) != ("maml", "sinusoid"):
-        return ()
-    return tuple(
-        Published(name, tuple(values.get(step) for step in eval_steps), protocol)
-        for name, values, protocol in _PUBLISHED
     )
 
 
