@@ -28,9 +28,20 @@ _NAMED: dict[str, Callable[..., LearnedOptimizer]] = {
 _OF_OPTAX = frozenset(
     (
         *("adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw"),
-        *("adan", "amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "noisy_sgd"),
+        *(
+            "adan",
+            "amsgrad",
+            "fromage",
+            "lamb",
+            "lars",
+            "lbfgs",
+            "lion",
+            "nadam",
+            "nadamw",
+            "noisy_sgd",
+        ),
         *("novograd", "optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent"),
-        *("polyak_sgd", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "sm3", "yogi"),
+        *("polyak_sgd", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "signum", "sm3", "yogi"),
     )
 )
 """The optimisers of optax that a file may name; it may not name anything else there."""
@@ -63,6 +74,8 @@ def export(path: str | Path, optimizer: LearnedOptimizer, weights: Params) -> No
     leaves = named_leaves(weights, np.asarray)
     _check_fit("export: the weights", leaves, optimizer)
     name, settings = optimizer.recipe or (None, {})
+    if isinstance(settings.get("make"), str) and settings["make"] not in _OF_OPTAX:
+        name, settings = None, {}  # a part of optax that is no optimiser: whoever loads it gives it
     header = {
         "format": _FORMAT,
         "version": _VERSION,

@@ -131,29 +131,16 @@ def fit(
     """
     outer_steps = checks.count("fit", "outer_steps", outer_steps)
     _check_parts(learner, objective, optimizer, key, validate, callbacks)
-    traced = isinstance(key, Tracer)
-    if traced and (run_dir or validate or callbacks):
-        raise ValueError(
-            "fit: key is traced, as under vmap or jit, where nothing can be written or called. Leave "
-            "out run_dir, validate and callbacks."
-        )
+    _check_traced(key, run_dir, validate, callbacks)
     every = _report_every(report_every, outer_steps, run_dir, resume)
     checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, or_zero=True)
     settings = folders.plain(settings)
     tasks = feed.feed(sample, meta_batch, outer_steps)
     init_key, step_key, check_key = jax.random.split(key, 3)
     init, update = outer_step(objective, optimizer, estimator)
-
-    def begin(check=diagnosis.check_tasks):
-        task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
-        first = tasks.first(task_key)
-        one = jax.tree.map(lambda leaf: leaf[0], first.support.x)
-        meta_params = jax.jit(learner.init)(init_key, one)
-        check(learner, objective, meta_params, first, check_key)
-        return init(meta_params, first, state_key)
-
-    if traced:
-        return _traced(begin(lambda *args: None), update, tasks, outer_steps, step_key)
+    begin = partial(_begin, learner, objective, init, tasks, init_key, check_key)
+    if isinstance(key, Tracer):
+        return _traced(begin(), update, tasks, outer_steps, step_key)
     from metajax.train import report  # rich is loaded by those who train
 
     plan = _Plan(outer_steps, every, checkpoint_every_seconds, validate, list(callbacks))
@@ -176,7 +163,20 @@ def fit(
             return _train(plan, objective, carry, program, files, reporter, interrupted, past)
 
 
-def _traced(state, update, tasks, outer_steps, key):
+def _begin(learner, objective, init, tasks, init_key, check_key) -> TrainState:
+    """The first state, checked against a first batch of tasks unless the key is traced."""
+    task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
+    first = tasks.first(task_key)
+    x = jax.tree.map(lambda leaf: leaf[0], first.support.x)
+    meta_params = jax.jit(learner.init)(
+        init_key, x
+    )  # compiled: what init only needs for shapes goes
+    if not isinstance(init_key, Tracer):
+        diagnosis.check_tasks(learner, objective, meta_params, first, check_key)
+    return init(meta_params, first, state_key)
+
+
+def _traced(state, update, tasks, outer_steps, key) -> TrainState:
     """The loop as a part of a program, which reports and saves nothing."""
     if isinstance(tasks, feed.Given):
         raise ValueError("fit: key is traced, as under vmap or jit; give sample a source of tasks.")
@@ -351,6 +351,14 @@ def _check_parts(learner, objective, optimizer, key, validate, callbacks) -> Non
     if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
         raise ValueError(
             f"fit: callbacks={callbacks!r:.60} must be a list of functions of a report, such as [wandb.log]."
+        )
+
+
+def _check_traced(key: jax.Array, run_dir, validate, callbacks) -> None:
+    if isinstance(key, Tracer) and (run_dir or validate or callbacks):
+        raise ValueError(
+            "fit: key is traced, as under vmap or jit, where nothing can be written or called. Leave "
+            "out run_dir, validate and callbacks."
         )
 
 

@@ -72,6 +72,16 @@ def test_an_optimizer_without_a_name_is_loaded_by_who_has_it(tmp_path, key):
     chex.assert_trees_all_equal(updates, jnp.full(1, -0.25))
 
 
+def test_a_part_of_optax_that_is_no_optimizer_is_given_again(tmp_path, key):
+    mine = mj.optimizers.hyperparameters(optax.trace, fraction={"decay": 0.5})
+    mj.optimizers.export(tmp_path / "mine.npz", mine, mine.init(key))
+    with pytest.raises(ValueError, match=r"give it: mj.optimizers.load\(path, optimizer"):
+        mj.optimizers.load(tmp_path / "mine.npz")
+    rule = mj.optimizers.load(tmp_path / "mine.npz", mine)
+    updates, _ = rule.update(jnp.ones(1), rule.init(jnp.ones(1)))
+    chex.assert_trees_all_equal(updates, jnp.ones(1))
+
+
 def test_nothing_in_the_file_is_executed(tmp_path, key):
     mj.optimizers.export(
         tmp_path / "optimizer.npz", OPTIMIZERS["lstm"], OPTIMIZERS["lstm"].init(key)

@@ -1,5 +1,7 @@
 """Wrong uses of `fit`: one sentence each, before anything is compiled or written."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ LEARNER = mj.maml(mj.mlp((2,)), mj.mse, optax.sgd(0.01), num_steps=1)
 OBJECTIVE = mj.query_loss(LEARNER, mj.mse)
 ADAM = optax.adam(1e-3)
 SAMPLE = mj.tasks.sinusoid(shot=3)
-OPTIONS = {"key": jax.random.key(0), "outer_steps": 2, "meta_batch": 2, "show_progress": False}
+OPTIONS: Any = {"key": jax.random.key(0), "outer_steps": 2, "meta_batch": 2, "show_progress": False}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,8 @@ OPTIONS = {"key": jax.random.key(0), "outer_steps": 2, "meta_batch": 2, "show_pr
 )  # fmt: skip
 def test_wrong_arguments_are_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
-        mj.fit(*(arguments or (LEARNER, OBJECTIVE, ADAM, SAMPLE)), **(OPTIONS | options))
+        fit: Any = mj.fit
+        fit(*(arguments or (LEARNER, OBJECTIVE, ADAM, SAMPLE)), **(OPTIONS | options))
 
 
 def source(labels, outputs, *, x=None, mask=None):

@@ -74,7 +74,7 @@ def test_batches_may_differ_in_shape():
     assert float(state.meta_params) == 2.0
 
 
-def test_an_estimator_with_a_state_takes_an_iterable():
+def test_an_estimator_that_splits_tasks_takes_an_iterable():
     found = fit(batches(12), estimator=mj.chunked(2))
     chex.assert_trees_all_close(found.meta_params, fit(batches(12)).meta_params, atol=1e-6)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import chex
 import jax
@@ -32,7 +33,7 @@ def sample(key):
     return mj.Task(mj.Examples(x, x), mj.Examples(x, x))
 
 
-def fit(objective=PLAIN, optimizer=SGD, run_dir=None, tasks=sample, **changes):
+def fit(objective=PLAIN, optimizer: Any = SGD, run_dir=None, tasks=sample, **changes) -> Any:
     options = {
         "key": jax.random.key(0), "outer_steps": 40, "meta_batch": 2, "show_progress": False,
         "report_every": 40, "run_dir": run_dir,
@@ -103,7 +104,8 @@ def test_apply_if_finite_that_gives_up_stops_the_run():
 
     with pytest.raises(mj.NonFiniteError, match="outer step 6") as caught:  # w passes 0.5 in step 3
         fit(objective, optax.apply_if_finite(optax.sgd(0.125), 3))
-    assert int(caught.value.state.opt_state.notfinite_count) == 3
+    opt_state: Any = caught.value.state.opt_state
+    assert int(opt_state.notfinite_count) == 3
 
 
 @pytest.mark.parametrize(
