@@ -36,7 +36,7 @@ class R2d2State(NamedTuple):
 RIDGE_OF_A_FEATURE = 0.4
 """The initial ridge of `r2d2` per feature. The features of a normalised network have squares of about
 1, and a ridge of 1 is negligible beside their sum. Chosen on validation tasks: see
-`benchmarks/accuracy.py`."""
+`benchmarks/rows/omniglot.py`."""
 
 
 def r2d2(
