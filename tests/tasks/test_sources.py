@@ -95,26 +95,32 @@ def sample(make):
     return make()
 
 
+@jax.jit
+def draw(sample, key):
+    """The data of a source are an argument, and all laws share one program."""
+    return sample(key)
+
+
 def test_same_key_same_bits_under_jit_and_vmap(sample, key):
     task = sample(key)
     # The covariance of close points enlarges rounding, so that a Gaussian process needs the tolerance.
-    chex.assert_trees_all_close(task, jax.jit(sample)(key), rtol=1e-5, atol=1e-5)
-    chex.assert_trees_all_equal(jax.jit(sample)(key), jax.jit(sample)(key))
+    chex.assert_trees_all_close(task, draw(sample, key), rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_equal(draw(sample, key), draw(sample, key))
     keys = jax.random.split(key, 3)
     mapped = jax.vmap(sample)(keys)
     for i in range(3):
         chex.assert_trees_all_close(
             jax.tree.map(lambda leaf, i=i: leaf[i], mapped),
-            jax.jit(sample)(keys[i]),
+            draw(sample, keys[i]),
             rtol=1e-5,
             atol=1e-5,
         )
 
 
 def test_another_key_gives_another_task(sample, key):
-    other = sample(jax.random.fold_in(key, 1))
-    assert not np.array_equal(sample(key).support.x, other.support.x)
-    chex.assert_trees_all_equal_shapes_and_dtypes(sample(key), other)
+    task, other = draw(sample, key), draw(sample, jax.random.fold_in(key, 1))
+    assert not np.array_equal(task.support.x, other.support.x)
+    chex.assert_trees_all_equal_shapes_and_dtypes(task, other)
 
 
 def test_tasks_depend_on_the_key_by_their_program(sample):
@@ -124,7 +130,7 @@ def test_tasks_depend_on_the_key_by_their_program(sample):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1))
 def test_support_and_query_never_share_an_example(sample, seed):
-    task = jax.jit(sample)(jax.random.key(seed))
+    task = draw(sample, jax.random.key(seed))
     support = {row.tobytes() for row in np.asarray(task.support.x)}
     query = {row.tobytes() for row in np.asarray(task.query.x)}
     assert len(support) == len(task.support.x)
@@ -136,19 +142,19 @@ def test_equal_settings_are_one_program_and_stack(make, key):
     traced = 0
 
     @jax.jit
-    def draw(sample, key):
+    def counted(sample, key):
         nonlocal traced
         traced += 1
         return sample(key)
 
     first, second = make(), make()
-    chex.assert_trees_all_equal(draw(first, key), draw(second, key))
+    chex.assert_trees_all_equal(counted(first, key), counted(second, key))
     assert traced == 1
     assert jax.tree.structure(first) == jax.tree.structure(second)
     assert as_pytree(first) is first  # its data are arguments of a program, not constants
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second)
     one = jax.tree.map(lambda leaf: leaf[1], both)
-    chex.assert_trees_all_equal(jax.jit(one)(key), jax.jit(first)(key))
+    chex.assert_trees_all_equal(draw(one, key), draw(first, key))
 
 
 def test_an_equal_source_is_evaluated_without_compiling(key):
