@@ -1,5 +1,6 @@
 """What is refused before anything compiles: each check raises one sentence that says what to change."""
 
+import inspect
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -175,9 +176,10 @@ def as_model(where: str, model: Any) -> Model:
       >>> float(model.apply(2.0, 3.0))
       6.0
     """
-    if not (isinstance(model, tuple) and len(model) >= 2 and all(map(callable, model[:2]))):
+    if not _is_pair(model):
         homes = [base.__module__ for base in type(model).__mro__]
         wrap = {"flax.linen": "linen_model", "flax.nnx": "nnx_model", "equinox": "equinox_model"}
+        wrap["haiku"] = "haiku_model"
         near = [name for home, name in wrap.items() if any(h.startswith(home) for h in homes)]
         remedy = (
             f"wrap it with mj.{near[0]}" if near else "give an (init, apply) pair such as mj.mlp()"
@@ -192,6 +194,16 @@ def as_model(where: str, model: Any) -> Model:
         return params
 
     return given._replace(init=init)
+
+
+def _is_pair(model: Any) -> bool:
+    """Whether a model is (init, apply); haiku's apply may also take a key or a state."""
+    if not (isinstance(model, tuple) and len(model) >= 2 and all(map(callable, model[:2]))):
+        return False
+    is_haiku = type(model).__module__.startswith("haiku")
+    return not is_haiku or inspect.signature(model[1]).parameters.keys().isdisjoint(
+        ("rng", "state")
+    )
 
 
 def trainable(where: str, params: Params) -> None:

@@ -24,7 +24,7 @@ from metajax.types import Model
 
 
 def nnx_model(
-    build: Callable[[nnx.Rngs], Callable[..., Any]],
+    build: Callable[[nnx.Rngs], Any],
     *,
     statistics: Statistics = None,
     train: Mapping[str, Any] = NONE,
@@ -76,7 +76,7 @@ def nnx_model(
         """Predictions, and the state and the random streams after the call."""
         module = nnx.merge(structure, *map(nnx.State, (params, streams, state)))
         if key is not None and tags:
-            keys = {tag: jax.random.fold_in(key, i) for i, tag in enumerate(tags)}
+            keys: Any = {tag: jax.random.fold_in(key, i) for i, tag in enumerate(tags)}
             nnx.reseed(module, policy="match_shape", **keys)
         module.set_attributes(
             deterministic=key is None,
@@ -95,7 +95,7 @@ def nnx_model(
     differs = bool(tags) or dict(train) != dict(predict)
 
     def init(key, x):
-        modes = {"prediction": ("predict", predict, None)}
+        modes: dict[str, Any] = {"prediction": ("predict", predict, None)}
         if differs:
             modes["adaptation"] = ("train", train, jax.random.key(0))
         _check(run, statistics, streams, state, weights, x, modes)

@@ -2,6 +2,7 @@
 
 import math
 from functools import reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,10 +90,14 @@ def _product(a, b, *, want: str, precision):
     return jnp.matmul(a.mT, b, precision=precision)
 
 
+def _is_few(n: Any) -> bool:
+    return not is_symbolic_dim(n) and 0 < n <= FEW
+
+
 def _on_cpu(a, b, *, want: str, precision):
-    n, full_width = a.shape[1], jnp.finfo(a.dtype).bits >= 32  # XLA adds others up in float32
-    few = not is_symbolic_dim(n) and 0 < n <= FEW
-    if want == "kernel" and few and full_width and min(a.shape[2], b.shape[2]) > 1:
+    n = a.shape[1]
+    full_width = jnp.finfo(a.dtype).bits >= 32  # XLA adds others up in float32
+    if want == "kernel" and _is_few(n) and full_width and min(a.shape[2], b.shape[2]) > 1:
         a = lax.optimization_barrier(a)  # or each entry is computed anew wherever it is read
         return reduce(jnp.add, (a[:, i, :, None] * b[:, i, None, :] for i in range(n)))
     if want == "kernel" and a.shape[0] == 1:

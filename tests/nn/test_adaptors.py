@@ -335,10 +335,12 @@ def test_constants_are_given_as_variables(key):
     variables = net.init(key, X)
     model = mj.linen_model(net, statistics="frozen", variables=variables)
     params = model.init(key, X)
-    np.testing.assert_allclose(model.apply(params, X), net.apply(variables, X), rtol=1e-6)
+    expected: Any = net.apply(variables, X)
+    np.testing.assert_allclose(model.apply(params, X), expected, rtol=1e-6)
 
 
 MISSPELT: Any = "bach"
+PLAIN: Any = HAIKU
 DENSE: Any = nn.Dense
 STATEFUL = eqx.nn.Sequential([eqx.nn.BatchNorm(2, axis_name="batch", mode="batch")])
 REFUSED = [
@@ -428,6 +430,11 @@ REFUSED = [
         lambda: mj.haiku_model(HAIKU, predict={"train": True}),
         r"haiku_model: the function draws random numbers in prediction",
     ),
+    (
+        "a transformed function that takes a key as a plain pair",
+        lambda: mj.maml(PLAIN, mj.mse, optax.sgd(0.1), 1),
+        r"maml: the model is Transformed.*not \(init, apply\); wrap it with mj.haiku_model",
+    ),
     ("a class: linen", lambda: mj.linen_model(DENSE), r"net=.* must be a flax linen module"),
     ("a function: haiku", lambda: mj.haiku_model(haiku_dropout), r"must be what hk.transform"),
 ]
@@ -505,3 +512,10 @@ def test_inputs_may_be_a_dict(key):
         end = learner.adapt(params, mj.Examples(x, Y), key)
         before, after = (float(jnp.mean((model.apply(p, x) - Y) ** 2)) for p in (params, end))
         assert after < before
+
+
+def test_a_transformed_function_without_key_is_a_plain_pair(key):
+    pair: Any = hk.without_apply_rng(hk.transform(lambda x: hk.Linear(1)(x)))
+    learner = mj.maml(pair, mj.mse, optax.sgd(0.1), 1)
+    params = learner.init(key, X)
+    np.testing.assert_array_equal(learner.predict(params, X), mj.haiku_model(pair).apply(params, X))
