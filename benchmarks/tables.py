@@ -15,6 +15,7 @@ from rows import (
     in_context,
     learned_optimizers,
     omniglot,
+    padding,
     readme,
     regret,
     sinusoid,
@@ -35,6 +36,7 @@ PAGES: dict[str, Page] = {
     "truncation": truncation.PAGE,
     "learned_optimizers": learned_optimizers.PAGE,
     "without_derivatives": without_derivatives.PAGE,
+    "padding": padding.PAGE,
     "speed": speed.PAGE,
 }
 

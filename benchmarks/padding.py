@@ -1,0 +1,39 @@
+"""How much masked examples change predictions, losses and hypergradients: nothing, to rounding.
+
+python benchmarks/padding.py                    every learner on every kind of example that it takes
+
+The learners and examples are those of the contract tests, tests/contract/padding.py.
+"""
+
+import sys
+from pathlib import Path
+
+import record
+from rows.padding import FILLS
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+
+def main() -> None:
+    import jax
+    from contract.padding import KINDS, LEARNERS, case, difference, takes
+
+    jax.config.update("jax_disable_most_optimizations", True)  # thousands of tiny programs
+    path = record.RESULTS / "padding.json"
+    rows: dict = {}
+    for name, make in LEARNERS.items():
+        rows[name] = {}
+        for kind, of in KINDS.items():
+            if takes(make, of):
+                found = case(make, of, jax.random.key(0))
+                rows[name][kind] = {
+                    fill: difference(found, value, jax.random.key(1))
+                    for fill, value in FILLS.items()
+                }
+        print(name, rows[name], flush=True)
+        jax.clear_caches()
+        record.write(path.stem, {"kinds": list(KINDS), "rows": rows, **record.context()})
+
+
+if __name__ == "__main__":
+    main()
