@@ -72,6 +72,7 @@ def test_episodes_of_photographs(folder, key):
 
 
 def test_photographs_have_no_polarity_and_equal_sources_are_one_program(folder):
+    assert DATASETS["cifar_fs"].pictures is not None
     pictures = DATASETS["cifar_fs"].pictures(folder)
     assert pictures.ink is None
     assert [own.shape for own in pictures.classes] == [(600, 32, 32, 3)] * 100

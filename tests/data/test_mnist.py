@@ -41,7 +41,9 @@ def test_images_and_labels_are_read(module, folder):
     "name, names", [("mnist", ["0", "1"]), ("fashion_mnist", ["T-shirt/top", "Trouser"])]
 )
 def test_a_data_set_gives_its_pictures_by_class(name, names, folder):
-    pictures = DATASETS[name].pictures(folder)
+    data_set = DATASETS[name]
+    assert data_set.pictures is not None
+    pictures = data_set.pictures(folder)
     assert pictures.names == names
     assert pictures.ink == "bright"
     for label, own in enumerate(pictures.classes):

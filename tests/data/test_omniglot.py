@@ -74,6 +74,7 @@ def test_a_damaged_cache_is_decoded_anew(damage, tmp_path):
 
 
 def test_a_data_set_gives_all_characters_as_pictures(characters, omniglot_data):
+    assert DATASETS["omniglot"].pictures is not None
     pictures = DATASETS["omniglot"].pictures(omniglot_data)
     assert pictures.ink == "bright" == polarity(pictures.classes[:200])
     assert pictures.names == characters.names

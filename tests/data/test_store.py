@@ -73,5 +73,6 @@ def test_a_data_set_says_where_it_comes_from(name, tmp_path):
         assert len(published.checksum.removeprefix("md5:")) == 32
     with pytest.raises(FileNotFoundError, match=f"run `metajax data {name}` to download it"):
         data_set.describe(tmp_path)
+    assert data_set.pictures is not None
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/{name} "):
         data_set.pictures(tmp_path)
