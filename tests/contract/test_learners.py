@@ -82,6 +82,7 @@ def test_masked_images_change_neither_predictions_nor_losses_nor_hypergradients(
 
     @jax.jit
     def predict(tasks):
+        tasks = tasks._replace(query=jax.vmap(mj.filled)(tasks.query))  # as `query_loss` does
         return jax.vmap(lambda task: query_predictions(row, meta_params, task, key))(tasks)
 
     ours, theirs = predict(padded), predict(tasks)
