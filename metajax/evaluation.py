@@ -30,24 +30,24 @@ class Score(NamedTuple):
       values over the square root of their number. It covers the draw of the tasks, not that of the
       training run.
     values: The value of each task, `(num_tasks,)`; nan for a task without queries.
-    judged: `(num_tasks,)`, which tasks have queries; None where all do.
+    mask: `(num_tasks,)`, which tasks have queries; None where all do.
     """
 
     mean: jax.Array
     interval: jax.Array
     values: jax.Array
-    judged: jax.Array | None = None
+    mask: jax.Array | None = None
 
     @property
     def num_empty(self) -> int:
         """The number of tasks without queries, which weigh nothing."""
-        return 0 if self.judged is None else int(np.sum(~np.asarray(self.judged)))
+        return 0 if self.mask is None else int(np.sum(~np.asarray(self.mask)))
 
 
 class Evaluation(NamedTuple):
     """A `Score` under both normalisation policies.
 
-    mean, interval, values, judged: Transductive, all queries of a task predicted together.
+    mean, interval, values, mask: Transductive, all queries of a task predicted together.
     inductive: Each query predicted in a batch with the support set alone. The two are equal for a
       model whose predictions do not depend on the rest of the batch. None if not asked for.
     """
@@ -56,20 +56,20 @@ class Evaluation(NamedTuple):
     interval: jax.Array
     values: jax.Array
     inductive: Score | None
-    judged: jax.Array | None = None
+    mask: jax.Array | None = None
 
     @property
     def num_empty(self) -> int:
         """The number of tasks without queries, which weigh nothing."""
-        return Score(self.mean, self.interval, self.values, self.judged).num_empty
+        return Score(self.mean, self.interval, self.values, self.mask).num_empty
 
 
-def score(values: Any, judged: Any = None) -> Score:
+def score(values: Any, mask: Any = None) -> Score:
     """The mean over tasks and its 95% interval, of values computed anywhere.
 
     Args:
       values: One number per task, `(num_tasks,)`, or `(num_tasks, ...)` for several.
-      judged: `(num_tasks,)`, which tasks count; by default all.
+      mask: `(num_tasks,)`, which tasks count; by default all.
 
     Returns:
       A `Score`, which `compare` takes. A nan among the values makes the mean nan.
@@ -89,21 +89,21 @@ def score(values: Any, judged: Any = None) -> Score:
             f"score: {values.size} value(s); an interval needs the values of at least 2 tasks."
         )
     values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
-    if judged is None:
+    if mask is None:
         deviation = jnp.std(values, axis=0, ddof=1)
         return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
-    judged = jnp.asarray(judged, bool)
-    if not isinstance(judged, Tracer) and int(judged.sum()) < 2:
+    mask = jnp.asarray(mask, bool)
+    if not isinstance(mask, Tracer) and int(mask.sum()) < 2:
         raise ValueError(
-            f"score: {int(judged.sum())} of {len(values)} tasks have queries; an interval needs 2 tasks."
+            f"score: {int(mask.sum())} of {len(values)} tasks have queries; an interval needs 2 tasks."
         )
-    weights = judged.reshape(-1, *[1] * (values.ndim - 1))
-    number = jnp.sum(judged)
+    weights = mask.reshape(-1, *[1] * (values.ndim - 1))
+    number = jnp.sum(mask)
     mean = jnp.sum(jnp.where(weights, values, 0), axis=0) / number
     apart = jnp.where(weights, (values - mean[None]) ** 2, 0)
     deviation = jnp.sqrt(jnp.sum(apart, axis=0) / (number - 1))
     values = jnp.where(weights, values, jnp.nan)
-    return Score(mean, 1.96 * deviation / jnp.sqrt(number), values, judged)
+    return Score(mean, 1.96 * deviation / jnp.sqrt(number), values, mask)
 
 
 def compare(first: Score | Evaluation, second: Score | Evaluation) -> Score:
@@ -127,9 +127,9 @@ def compare(first: Score | Evaluation, second: Score | Evaluation) -> Score:
             f"compare: values are {first.values.shape} and {second.values.shape}; evaluate both with "
             "the same key, num_tasks and num_steps."
         )
-    masks = [judged for judged in (first.judged, second.judged) if judged is not None]
-    judged = jnp.all(jnp.stack(masks), axis=0) if masks else None
-    return score(first.values - second.values, judged)
+    masks = [mask for mask in (first.mask, second.mask) if mask is not None]
+    both = jnp.all(jnp.stack(masks), axis=0) if masks else None
+    return score(first.values - second.values, both)
 
 
 def evaluate(
@@ -191,12 +191,12 @@ def evaluate(
         mesh=mesh,
     )
     if len(each) > 1:
-        each = [[*values, True if judged is None else judged] for *values, judged in each]
+        each = [[*values, True if mask is None else mask] for *values, mask in each]
         each = [jax.tree.map(lambda *parts: jnp.stack(parts), *each)]
-    *policies, judged = each[0]
-    scores = [score(values, judged) for values in policies]
-    mean, interval, values, judged = scores[0]
-    return Evaluation(mean, interval, values, scores[1] if inductive else None, judged)
+    *policies, mask = each[0]
+    scores = [score(values, mask) for values in policies]
+    mean, interval, values, mask = scores[0]
+    return Evaluation(mean, interval, values, scores[1] if inductive else None, mask)
 
 
 def predictions(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from metajax import checks
-from metajax.masks import exists, filled, mean_loss
+from metajax.masks import exists, filled, masked_mean, mean_loss
 from metajax.types import Examples, Learner, Loss, Objective, Steps
 
 
@@ -115,8 +115,7 @@ def mean_over_tasks(values: jax.Array, tasks: Any) -> jax.Array:
     """The mean of the values `(meta_batch,)` of the tasks that have any query."""
     if tasks.query.mask is None:
         return jnp.mean(values)
-    judged = jnp.any(tasks.query.mask, axis=1)
-    return jnp.sum(jnp.where(judged, values, 0)) / jnp.maximum(jnp.sum(judged), 1)
+    return masked_mean(values, jnp.any(tasks.query.mask, axis=1))
 
 
 def _check_weights(weights: Any, num_steps: Steps | None) -> None:
@@ -135,7 +134,7 @@ def _check_weights(weights: Any, num_steps: Steps | None) -> None:
 
 
 def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int = 1) -> Objective:
-    """Half the squared distance from the meta-parameters to where tasks lead them, held constant.
+    """Half the squared distance from the meta-parameters to adapted parameters, which are constants.
 
     Its gradient is `meta_params - mean(adapted)`: under `optax.sgd(epsilon)` an outer step is
     Reptile's interpolation. The query set is not read; move its examples to the support set.

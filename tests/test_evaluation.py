@@ -77,7 +77,7 @@ def test_predictions_of_lists_steps_and_masked_queries(key):
 
 def test_a_score_is_the_mean_and_its_interval_of_those_that_count():
     values = np.array([1.0, 2.0, 3.0, 50.0])
-    found = mj.score(values, judged=[True, True, True, False])
+    found = mj.score(values, mask=[True, True, True, False])
     assert float(found.mean) == pytest.approx(2)
     assert float(found.interval) == pytest.approx(1.96 / 3**0.5, rel=1e-5)
     assert found.num_empty == 1
@@ -88,7 +88,7 @@ def test_a_score_is_the_mean_and_its_interval_of_those_that_count():
         with pytest.raises(ValueError, match="an interval needs the values of at least 2 tasks"):
             mj.score(few)
     with pytest.raises(ValueError, match="1 of 2 tasks have queries"):
-        mj.score([1.0, 2.0], judged=[True, False])
+        mj.score([1.0, 2.0], mask=[True, False])
 
 
 def test_predictions_that_are_nan_score_nan():

@@ -72,8 +72,8 @@ def _rows(scores: Evaluation) -> dict[str, Evaluation | Score]:
 def _scaled(e: Experiment, score: Evaluation | Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean, the interval and the median over tasks, each one number per column."""
     values = np.asarray(score.values)
-    if score.judged is not None:
-        values = values[np.asarray(score.judged)]
+    if score.mask is not None:
+        values = values[np.asarray(score.mask)]
     parts = (score.mean, score.interval, np.median(values, axis=0))
     mean, interval, median = (np.atleast_1d(e.scale * np.asarray(part)) for part in parts)
     return mean, interval, median

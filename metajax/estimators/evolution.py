@@ -24,20 +24,20 @@ def gaussian(key: jax.Array, like: Params, sigma: float) -> Params:
 
 
 def evolution(num_pairs: int, sigma: float) -> Estimator:
-    """Evolution strategies with antithetic pairs: asks for no derivative at all.
+    """Evolution strategies with antithetic pairs, which need no derivative.
 
     An unbiased estimate of the gradient of the objective smoothed by a Gaussian of deviation
     `sigma`. Its variance grows with the number of meta-parameters and falls with `num_pairs`.
 
     Args:
-      num_pairs: perturbations, each taken in both directions; all are evaluated together.
-      sigma: deviation of the perturbations.
+      num_pairs: Number of perturbations, each taken in both directions; all are evaluated together.
+      sigma: Standard deviation of the perturbations.
 
     Returns:
-      An estimator whose value is the mean over all evaluations, the smoothed objective.
+      An estimator whose value is the mean over all evaluations: the smoothed objective.
 
     Raises:
-      ValueError: for no pair, or a `sigma` of 0 or less.
+      ValueError: For no pair, or unless `sigma` is above 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj

@@ -1,4 +1,4 @@
-"""Evolution strategies on truncations without their bias: a pair keeps one perturbation throughout."""
+"""Noise-reuse evolution strategies (NRES)."""
 
 from typing import Any, NamedTuple
 
@@ -23,25 +23,25 @@ def noise_reuse_evolution(
 ) -> Estimator:
     """Noise-reuse evolution strategies (NRES): unbiased, an outer step after each truncation.
 
-    A perturbation lasts from the start to the horizon, so that a truncation's losses are its doing
-    alone: `evolution` on the whole unroll, in parts. Unbiased for the same smoothed gradient while
-    the meta-parameters stay, and of less variance than `persistent_evolution` where truncations
-    depend on the meta-parameters alike.
+    One perturbation `e` lasts from the start to the horizon, so the estimate from a truncation with
+    loss `L` is `L e / sigma^2`: `evolution` on the whole unroll, in parts. While the meta-parameters
+    stay the same, it is unbiased for that smoothed gradient. Its variance is below that of
+    `persistent_evolution` where all truncations depend on the meta-parameters in the same way.
 
     Args:
-      length: inner steps in an outer step; it divides the horizon.
-      num_pairs: perturbations of each task, each taken in both directions, with their own inner
+      length: The number of inner steps in an outer step; it divides the horizon.
+      num_pairs: Perturbations of each task, each taken in both directions, with their own inner
         states.
-      sigma: deviation of the perturbations.
-      staggered: spread the tasks' positions over the horizon, so that not all start at once; the
-        first horizon of some is then cut short.
+      sigma: Standard deviation of the perturbations.
+      staggered: Spread the tasks' positions over the horizon, so that not all start at once. The
+        first horizon of some tasks is then shorter.
 
     Returns:
-      An estimator of a `mj.Unroll`, which keeps the inner states and the perturbations.
+      An estimator of a `mj.Unroll`; its state holds the inner states and the perturbations.
 
     Raises:
-      ValueError: for no pair or a `sigma` of 0 or less; when given an objective without inner steps,
-        or a length that does not divide the horizon.
+      ValueError: For no pair, or unless `sigma` is above 0; for an objective without inner steps, and
+        for a length that does not divide the horizon.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj

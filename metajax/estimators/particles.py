@@ -1,4 +1,4 @@
-"""Inner trajectories that an outer step goes on with: what the truncated estimators share."""
+"""Inner trajectories that continue over outer steps, for all truncated estimators."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,10 +17,10 @@ Truncation = Callable[..., tuple[jax.Array, Any]]
 class Particles(NamedTuple):
     """A particle for each task of the meta-batch, along the first axis of every leaf.
 
-    task: the one it is on, until its horizon.
-    state: what its estimator goes on with: of the unroll, and of perturbations.
-    position: inner steps taken on the task. At 0 it takes the task at its place in the batch that
-      comes, and starts anew.
+    task: The task of the particle until its horizon.
+    state: The state of the unroll, and that of the perturbations.
+    position: The number of inner steps taken on the task. At 0 the particle takes the task at its
+      place in the next batch, and starts anew.
     """
 
     task: Task
@@ -29,10 +29,10 @@ class Particles(NamedTuple):
 
 
 def checked(name: str, objective: Objective, length: int) -> Unroll:
-    """The unroll whose truncations of `length` are asked for.
+    """Checks that an objective is an unroll whose horizon `length` divides.
 
     Raises:
-      ValueError: for an objective without inner steps, or a length that does not divide the horizon.
+      ValueError: For an objective without inner steps, and for another length.
     """
     if not isinstance(objective, Unroll):
         raise ValueError(
@@ -73,12 +73,12 @@ def particles(
     start: Callable[[Params, Task, jax.Array], Any],
     estimate: Callable[..., tuple[jax.Array, Params, Any]],
 ) -> Estimate:
-    """The estimator that keeps particles and moves each by `length` inner steps.
+    """The estimate that keeps particles and moves each by `length` inner steps.
 
     Args:
-      unroll: whose horizon says when a particle starts anew.
-      length: of a truncation.
-      staggered: spread the first positions over the horizon.
+      unroll: Its horizon says when a particle starts anew.
+      length: The number of inner steps in a truncation.
+      staggered: Spread the first positions over the horizon.
       start: `(meta_params, task, key) -> state` of one particle.
       estimate: `(meta_params, states, fresh, tasks, keys) -> (value, gradient, states)` of all.
     """
@@ -97,9 +97,9 @@ def particles(
         return Particles(tasks, states, length * first * staggered)
 
     def move(meta_params, estimator_state, tasks, key):
-        held, states, position = estimator_state
+        current, states, position = estimator_state
         fresh = position == 0
-        tasks = jax.vmap(where)(fresh, tasks, held)
+        tasks = jax.vmap(where)(fresh, tasks, current)
         keys = jax.random.split(key, len(position))
         value, gradient, states = estimate(meta_params, states, fresh, tasks, keys)
         return value, gradient, Particles(tasks, states, (position + length) % unroll.horizon)
@@ -131,7 +131,7 @@ def over_pairs(of_pair: Callable[..., tuple[jax.Array, Params, Any]], num_pairs:
 
     Args:
       of_pair: `(meta_params, state, fresh, task, key) -> (value, gradient, state)`.
-      num_pairs: of every particle.
+      num_pairs: The number of pairs of every particle.
     """
     of_particle = jax.vmap(of_pair, in_axes=(None, 0, None, None, 0))
 

@@ -1,4 +1,4 @@
-"""Evolution strategies on truncations without their bias: each pair keeps all that perturbed it."""
+"""Persistent evolution strategies (PES)."""
 
 from typing import Any, NamedTuple
 
@@ -23,25 +23,25 @@ def persistent_evolution(
 ) -> Estimator:
     """Persistent evolution strategies (PES): unbiased, an outer step after each truncation.
 
-    Each truncation perturbs the meta-parameters anew, and its losses are the doing of all
-    perturbations since the start: the slope is taken along their sum. Unbiased for the gradient of
-    the unroll smoothed by independent perturbations in each truncation, while the meta-parameters
-    stay; the variance grows with the number of truncations in the horizon.
+    Truncation `k` perturbs the meta-parameters by a fresh `e_k`. Its loss `L` depends on all
+    perturbations since the start, so the estimate is `L (e_1 + ... + e_k) / sigma^2`. While the
+    meta-parameters stay the same, it is unbiased for the gradient of the unroll smoothed by
+    independent perturbations. Its variance grows with the number of truncations in the horizon.
 
     Args:
-      length: inner steps in an outer step; it divides the horizon.
-      num_pairs: perturbations of each task, each taken in both directions, with their own inner
+      length: The number of inner steps in an outer step; it divides the horizon.
+      num_pairs: Perturbations of each task, each taken in both directions, with their own inner
         states.
-      sigma: deviation of the perturbation in a truncation.
-      staggered: spread the tasks' positions over the horizon, so that not all start at once; the
-        first horizon of some is then cut short.
+      sigma: Standard deviation of the perturbation in a truncation.
+      staggered: Spread the tasks' positions over the horizon, so that not all start at once. The
+        first horizon of some tasks is then shorter.
 
     Returns:
-      An estimator of a `mj.Unroll`, which keeps the inner states and the sums of perturbations.
+      An estimator of a `mj.Unroll`; its state holds the inner states and the sums of perturbations.
 
     Raises:
-      ValueError: for no pair or a `sigma` of 0 or less; when given an objective without inner steps,
-        or a length that does not divide the horizon.
+      ValueError: For no pair, or unless `sigma` is above 0; for an objective without inner steps, and
+        for a length that does not divide the horizon.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj

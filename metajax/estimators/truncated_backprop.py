@@ -1,4 +1,4 @@
-"""Differentiate through the next few inner steps alone: backpropagation through truncated time."""
+"""Truncated backpropagation through time (TBPTT)."""
 
 import jax
 import jax.numpy as jnp
@@ -8,21 +8,21 @@ from metajax.types import Estimator, Objective
 
 
 def truncated_backprop(length: int, *, staggered: bool = True) -> Estimator:
-    """Backpropagate through truncations of an unroll, an outer step after each: TBPTT.
+    """Backpropagates through truncations of an unroll, with an outer step after each: TBPTT.
 
-    Cheap, of low variance, and biased: what the meta-parameters did to the state before the
-    truncation counts for nothing. With the whole horizon as length it is exact.
+    It is cheap and has a low variance, but is biased: the effect of the meta-parameters on the state
+    before the truncation is ignored. With the whole horizon as length it is exact.
 
     Args:
-      length: inner steps in an outer step; it divides the horizon.
-      staggered: spread the tasks' positions over the horizon, so that not all start at once; the
-        first horizon of some is then cut short.
+      length: The number of inner steps in an outer step; it divides the horizon.
+      staggered: Spread the tasks' positions over the horizon, so that not all start at once. The
+        first horizon of some tasks is then shorter.
 
     Returns:
-      An estimator of a `mj.Unroll`, which keeps the inner states.
+      An estimator of a `mj.Unroll`; its state holds the inner states.
 
     Raises:
-      ValueError: when given an objective without inner steps, or a length that does not divide the
+      ValueError: For an objective without inner steps, and for a length that does not divide the
         horizon.
 
     Example:

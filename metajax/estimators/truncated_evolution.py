@@ -1,4 +1,4 @@
-"""Evolution strategies on the next few inner steps alone."""
+"""Truncated evolution strategies."""
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,21 @@ def truncated_evolution(
 ) -> Estimator:
     """Evolution strategies on truncations of an unroll, all from one unperturbed trajectory.
 
-    Biased as `truncated_backprop` is, and asks for no derivative.
+    It is biased as `truncated_backprop` is, and needs no derivative.
 
     Args:
-      length: inner steps in an outer step; it divides the horizon.
-      num_pairs: perturbations of each task, each taken in both directions.
-      sigma: deviation of the perturbations.
-      staggered: spread the tasks' positions over the horizon, so that not all start at once; the
-        first horizon of some is then cut short.
+      length: The number of inner steps in an outer step; it divides the horizon.
+      num_pairs: Perturbations of each task, each taken in both directions.
+      sigma: Standard deviation of the perturbations.
+      staggered: Spread the tasks' positions over the horizon, so that not all start at once. The
+        first horizon of some tasks is then shorter.
 
     Returns:
-      An estimator of a `mj.Unroll`, which keeps the inner states.
+      An estimator of a `mj.Unroll`; its state holds the inner states.
 
     Raises:
-      ValueError: for no pair or a `sigma` of 0 or less; when given an objective without inner steps,
-        or a length that does not divide the horizon.
+      ValueError: For no pair, or unless `sigma` is above 0; for an objective without inner steps, and
+        for a length that does not divide the horizon.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj

@@ -1,4 +1,4 @@
-"""A distribution of one number as logits of bins: any shape, by a classifier's loss."""
+"""Predictive distributions of one number as logits over bins."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Place(NamedTuple):
-    """Of a number: its bin, the log-density within, and how much of the bin lies below it."""
+    """The bin of a number, its log-density within the bin, and the share of the bin below it."""
 
     bin: jax.Array
     log_density: jax.Array
@@ -19,19 +19,19 @@ class Place(NamedTuple):
 def bin_edges(targets: jax.Array | np.ndarray, bins: int) -> jax.Array:
     """Edges of bins, narrow where targets are many, such as some thousands drawn from a prior.
 
-    Half of the bins would hold equal shares of the targets, the other half is evenly spread over their
-    range. Of equal shares alone the outermost are so wide that a mean cannot be told: the best possible
-    predictions of linear tasks, put into 100 of them, err several times as much as by themselves.
+    The edges are quantiles of the targets together with as many values spread evenly over their range.
+    With quantiles of the targets alone, the outermost bins are too wide to express a mean: in 100 of
+    them, the best possible predictions of linear tasks have several times their own error.
 
     Args:
-      targets: any array of numbers.
-      bins: at least 3.
+      targets: Any array of numbers.
+      bins: The number of bins, at least 3.
 
     Returns:
       `(bins + 1,)`, strictly increasing.
 
     Raises:
-      ValueError: for fewer than 3 bins, or targets that repeat too much to tell bins apart.
+      ValueError: For fewer than 3 bins, and for targets with too few different values.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -39,7 +39,7 @@ def bin_edges(targets: jax.Array | np.ndarray, bins: int) -> jax.Array:
       [0.0, 3.25, 4.5, 11.0, 16.0]
     """
     if bins < 3:
-        raise ValueError(f"bin_edges: bins={bins}; there are 3 or more, of which two are tails.")
+        raise ValueError(f"bin_edges: bins={bins} must be at least 3, because two bins are tails.")
     drawn = np.ravel(np.asarray(targets, np.float64))
     spread = np.linspace(drawn.min(), drawn.max(), drawn.size)
     edges = np.quantile(np.concatenate([drawn, spread]), np.linspace(0, 1, bins + 1))
@@ -52,10 +52,10 @@ def bin_edges(targets: jax.Array | np.ndarray, bins: int) -> jax.Array:
     return jnp.asarray(edges)
 
 
-# Between the outermost edges the density of a bin is uniform. The first and the last bin are halves of
-# Gaussians that go on to infinity, half of whose mass lies within their edges.
+# The density within a bin is uniform. The first and the last bin are halves of Gaussians that extend to
+# infinity; half of their mass lies within the edges.
 _MEDIAN = 0.67448975
-"""Of the size of a standard Gaussian."""
+"""The median of the absolute value of a standard Gaussian."""
 
 
 def _tails(edges: jax.Array) -> jax.Array:

@@ -75,7 +75,10 @@ def export(path: str | Path, optimizer: LearnedOptimizer, weights: Params) -> No
     _check_fit("export: the weights", leaves, optimizer)
     name, settings = optimizer.recipe or (None, {})
     if isinstance(settings.get("make"), str) and settings["make"] not in _OF_OPTAX:
-        name, settings = None, {}  # a part of optax that is no optimiser; `load` needs it as an argument
+        name, settings = (
+            None,
+            {},
+        )  # a part of optax that is no optimiser; `load` needs it as an argument
     header = {
         "format": _FORMAT,
         "version": _VERSION,

@@ -1,4 +1,4 @@
-"""Pictures of a run, as matplotlib figures; the caller saves or shows them."""
+"""Figures of runs; the caller saves or shows them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ _INK, _SOFT, _COLOURS = "#222222", "#9a9a9a", ("#0b6e99", "#d9730d", "#448361", 
 
 
 def training(rows: Sequence[dict[str, Any]], metric_name: str) -> Figure:
-    """Training loss and validation metric against outer steps, from the rows of `metrics.jsonl`."""
+    """Draws training loss and validation metric against outer steps, from rows of `metrics.jsonl`."""
     steps = [row["step"] for row in rows]
     validated = [row for row in rows if "validation" in row]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -42,15 +42,16 @@ def adaptation(
     x_range: tuple[float, float],
     truth: Any = None,
 ) -> Figure:
-    """What adapting does to one-dimensional regression: a panel per task, a curve per step count.
+    """Draws predictions of one-dimensional regression: a panel per task, a curve per number of steps.
 
     Args:
-      learner: whose predictions are values `(n, 1)`.
-      meta_params: what it starts from.
-      tasks: a batch of tasks with `x` and `y` of shape `(tasks, n, 1)`.
-      num_steps: the inner steps to draw, such as `(0, 1, 10)`; None for a learner without an inner loop.
-      x_range: the interval to draw.
-      truth: optional `(tasks, 200)` values of the target function on `linspace(*x_range, 200)`.
+      learner: A learner with predictions `(n, 1)`.
+      meta_params: What it starts from.
+      tasks: A batch of tasks with `x` and `y` of shape `(tasks, n, 1)`.
+      num_steps: The numbers of inner steps to draw, such as `(0, 1, 10)`; None for a learner without
+        an inner loop.
+      x_range: The interval to draw.
+      truth: Optional `(tasks, 200)` values of the target function on `linspace(*x_range, 200)`.
     """
     grid = jnp.linspace(*x_range, 200)[:, None]
 
@@ -97,7 +98,7 @@ def adaptation(
 
 
 def episode(images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, title: str) -> Figure:
-    """Query images `(n, h, w, c)` under what was predicted for them; wrong ones marked."""
+    """Draws query images `(n, h, w, c)` with their predicted classes; wrong ones are red."""
     n = len(images)
     columns = min(n, 10)
     rows = -(-n // columns)
@@ -125,12 +126,12 @@ def _after(steps: int | None) -> str:
 def loss_curves(
     steps: Sequence[int], scores: dict[str, tuple[Any, Any]], horizon: int | None = None
 ) -> Figure:
-    """Loss against inner steps, a line for each name, of a mean and half of its 95% interval.
+    """Draws loss against inner steps: a line and its 95% interval for each name.
 
     Args:
-      steps: the numbers of inner steps.
-      scores: by name, two arrays like `steps`.
-      horizon: where a dotted line marks the steps that were trained on.
+      steps: The numbers of inner steps.
+      scores: Each name to a mean and half of its interval, arrays like `steps`.
+      horizon: The number of steps trained on, marked by a dotted line.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -146,7 +147,7 @@ def loss_curves(
 def curve(
     axes: Any, name: str, steps: Sequence[int], mean: np.ndarray, interval: np.ndarray
 ) -> None:
-    """One line of `loss_curves`; the first of a panel is drawn over the others."""
+    """Draws one line of `loss_curves`; the first of a panel is drawn over the others."""
     drawn = len(axes.lines)
     colour = (_INK, *_COLOURS)[drawn % (1 + len(_COLOURS))]
     order, width = (3, 2.5) if drawn == 0 else (2, 1.5)

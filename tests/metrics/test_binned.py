@@ -67,7 +67,7 @@ def test_the_mean_of_targets_in_bins_is_near_theirs(key):
 def test_what_does_not_fit_into_bins_is_refused(key):
     targets = jax.random.normal(key, (1000,))
     edges = mj.bin_edges(targets, 10)
-    with pytest.raises(ValueError, match="bins=2; there are 3 or more"):
+    with pytest.raises(ValueError, match="bins=2 must be at least 3"):
         mj.bin_edges(targets, 2)
     with pytest.raises(ValueError, match="bins=3 and 4 targets leave some bin empty"):
         mj.bin_edges(jnp.ones(4), 3)
