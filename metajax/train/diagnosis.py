@@ -33,7 +33,7 @@ def check_tasks(
     Raises:
       ValueError: Naming what is at fault, and for an objective that is no scalar.
     """
-    objective = objective.at(jnp.int32(0)) if isinstance(objective, Annealed) else objective
+    objective = _at(objective, jnp.int32(0))
     _check_scalar(objective, meta_params, tasks, key)
     loss = jax.jit(objective, compiler_options=ONCE)
     way = _outputs(learner, meta_params, tasks, key)
@@ -64,6 +64,12 @@ def check_tasks(
             f"fit: the tasks hold label {below}; labels must be in 0 .. {way - 1}. Mask examples that do "
             "not exist with mj.Examples(x, y, mask)."
         )
+
+
+def _at(objective: Objective | Annealed, step: jax.Array) -> Objective:
+    """The objective of an outer step as a plain function, which JAX can refer to weakly."""
+    now = objective.at(step) if isinstance(objective, Annealed) else objective
+    return lambda meta_params, tasks, key: now(meta_params, tasks, key)
 
 
 def _check_scalar(objective: Objective, meta_params: Params, tasks: Task, key: jax.Array) -> None:
@@ -175,7 +181,7 @@ def reason(
     advice = "Lower the inner or outer rate, or clip with optax.clip_by_global_norm."
     if int(state.step) == 0:
         advice = "No outer step was taken before: look at the model, the loss and the inner rate."
-    objective = objective.at(state.step) if isinstance(objective, Annealed) else objective
+    objective = _at(objective, state.step)
     compiled = jax.jit(objective, compiler_options=ONCE)
     size = jax.tree.leaves(tasks)[0].shape[0]
     for i, task in enumerate(_each(tasks, size)):

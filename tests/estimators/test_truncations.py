@@ -10,7 +10,6 @@ import optax
 import pytest
 
 import metajax as mj
-from metajax.train import loop as training
 
 # Two coordinates alike: a state becomes DECAY times itself plus theta, and its cube is the loss.
 DECAY, SIGMA, HORIZON, LENGTH = 0.8, 0.5, 4, 2
@@ -238,11 +237,9 @@ def test_a_run_that_keeps_particles_is_resumed_to_the_same_bits(tmp_path):
     parts = fit(estimator, run_dir=tmp_path / "run", resume=True)
     assert whole.estimator_state.position.shape == (4,)
     chex.assert_trees_all_equal(whole, parts)
-    step, meta_params = training.restore_meta_params(
-        tmp_path / "run", LEARNER, optax.adam(0.05), sample
-    )
-    assert step == 60
-    chex.assert_trees_all_equal(meta_params, whole.meta_params)
+    run = mj.restore(tmp_path / "run")
+    assert run.step == 60
+    chex.assert_trees_all_equal(run.meta_params, whole.meta_params)
 
 
 def test_what_cannot_be_truncated_is_refused(key):
