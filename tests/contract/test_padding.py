@@ -25,11 +25,14 @@ def test_masked_examples_change_nothing(learner, kind, key):
 
 
 def test_it_would_be_seen_if_they_did(key):
-    # Without its mask, a support set with copies of an example has another mean.
-    found = case(LEARNERS["protonet"], KINDS["integer"], key)
-    learner = found.learner._replace(
-        adapt=lambda m, support, key: found.learner.adapt(m, support._replace(mask=None), key)
-    )
+    # Without its mask, a support set with examples of (0, 0) has another gradient.
+    found = case(LEARNERS["maml"], KINDS["float"], key)
+    adapt = found.learner.adapt
+
+    def without_mask(meta_params, support, key, **options):
+        return adapt(meta_params, support._replace(mask=None), key, **options)
+
+    learner = found.learner._replace(adapt=without_mask)
     assert difference(found._replace(learner=learner), 0.0, key) > 1e-2
 
 
