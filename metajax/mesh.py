@@ -28,8 +28,8 @@ def task_mesh(meta_batch: int | None = None, devices: Sequence[Any] | None = Non
 
     Example:
       >>> import jax, metajax as mj
-      >>> mj.task_mesh(4, jax.devices()[:1]).shape
-      OrderedDict({'tasks': 1})
+      >>> mj.task_mesh(4, jax.devices()[:1]).size
+      1
     """
     chosen = list(jax.local_devices() if devices is None else devices)
     if not chosen:
