@@ -1,6 +1,6 @@
 """Whether the heads of R2-D2 and LR-D2 should have a bias column, on validation tasks of Omniglot.
 
-python benchmarks/bias_column.py     trains what is missing in results/bias_column.json, and writes it
+python benchmarks/bias_column.py     trains what runs/bias_column.json lacks, writes results/bias_column.json
 
 The data are in the folder that METAJAX_DATA names. Every head is trained from the same seeds on the
 same 20-way 1-shot tasks, as in the rows `FAMILY` of accuracy.py, and validated on the same 5-way 1-shot
@@ -11,6 +11,7 @@ tasks of characters that are in neither training nor test set. The network is co
 import argparse
 import json
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -76,17 +77,18 @@ def summary(values: dict[str, list[float]]) -> dict:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    path = record.RESULTS / f"{NAME}.json"
-    values = json.loads(path.read_text())["accuracies"] if path.exists() else {}
+    kept = Path("runs") / f"{NAME}.json"  # of every task, to go on where it stopped
+    values = json.loads(kept.read_text()) if kept.exists() else {}
     for seed in SEEDS:
         for head in HEADS:
             for bias in (False, True):
                 row = f"{head}-{seed}-{'bias' if bias else 'none'}"
                 if row not in values:
                     values[row] = [float(v) for v in values_after_training(head, bias, seed)]
+                    kept.parent.mkdir(exist_ok=True)
+                    kept.write_text(json.dumps(values))
                     result = {"settings": SETTINGS | {"validation_tasks": VALIDATION_TASKS}}
-                    result |= {"summary": summary(values), "accuracies": values}
-                    record.write(NAME, result | record.context())
+                    record.write(NAME, result | {"summary": summary(values)} | record.context())
                     print(row, np.mean(values[row]), flush=True)
 
 

@@ -36,5 +36,7 @@ def test_outputs_of_a_full_run_are_kept(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code), f"{path.name} has cells that were not run"
     assert not any(o.output_type == "error" for cell in code for o in cell.outputs)
-    assert all(cell.outputs for cell in code if "print(" in cell.source or "plt.show" in cell.source)
+    assert all(
+        cell.outputs for cell in code if "print(" in cell.source or "plt.show" in cell.source
+    )
     assert figures(notebook)

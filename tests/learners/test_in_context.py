@@ -186,7 +186,10 @@ def test_labels_are_permuted_evenly_and_back(key):
         (lambda: mj.recurrent(mj.pixels, 3, width=0), "recurrent: width=0 must be an integer"),
         (lambda: mj.memory_augmented(mj.pixels, 3, slots=2), "reads=4 must be at most slots=2"),
         (lambda: mj.prior_fitted(mj.pixels, 2), "bins=2 must be an integer of at least 3"),
-        (lambda: mj.relabelled(mj.protonet(mj.pixels), 0), "way=0; there is 1 label or more"),
+        (
+            lambda: mj.relabelled(mj.protonet(mj.pixels), 0),
+            "way=0 must be an integer of at least 1",
+        ),
         (
             lambda: mj.attentive_process(mj.linear(4), mj.linear(3), mj.linear(2), heads=2).init(
                 jax.random.key(0), jnp.ones((1, 1))
