@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 def main() -> None:
     import jax
-    from contract.padding import KINDS, LEARNERS, case, difference, takes
+    from contract.padding import KINDS, LEARNERS, case, differences, takes
 
     jax.config.update("jax_disable_most_optimizations", True)  # thousands of tiny programs
     path = record.RESULTS / "padding.json"
@@ -26,10 +26,8 @@ def main() -> None:
         for kind, of in KINDS.items():
             if takes(make, of):
                 found = case(make, of, jax.random.key(0))
-                rows[name][kind] = {
-                    fill: difference(found, value, jax.random.key(1))
-                    for fill, value in FILLS.items()
-                }
+                changes = differences(found, list(FILLS.values()), jax.random.key(1))
+                rows[name][kind] = dict(zip(FILLS, changes, strict=True))
         print(name, rows[name], flush=True)
         jax.clear_caches()
         record.write(path.stem, {"kinds": list(KINDS), "rows": rows, **record.context()})

@@ -179,34 +179,58 @@ def clip_by_global_norm(max_norm: float) -> Optimizer:
 def shortened(tree: Params, max_norm: float) -> Params:
     """A tree of at most this global norm, in the same direction.
 
-    Its largest entry is divided out before squares are taken, so that none overflows. An infinite
-    tree has the direction of its infinite entries.
+    No square overflows, and an infinite tree has the direction of its infinite entries.
 
     Example:
-      >>> shortened(jnp.array([3e30, 4e30]), 5.0).tolist(), shortened(jnp.array([1.0, -jnp.inf]), 5.0).tolist()
-      ([3.0, 4.0], [0.0, -5.0])
+      >>> shortened(jnp.array([3e30, 4e30]), 5.0).round(4).tolist()
+      [3.0, 4.0]
+      >>> shortened(jnp.array([1.0, -jnp.inf]), 5.0).tolist()
+      [0.0, -5.0]
     """
-    leaves = jax.tree.leaves(tree)
-    if not leaves:
+    if not jax.tree.leaves(tree):
         return tree
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0) for leaf in leaves]))
-    largest = jax.lax.stop_gradient(largest)
-    infinite = jnp.isinf(largest)
-    tree = jax.tree.map(lambda leaf: jnp.where(infinite, _limit(leaf), leaf), tree)
-    unit = jnp.where(infinite | ~(largest > 0), 1, largest)
-    scaled = jax.tree.map(lambda leaf: leaf / unit.astype(leaf.dtype), tree)
-    squared = sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(scaled))
-    longer = infinite | (squared > (max_norm / unit) ** 2)
+    scale, unit, infinities = _scale(tree, max_norm)
+
+    def short(leaf):
+        limit = jnp.where(jnp.isinf(leaf), jnp.sign(leaf), 0 * leaf)
+        chosen = jnp.where(
+            infinities > 0, jax.lax.stop_gradient(limit), unit.astype(leaf.dtype) * leaf
+        )
+        return scale.astype(leaf.dtype) * chosen
+
+    return jax.tree.map(short, tree)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _scale(tree: Params, max_norm: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A scale and a power of two whose product shortens a tree, and the number of infinite entries."""
+    leaves = jax.tree.leaves(tree)
+    squared = sum(jnp.vdot(leaf, leaf) for leaf in leaves)
+    infinities = sum(jnp.sum(jnp.isinf(leaf)) for leaf in leaves).astype(squared.dtype)
+    # Where the sum of squares overflows, entries are divided by a power of two before.
+    down = 2.0**-80 if jnp.finfo(squared.dtype).bits < 64 else 2.0**-600
+    small = sum(jnp.sum(jnp.square(down * leaf)) for leaf in leaves)
+    overflows = jnp.isinf(squared) & (infinities == 0)
+    longer = squared > max_norm**2
+    norms = jnp.where(overflows, small, jnp.where(infinities > 0, infinities, squared))
     # The root is not taken of zero, whose derivative would be nan even where it is not chosen.
-    scale = max_norm * jax.lax.rsqrt(jnp.where(longer, squared, 1.0))
-    return jax.tree.map(
-        lambda short, leaf: jnp.where(longer, scale.astype(leaf.dtype) * short, leaf), scaled, tree
+    scale = jnp.where(longer, max_norm * jax.lax.rsqrt(jnp.where(longer, norms, 1)), 1)
+    return scale, jnp.where(overflows, down, 1.0).astype(squared.dtype), infinities
+
+
+@_scale.defjvp
+def _scale_jvp(max_norm, primals, tangents):
+    # With s u = m / |g| for the power of two u, the derivative of s along v is -s^2 u <s u g / m, v> / m.
+    (tree,), (change,) = primals, tangents
+    scale, unit, infinities = _scale(tree, max_norm)
+    whole = scale * unit
+    along = sum(
+        jnp.vdot((whole / max_norm).astype(leaf.dtype) * leaf, d)
+        for leaf, d in zip(jax.tree.leaves(tree), jax.tree.leaves(change), strict=True)
     )
-
-
-def _limit(leaf: jax.Array) -> jax.Array:
-    """Signs of infinite entries, 0 for finite ones, and nan as it is."""
-    return jnp.where(jnp.isinf(leaf), jnp.sign(leaf), 0 * jnp.where(jnp.isinf(leaf), 0, leaf))
+    moves = (whole < 1) & (infinities == 0)
+    slope = jnp.where(moves, -scale * whole / max_norm * along, 0).astype(scale.dtype)
+    return (scale, unit, infinities), (slope, jnp.zeros_like(unit), jnp.zeros_like(infinities))
 
 
 def repeat(constant: Params, num_steps: Steps) -> Params:

@@ -1,6 +1,6 @@
 """The padding law's table: every learner, on every kind of example it takes, with masked examples appended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -185,7 +185,10 @@ class Case(NamedTuple):
 
 def takes(make: Make, kind: Kind) -> bool:
     plain = kind is KINDS["float"] or kind is KINDS["integer"]
-    return (make.labels if kind.labels else make.numbers) and (plain or make.dicts)
+    once = (
+        kind is not KINDS["dict, float targets"] or not make.labels
+    )  # dict has labels where it can
+    return (make.labels if kind.labels else make.numbers) and (plain or make.dicts) and once
 
 
 def case(make: Make, kind: Kind, key: jax.Array) -> Case:
@@ -229,11 +232,11 @@ def with_masked(examples: mj.Examples, fill: float) -> mj.Examples:
     return mj.Examples(x, y, jnp.tile(mask, (batch, 1)))
 
 
-def difference(case: Case, fill: float, key: jax.Array) -> float:
-    """The greatest change that masked examples make, of predictions, loss and hypergradient.
+def differences(case: Case, fills: Sequence[float], key: jax.Array) -> list[float]:
+    """The greatest change that masked examples make, for each of the numbers that they may hold.
 
-    Relative to 1 or to the size of what changes, where that is greater. The loss is taken after
-    several numbers of steps where there are any.
+    Of predictions, loss and hypergradient, relative to 1 or to the size of what changes, where that is
+    greater. The loss is taken after several numbers of steps where there are any.
     """
     several = None if case.learner.num_steps is None else (1, 2)
     objective = mj.query_loss(case.learner, case.loss, num_steps=several)
@@ -247,10 +250,18 @@ def difference(case: Case, fill: float, key: jax.Array) -> float:
         value, gradient = jax.value_and_grad(objective)(case.meta_params, tasks, key)
         return jax.vmap(predict)(tasks.support, case.tasks.query.x), value, gradient
 
-    padded = mj.Task(*(with_masked(part, fill) for part in case.tasks))
-    found, expected = measured(padded), measured(case.tasks)
+    expected = measured(case.tasks)
     existing = tuple(slice(0, length) for length in expected[0].shape)
-    pairs = zip(
-        jax.tree.leaves((found[0][existing], *found[1:])), jax.tree.leaves(expected), strict=True
-    )
-    return max(float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0)) for a, b in pairs)
+
+    def change(fill):
+        found = measured(mj.Task(*(with_masked(part, fill) for part in case.tasks)))
+        pairs = zip(
+            jax.tree.leaves((found[0][existing], *found[1:])),
+            jax.tree.leaves(expected),
+            strict=True,
+        )
+        return max(
+            float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)), initial=0)) for a, b in pairs
+        )
+
+    return [change(fill) for fill in fills]
