@@ -94,4 +94,5 @@ def mean_loss(loss: Loss, predictions: Any, examples: Examples) -> jax.Array:
       >>> float(mean_loss(lambda p, y: (p - y) ** 2, jnp.zeros(2), examples))
       1.0
     """
-    return jnp.mean(masked_mean(loss(predictions, examples.y), examples.mask))
+    mean = masked_mean(loss(predictions, examples.y), examples.mask)
+    return jnp.mean(mean) if mean.ndim else mean

@@ -25,7 +25,29 @@ matplotlib.use("agg")
 
 
 CHECKOUT = Path(__file__).parents[1]
-SLOW = ("tests/test_notebooks.py", "tests/contract/test_hypergradients.py")
+SLOW = (
+    "tests/contract/",
+    "tests/ops/",
+    "tests/nn/",
+    "tests/recipes/",
+    "tests/optimizers/",
+    "tests/cli/test_cli.py",
+    "tests/cli/test_evaluate.py",
+    "tests/data/test_cifar.py",
+    "tests/data/test_omniglot.py",
+    "tests/estimators/test_truncations.py",
+    "tests/learners/",
+    "tests/tasks/test_sources.py",
+    "tests/tasks/test_varied_and_mixture.py",
+    "tests/tasks/test_synthetic.py",
+    "tests/train/test_training.py",
+    "tests/train/test_guard.py",
+    "tests/test_notebooks.py",
+    "docs/examples.md",
+    "metajax/learners/",
+    "metajax/recipes/",
+    "metajax/optimizers/",
+)
 """Patterns of the tests that `-m "not slow"` leaves out: files, or files and names."""
 
 

@@ -118,6 +118,8 @@ def _in_range(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 def _over_outputs(values: jax.Array) -> jax.Array:
     """Means over all axes but the first."""
+    if values.ndim and values.size == len(values):
+        return values.reshape(-1)  # one output: nothing to average, in a step or in its derivatives
     return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
