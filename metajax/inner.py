@@ -1,7 +1,7 @@
 """Gradient descent inside a task: any optax transformation as a solver."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import partial, reduce
 from itertools import groupby, pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -205,11 +205,11 @@ def shortened(tree: Params, max_norm: float) -> Params:
 def _scale(tree: Params, max_norm: float) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A scale and a power of two whose product shortens a tree, and the number of infinite entries."""
     leaves = jax.tree.leaves(tree)
-    squared = sum(jnp.vdot(leaf, leaf) for leaf in leaves)
-    infinities = sum(jnp.sum(jnp.isinf(leaf)) for leaf in leaves).astype(squared.dtype)
+    squared = _total(jnp.vdot(leaf, leaf) for leaf in leaves)
+    infinities = _total(jnp.sum(jnp.isinf(leaf)) for leaf in leaves).astype(squared.dtype)
     # Where the sum of squares overflows, entries are divided by a power of two before.
     down = 2.0**-80 if jnp.finfo(squared.dtype).bits < 64 else 2.0**-600
-    small = sum(jnp.sum(jnp.square(down * leaf)) for leaf in leaves)
+    small = _total(jnp.sum(jnp.square(down * leaf)) for leaf in leaves)
     overflows = jnp.isinf(squared) & (infinities == 0)
     longer = squared > max_norm**2
     norms = jnp.where(overflows, small, jnp.where(infinities > 0, infinities, squared))
@@ -224,13 +224,17 @@ def _scale_jvp(max_norm, primals, tangents):
     (tree,), (change,) = primals, tangents
     scale, unit, infinities = _scale(tree, max_norm)
     whole = scale * unit
-    along = sum(
+    along = _total(
         jnp.vdot((whole / max_norm).astype(leaf.dtype) * leaf, d)
         for leaf, d in zip(jax.tree.leaves(tree), jax.tree.leaves(change), strict=True)
     )
     moves = (whole < 1) & (infinities == 0)
     slope = jnp.where(moves, -scale * whole / max_norm * along, 0).astype(scale.dtype)
     return (scale, unit, infinities), (slope, jnp.zeros_like(unit), jnp.zeros_like(infinities))
+
+
+def _total(values: Iterable[jax.Array]) -> jax.Array:
+    return reduce(jnp.add, values)
 
 
 def repeat(constant: Params, num_steps: Steps) -> Params:

@@ -102,4 +102,4 @@ if __name__ == "__main__":
     result: dict = {"old_commit": commit_of(arguments.old), "workloads": {}}
     for name in arguments.workload:
         result["workloads"][name] = race(arguments.old.resolve(), here, name, arguments.rounds)
-        record.write("speed_versions", {**record.context(), **result})
+        record.write("versions", {**record.context(), **result})

@@ -43,7 +43,9 @@ def test_without_any_support_example_all_is_finite(name, key):
     make = LEARNERS[name]
     found = case(make, KINDS["integer" if make.labels else "float"], key)
     support = with_masked(found.tasks.support, jnp.nan)
-    tasks = found.tasks._replace(support=support._replace(mask=jnp.zeros_like(support.mask)))
+    tasks = found.tasks._replace(
+        support=support._replace(mask=jnp.zeros(support.y.shape[:2], bool))
+    )
     predictions = jax.vmap(
         lambda support, x: found.learner.predict(
             found.learner.adapt(found.meta_params, support, key), x

@@ -92,7 +92,8 @@ def test_outer_optimisers_that_read_the_value_get_it(optimizer, key):
         return jnp.mean((w - tasks) ** 2)
 
     init, update = mj.outer_step(objective, optimizer)
-    state, tasks = init(jnp.zeros(())), jnp.full(4, 3.0)
+    state = init(jnp.zeros(()))
+    tasks: Any = jnp.full(4, 3.0)
     for _ in range(40):
         state, _ = update(state, tasks, key)
     assert float(state.meta_params) == pytest.approx(3.0, abs=0.05)
