@@ -96,8 +96,8 @@ def _source(
     known = sorted({*e.sources, *with_pictures})
     near = nearest(on, known)
     raise ValueError(
-        f"evaluate: on={on!r} is neither a source nor a folder; "
-        f"{f'did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a folder "
+        f"evaluate: on={on!r} is neither a source nor a folder. "
+        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a folder "
         "that holds one folder of pictures per class."
     )
 

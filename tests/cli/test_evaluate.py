@@ -127,7 +127,7 @@ def test_omniglot_on_its_own_data_takes_the_test_split(omniglot_data, key):
         (("--way", 20), "maml's network has 5 outputs, one per class"),
         (("--on", "glyphs", "--way", 3), "way=3 does not fit"),
         (("--shot", 0), "shot=0 must be an integer of at least 1"),
-        (("--on", "glyhps"), "did you mean 'glyphs'?"),
+        (("--on", "glyhps"), "Did you mean 'glyphs'?"),
         (("--on", "nowhere/at/all"), "one folder of pictures per class"),
     ],
 )
