@@ -1,4 +1,4 @@
-"""Max-pooling whose derivatives stay fast."""
+"""Pooling whose derivatives stay fast."""
 
 import math
 from collections.abc import Sequence
@@ -34,8 +34,46 @@ def max_pool(
     if not plain or strides is None or tuple(strides) != tuple(window_shape):
         return nn.max_pool(inputs, tuple(window_shape), strides, padding)
     kh, kw = window_shape
-    *_, h, w, _ = inputs.shape
-    return _greatest(inputs[..., : h // kh * kh, : w // kw * kw, :], (kh, kw))
+    return _greatest(_whole_windows(inputs, window_shape), (kh, kw))
+
+
+def avg_pool(
+    inputs: jax.Array,
+    window_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    padding: Any = "VALID",
+) -> jax.Array:
+    """`flax.linen.avg_pool`, as a sum of slices where windows touch and do not overlap.
+
+    Other windows, strides and paddings go to flax.
+
+    Args:
+      inputs: Images `(..., h, w, c)`.
+      window_shape: Size along the two axes before the last.
+      strides: By default 1 and 1, as in flax.
+      padding: "VALID", or as in flax.
+
+    Example:
+      >>> import jax.numpy as jnp, metajax as mj
+      >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+      >>> mj.ops.avg_pool(x, (2, 2), (2, 2)).tolist()
+      [[[[1.5]]]]
+    """
+    plain = inputs.ndim >= 3 and len(window_shape) == 2 and padding == "VALID"
+    if not plain or strides is None or tuple(strides) != tuple(window_shape):
+        return nn.avg_pool(inputs, tuple(window_shape), strides, padding)
+    return sum_pool(inputs, window_shape) / math.prod(window_shape)
+
+
+def sum_pool(inputs: jax.Array, window_shape: Sequence[int]) -> jax.Array:
+    """The sum of each window of images `(..., h, w, c)`, where windows touch and do not overlap."""
+    kh, kw = window_shape
+    return reduce(jnp.add, _parts(_whole_windows(inputs, window_shape), (kh, kw)))
+
+
+def _whole_windows(inputs: jax.Array, window_shape: Sequence[int]) -> jax.Array:
+    (kh, kw), (h, w) = window_shape, inputs.shape[-3:-1]
+    return inputs[..., : h // kh * kh, : w // kw * kw, :]
 
 
 def _parts(x: jax.Array, window: tuple[int, int]) -> list[jax.Array]:
