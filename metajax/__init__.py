@@ -121,6 +121,8 @@ from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
 from metajax.recipes.run import Run as Run
 from metajax.recipes.run import restore as restore
+from metajax.rewriting.fast import fast as fast
+from metajax.rewriting.fast import replacements as replacements
 from metajax.train.guard import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
 from metajax.train.saved import load as load

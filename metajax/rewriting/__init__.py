@@ -1,0 +1,1 @@
+"""Programs of models, traced and rewritten with operations that stay fast in meta-learning."""

@@ -1,0 +1,135 @@
+"""Single operations that are replaced: convolutions, dense layers, pooling."""
+
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+
+from metajax.ops import conv_general_dilated, dot_general, max_pool
+from metajax.ops.pooling import sum_pool
+from metajax.rewriting.program import Program, Step
+
+
+def operations(program: Program) -> None:
+    """Replaces every operation that `RULES` knows a faster form of."""
+    for step in program.steps:
+        if step.name in RULES:
+            found = RULES[step.name](step)
+            if found is not None:
+                what, function = found
+                program.replace(step.outputs[0], what, step.inputs, function)
+
+
+Found = tuple[str, Callable] | None
+
+
+def _convolution(step: Step) -> Found:
+    lhs, rhs = step.inputs
+    params, layout = step.params, step.params["dimension_numbers"]
+    spatial = len(lhs.shape) - 2
+    if params["feature_group_count"] != 1 or params["batch_group_count"] != 1:
+        return None
+    if (
+        spatial not in (1, 2)
+        or lhs.dtype != rhs.dtype
+        or not jnp.issubdtype(lhs.dtype, jnp.floating)
+    ):
+        return None
+    if params["preferred_element_type"] not in (None, lhs.dtype):
+        return None
+    images = (layout.lhs_spec[0], *layout.lhs_spec[2:], layout.lhs_spec[1])
+    kernels = (*layout.rhs_spec[2:], layout.rhs_spec[1], layout.rhs_spec[0])
+    out = (layout.out_spec[0], *layout.out_spec[2:], layout.out_spec[1])
+    back = [out.index(axis) for axis in range(len(out))]
+
+    def function(lhs, rhs):
+        lhs = _dilated(lhs.transpose(images), (0, *params["lhs_dilation"], 0))
+        rhs = _dilated(rhs.transpose(kernels), (*params["rhs_dilation"], 0, 0))
+        strides, padding = params["window_strides"], params["padding"]
+        if spatial == 1:
+            lhs, rhs = lhs[:, None], rhs[None]
+            strides, padding = (1, *strides), ((0, 0), *padding)
+        result = conv_general_dilated(
+            lhs,
+            rhs,
+            strides,
+            padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=params["precision"],
+        )
+        return [(result[:, 0] if spatial == 1 else result).transpose(back)]
+
+    return "convolution", function
+
+
+def _dilated(x, dilation):
+    """`x` with zeros between its entries."""
+    if all(d <= 1 for d in dilation):
+        return x
+    holes = [(0, 0, max(0, d - 1)) for d in dilation]
+    return lax.pad(x, jnp.zeros((), x.dtype), holes)
+
+
+def _product(step: Step) -> Found:
+    lhs, rhs = step.inputs
+    params = step.params
+    (of_lhs, of_rhs), batch = params["dimension_numbers"]
+    plain = batch == ((), ()) and len(of_lhs) == 1 and len(rhs.shape) == 2 and len(lhs.shape) >= 1
+    if not plain or lhs.dtype != rhs.dtype or not jnp.issubdtype(lhs.dtype, jnp.floating):
+        return None
+    if params["preferred_element_type"] not in (None, lhs.dtype):
+        return None
+    if params.get("out_sharding") is not None or of_lhs[0] != len(lhs.shape) - 1:
+        return None
+    numbers = (((len(lhs.shape) - 1,), (0,)), ((), ()))
+
+    def function(lhs, rhs):
+        weights = rhs if of_rhs[0] == 0 else rhs.T
+        return [dot_general(lhs, weights, numbers, precision=params["precision"])]
+
+    return "dense product", function
+
+
+def _pooling(pool: Callable, what: str):
+    def rule(step: Step) -> Found:
+        (x,), params = step.inputs, step.params
+        size, strides = params["window_dimensions"], params["window_strides"]
+        plain = size == strides and all(
+            low == high == 0 and base == window == 1
+            for (low, high), base, window in zip(
+                params["padding"], params["base_dilation"], params["window_dilation"], strict=True
+            )
+        )
+        pooled = [axis for axis, window in enumerate(size) if window > 1]
+        if not plain or len(pooled) != 2 or math.prod(size) > 256:
+            return None
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return None
+        rest = [axis for axis in range(len(size)) if axis not in pooled]
+        # The pooled axes before the last, where they mostly are.
+        order = [*rest[:-1], *pooled, *rest[-1:]] if rest else None
+        if order is None:
+            return None
+        back = [order.index(axis) for axis in range(len(order))]
+        window = tuple(size[axis] for axis in pooled)
+
+        def function(x):
+            return [pool(x.transpose(order), window).transpose(back)]
+
+        return what, function
+
+    return rule
+
+
+def _greatest(x, window):
+    return max_pool(x, window, window)
+
+
+RULES: dict[str, Callable[[Step], Found]] = {
+    "conv_general_dilated": _convolution,
+    "dot_general": _product,
+    "reduce_window_max": _pooling(_greatest, "max pooling"),
+    "reduce_window_sum": _pooling(sum_pool, "average pooling"),
+}
+"""A primitive's name, to what replaces a step of it, or to None where it stays."""

@@ -1,0 +1,343 @@
+"""`fast` replaces what it should, nothing else, and changes neither values nor derivatives."""
+
+from typing import Any
+
+import equinox as eqx
+import flax.linen as nn
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import lax
+
+import metajax as mj
+from metajax.rewriting.fast import rewritten
+
+IMAGES, ROWS = (3, 8, 8, 4), (3, 5, 8)
+
+
+def derivatives(function, x):
+    """Values, a gradient, and the gradient of its norm, which all second derivatives enter."""
+    weights = jnp.cos(jnp.arange(jax.eval_shape(function, x).size)).reshape(
+        jax.eval_shape(function, x).shape
+    )
+
+    def first(x):
+        return jax.grad(lambda x: jnp.sum(weights * function(x)))(x)
+
+    mapped = jax.vmap(lambda x: jax.grad(lambda x: jnp.sum(first(x) ** 3))(x))
+    return function(x), first(x), mapped(jnp.stack([x, 2 * x]))
+
+
+def assert_equal(function, x):
+    with jax.enable_x64(True):
+        x = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), x)
+        ours, theirs = derivatives(rewritten(function), x), derivatives(function, x)
+        ours, theirs = (jax.tree.map(np.asarray, both) for both in (ours, theirs))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9 * (np.abs(b).max() + 1))
+
+
+def replaced(function, x):
+    return mj.replacements(mj.Model(lambda key, x: (), lambda params, x: function(x)), (), x)
+
+
+def sample(shape):
+    return jax.random.normal(jax.random.key(1), shape) + 0.3
+
+
+def kernel(*shape):
+    return jax.random.normal(jax.random.key(2), shape) / 3
+
+
+def convolution(numbers, kernel_shape, strides=(1, 1), padding="SAME", **options):
+    def function(x):
+        return lax.conv_general_dilated(
+            x,
+            kernel(*kernel_shape).astype(x.dtype),
+            strides,
+            padding,
+            dimension_numbers=numbers,
+            **options,
+        )
+
+    return function
+
+
+def bare_layer_norm(x):
+    mean = jnp.mean(x, -1, keepdims=True)
+    deviation = jnp.sqrt(jnp.mean((x - mean) ** 2, -1, keepdims=True) + 1e-5)
+    return (x - mean) / deviation * kernel(1, 1, x.shape[-1]).astype(x.dtype) + 0.1
+
+
+def by_var(x):
+    variance = jnp.var(x, axis=-1, keepdims=True)
+    return (x - x.mean(-1, keepdims=True)) * lax.rsqrt(variance + 1e-5)
+
+
+def by_squares(x):
+    mean, square = x.mean((0, 1), keepdims=True), (x * x).mean((0, 1), keepdims=True)
+    return 2.0 * (x - mean) * (square - mean**2 + 1e-3) ** -0.5
+
+
+def rms(x):
+    return x * lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-6)
+
+
+def linen(module):
+    def function(x):
+        with jax.ensure_compile_time_eval():  # weights are no part of the program
+            params = module.init(jax.random.key(0), jnp.zeros(x.shape))
+        params = jax.tree.map(lambda leaf: (leaf + 0.1).astype(x.dtype), params)
+        return module.apply(params, x, mutable=["batch_stats"])[0]
+
+    return function
+
+
+def equinox_norm(x):
+    module = eqx.nn.LayerNorm(x.shape[-1])
+    module = jax.tree.map(lambda a: a.astype(x.dtype) if eqx.is_array(a) else a, module)
+    return jax.vmap(jax.vmap(module))(x)
+
+
+def haiku_norm(x):
+    transformed = hk.without_apply_rng(
+        hk.transform(lambda x: hk.LayerNorm(-1, create_scale=True, create_offset=True)(x))
+    )
+    params = transformed.init(None, x)
+    return transformed.apply(jax.tree.map(lambda p: p + 0.1, params), x)
+
+
+def haiku_group_norm(x):
+    transformed = hk.without_apply_rng(hk.transform(lambda x: hk.GroupNorm(2)(x)))
+    params = transformed.init(None, x)
+    return transformed.apply(jax.tree.map(lambda p: p + 0.1, params), x)
+
+
+def in_scan(x):
+    return lax.scan(lambda carry, _: (by_var(carry) + 0.5 * carry, carry), x, length=3)[0]
+
+
+def in_cond(x):
+    return lax.cond(jnp.sum(x) > -1e9, jax.nn.gelu, jnp.sin, x)
+
+
+def in_remat(x):
+    return jax.checkpoint(lambda x: by_var(jnp.sin(x)))(x)
+
+
+def in_jit(x):
+    return jax.jit(lambda x: jax.jit(bare_layer_norm)(x) @ jnp.ones((8, 2), x.dtype))(x)
+
+
+def softmax_by_hand(x):
+    powers = jnp.exp(x - jnp.max(x, axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
+CASES = {
+    "convolution, flax": (linen(nn.Conv(3, (3, 3), strides=2)), IMAGES, {"convolution": 1}),
+    "convolution, channels first": (
+        convolution(NCHW, (5, 8, 3, 3)),
+        (3, 8, 4, 4),
+        {"convolution": 1},
+    ),
+    "convolution of a sequence": (linen(nn.Conv(3, (3,))), ROWS, {"convolution": 1}),
+    "dilated convolution": (
+        convolution(NHWC, (3, 3, 4, 2), rhs_dilation=(2, 2)),
+        IMAGES,
+        {"convolution": 1},
+    ),
+    "transposed convolution": (
+        linen(nn.ConvTranspose(3, (2, 2), strides=(2, 2))),
+        (3, 4, 4, 4),
+        {"convolution": 1},
+    ),
+    "dense layer": (linen(nn.Dense(3)), ROWS, {"dense product": 1}),
+    "dense layer, transposed weights": (
+        lambda x: jnp.einsum("abi,oi->abo", x, kernel(3, 8).astype(x.dtype)),
+        ROWS,
+        {"dense product": 1},
+    ),
+    "max pooling": (lambda x: nn.max_pool(x, (2, 2), (2, 2)), IMAGES, {"max pooling": 1}),
+    "average pooling": (lambda x: nn.avg_pool(x, (2, 2), (2, 2)), IMAGES, {"average pooling": 1}),
+    "layer norm, flax": (linen(nn.LayerNorm()), ROWS, {"layer norm": 1}),
+    "layer norm, flax, two passes": (
+        linen(nn.LayerNorm(use_fast_variance=False)),
+        ROWS,
+        {"layer norm": 1},
+    ),
+    "layer norm, equinox": (equinox_norm, ROWS, {"layer norm": 1}),
+    "layer norm, haiku": (haiku_norm, ROWS, {"layer norm": 1}),
+    "layer norm, bare": (bare_layer_norm, ROWS, {"layer norm": 1}),
+    "layer norm by jnp.var": (by_var, ROWS, {"layer norm": 1}),
+    "batch norm, flax": (
+        linen(nn.BatchNorm(use_running_average=False)),
+        IMAGES,
+        {"normalisation": 1},
+    ),
+    "batch norm, bare": (by_squares, ROWS, {"normalisation": 1}),
+    "group norm, haiku": (haiku_group_norm, IMAGES, {"normalisation": 1}),
+    "RMS norm, flax": (linen(nn.RMSNorm()), ROWS, {"RMS norm": 1}),
+    "RMS norm, bare": (rms, ROWS, {"RMS norm": 1}),
+    "GELU": (jax.nn.gelu, ROWS, {"GELU": 1}),
+    "GELU, exact": (lambda x: jax.nn.gelu(x, approximate=False), ROWS, {"GELU": 1}),
+    "GELU, by erf": (lambda x: x * 0.5 * (1 + lax.erf(x / jnp.sqrt(2.0))), ROWS, {"GELU": 1}),
+    "SiLU": (jax.nn.silu, ROWS, {"SiLU": 1}),
+    "SiLU, bare": (lambda x: x * jax.nn.sigmoid(x), ROWS, {"SiLU": 1}),
+    "softmax": (jax.nn.softmax, ROWS, {"softmax": 1}),
+    "softmax, bare": (softmax_by_hand, ROWS, {"softmax": 1}),
+    "scan": (in_scan, ROWS, {"layer norm": 1}),
+    "cond": (in_cond, ROWS, {"GELU": 1}),
+    "remat": (in_remat, ROWS, {"layer norm": 1}),
+    "jit": (in_jit, ROWS, {"layer norm": 1, "dense product": 1}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_known_is_replaced_by_its_equal(name):
+    function, shape, expected = CASES[name]
+    x = sample(shape)
+    assert replaced(function, x) == expected
+    assert_equal(function, x)
+
+
+@jax.custom_jvp
+def own_rule(x):
+    return jax.nn.gelu(x)
+
+
+own_rule.defjvp(lambda primals, tangents: (own_rule(*primals), 7 * tangents[0]))
+
+LEFT = {
+    "grouped convolution": (
+        convolution(NHWC, (3, 3, 1, 4), feature_group_count=4),
+        IMAGES,
+    ),
+    "overlapping windows": (lambda x: nn.max_pool(x, (3, 3), (2, 2)), IMAGES),
+    "padded windows": (lambda x: nn.avg_pool(x, (2, 2), (2, 2), "SAME"), (3, 7, 7, 4)),
+    "variance with n - 1": (
+        lambda x: (
+            (x - x.mean(-1, keepdims=True))
+            * lax.rsqrt(jnp.var(x, -1, keepdims=True, ddof=1) + 1e-5)
+        ),
+        ROWS,
+    ),
+    "deviation + epsilon": (
+        lambda x: (x - x.mean(-1, keepdims=True)) / (jnp.std(x, -1, keepdims=True) + 1e-3),
+        ROWS,
+    ),
+    "another mean": (
+        lambda x: (x - x.mean(1, keepdims=True)) * lax.rsqrt(jnp.var(x, -1, keepdims=True) + 1e-5),
+        ROWS,
+    ),
+    "a constant mean": (
+        lambda x: (
+            (x - lax.stop_gradient(x.mean(-1, keepdims=True)))
+            * lax.rsqrt(jnp.var(x, -1, keepdims=True) + 1e-5)
+        ),
+        ROWS,
+    ),
+    "another slope": (lambda x: 0.5 * x * (1 + jnp.tanh(0.8 * (x + 0.05 * x**3))), ROWS),
+    "another softmax": (lambda x: jnp.exp(x) / jnp.exp(2 * x).sum(-1, keepdims=True), ROWS),
+    "a rule of its author": (own_rule, ROWS),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_only_looks_alike_is_left(name):
+    function, shape = LEFT[name]
+    assert replaced(function, sample(shape)) == {}
+    assert_equal(function, sample(shape))
+
+
+LAYERS = {
+    "norm": bare_layer_norm,
+    "flax norm": linen(nn.LayerNorm()),
+    "rms": rms,
+    "over rows": by_squares,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softmax": jax.nn.softmax,
+    "dense": lambda x: x @ kernel(8, 8).astype(x.dtype),
+    "sine": jnp.sin,
+    "scan": in_scan,
+    "remat": in_remat,
+    "attention": lambda x: jax.nn.softmax(x @ x.mT / 3) @ x,
+    "scaled": lambda x: x * x.mean(-1, keepdims=True),
+    "branch": lambda x: jnp.where(x > 0, jax.nn.gelu(x), by_var(x)),
+}
+
+
+def program(rng):
+    """A random composition of layers, with residual sums and values that several layers read."""
+    chosen = rng.choice(list(LAYERS), size=6)
+    kept = rng.integers(0, 6, size=6)
+
+    def function(x):
+        values = [x]
+        for i, name in enumerate(chosen):
+            out = LAYERS[name](values[-1])
+            values.append(out + 0.5 * values[kept[i] % len(values)] if kept[i] % 2 else out)
+        return values[-1]
+
+    return function
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_keep_their_values_and_derivatives(seed):
+    assert_equal(program(np.random.default_rng(seed)), sample((2, 3, 8)))
+
+
+def test_what_needs_values_is_computed_as_written():
+    model = mj.fast(mj.Model(lambda key, x: (), lambda params, x: x @ x.T if x.sum() > 0 else x))
+    assert model.apply((), jnp.ones((2, 2))).tolist() == [[2, 2], [2, 2]]
+
+
+def test_no_model_is_named():
+    with pytest.raises(ValueError, match=r"fast: model is a Dense, not a mj\.Model; wrap it"):
+        mj.fast(nn.Dense(1))  # type: ignore[arg-type]
+
+
+def test_rewriting_twice_changes_nothing():
+    model = mj.linen_model(nn.Sequential([nn.Dense(4), nn.LayerNorm()]))
+    x = jnp.ones((2, 3))
+    params = model.init(jax.random.key(0), x)
+    expected = {"dense product": 1, "layer norm": 1}
+    assert mj.replacements(model, params, x) == expected
+    assert mj.replacements(mj.fast(model), params, x) == expected
+    as_written = mj.linen_model(nn.Dense(4), fast=False)
+    program = jax.make_jaxpr(as_written.apply)(as_written.init(jax.random.key(0), x), x)
+    assert "fast_" not in str(program)
+
+
+def test_fit_says_what_was_replaced(capsys):
+    learner = mj.maml(mj.linen_model(nn.Dense(1)), mj.mse, optax.sgd(0.01), num_steps=1)
+    objective = mj.query_loss(learner, mj.mse)
+    key = jax.random.key(0)
+    mj.fit(
+        learner,
+        objective,
+        optax.sgd(0.1),
+        mj.tasks.sinusoid(),
+        key=key,
+        outer_steps=1,
+        meta_batch=2,
+    )
+    assert "Rewritten in the model to be fast: 1 dense product." in capsys.readouterr().out
+
+
+def test_a_plain_pair_is_rewritten_and_a_model_is_not():
+    pair = (lambda key, x: jnp.ones((1, 1)), lambda w, x: x @ w)
+    x = jnp.ones((2, 1))
+    model: Any
+    for model, expected in ((pair, {"dense product": 1}), (mj.Model(*pair), {})):
+        learner = mj.maml(model, mj.mse, optax.sgd(0.1), num_steps=1)
+        predict = mj.Model(learner.init, learner.predict)
+        assert mj.replacements(predict, jnp.ones((1, 1)), x) == (expected or {"dense product": 1})
+        assert bool(expected) == (
+            "fast_" in str(jax.make_jaxpr(learner.predict)(jnp.ones((1, 1)), x))
+        )
