@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from metajax.rewriting.fast import fast
 from metajax.types import Examples, Model, Params, Steps, Task
 
 NOT_TRAINABLE = ("batch_stats",)
@@ -161,7 +162,8 @@ def optimizer(where: str, name: str, given: Any) -> None:
 def as_model(where: str, model: Any) -> Model:
     """Returns a model from a `Model` or any `(init, apply)` pair.
 
-    Its `init` refuses parameters that are no trainable weights, which an inner loop would adapt.
+    Its `init` refuses parameters that are no trainable weights, which an inner loop would adapt. A plain
+    pair is rewritten by `metajax.fast`; a `Model` is taken as it is.
 
     Args:
       where: The learner whose message it is.
@@ -185,7 +187,7 @@ def as_model(where: str, model: Any) -> Model:
             f"wrap it with mj.{near[0]}" if near else "give an (init, apply) pair such as mj.mlp()"
         )
         raise ValueError(f"{where}: the model is {_named(model)}, not (init, apply); {remedy}.")
-    given = Model(*model)
+    given = model if isinstance(model, Model) else fast(Model(*model))
 
     def init(key, x):
         prng_key(f"{where}: model.init", key)

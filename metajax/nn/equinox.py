@@ -6,10 +6,13 @@ from typing import Any
 import jax
 
 from metajax.nn.state import NONE, Groups, groups_by_parent, groups_of, leaf_names
+from metajax.rewriting.fast import fast as rewrite
 from metajax.types import Model
 
 
-def equinox_model(build: Callable[[jax.Array], Any], *, groups: Groups = NONE) -> Model:
+def equinox_model(
+    build: Callable[[jax.Array], Any], *, groups: Groups = NONE, fast: bool = True
+) -> Model:
     """Returns an equinox module of one example as a model of a batch.
 
     Its floating-point arrays are the parameters; all else is constant. Dropout is on in adaptation,
@@ -20,6 +23,7 @@ def equinox_model(build: Callable[[jax.Array], Any], *, groups: Groups = NONE) -
         it also takes `key=`, as equinox's own layers do.
       groups: Named groups of arrays, beside one for each field of the module: each name to whether a
         path such as `layers/0/weight` belongs to it.
+      fast: Whether `metajax.fast` rewrites the network's program.
 
     Returns:
       A model whose parameters are the module with None in place of its constants. It has a group for
@@ -60,7 +64,8 @@ def equinox_model(build: Callable[[jax.Array], Any], *, groups: Groups = NONE) -
 
     has_dropout = any(map(_has_inference, jax.tree.leaves(module, is_leaf=_has_inference)))
     own = groups_by_parent(leaf_names(weights))
-    return Model(init, apply, train if has_dropout else None, {**own, **groups_of(groups)})
+    model = Model(init, apply, train if has_dropout else None, {**own, **groups_of(groups)})
+    return rewrite(model) if fast else model
 
 
 def _is_weight(leaf: Any) -> bool:

@@ -19,6 +19,7 @@ from metajax.nn.state import (
     require_choice,
     updated,
 )
+from metajax.rewriting.fast import fast as rewrite
 from metajax.types import Model
 
 
@@ -30,6 +31,7 @@ def haiku_model(
     predict: Mapping[str, Any] = NONE,
     variables: Any = None,
     groups: Groups = NONE,
+    fast: bool = True,
 ) -> Model:
     """Returns a transformed haiku function as a model whose parameters are its weights alone.
 
@@ -48,6 +50,7 @@ def haiku_model(
         `(params, state)`. The params are where `init` begins, and the state is constant.
       groups: Named groups of arrays, for learners that treat some layers in another way: each name to
         whether a path such as `mlp/~/linear_0/w` belongs to it.
+      fast: Whether `metajax.fast` rewrites the network's program.
 
     Returns:
       A model whose parameters are those of `transformed.init(key, x, **train)`, or of `variables`.
@@ -102,7 +105,8 @@ def haiku_model(
         _check(run, statistics, modes, begun, params, x, variables is not None, has_rng)
         return begin(key, x)[0]
 
-    return Model(init, apply, in_training if differs else None, groups_of(groups))
+    model = Model(init, apply, in_training if differs else None, groups_of(groups))
+    return rewrite(model) if fast else model
 
 
 def _check(run, statistics, modes, state, params, x, given: bool, has_rng: bool) -> None:

@@ -21,6 +21,7 @@ from metajax.nn.state import (
     require_choice,
     updated,
 )
+from metajax.rewriting.fast import fast as rewrite
 from metajax.types import Model, Params
 
 _BESIDE_WEIGHTS = DenyList(("params", "intermediates"))
@@ -35,6 +36,7 @@ def linen_model(
     predict: Mapping[str, Any] = NONE,
     variables: Mapping[str, Any] | None = None,
     groups: Groups = NONE,
+    fast: bool = True,
 ) -> Model:
     """Returns a flax linen module as a model whose parameters are its collection `params` alone.
 
@@ -53,6 +55,7 @@ def linen_model(
         `init` begins; all others are constants.
       groups: Named groups of arrays, for learners that treat some layers in another way: each name to
         whether a path such as `params/Conv_1/kernel` belongs to it.
+      fast: Whether `metajax.fast` rewrites the network's program.
 
     Returns:
       A model whose parameters are `{"params": ...}`.
@@ -95,12 +98,13 @@ def linen_model(
         start = variables if variables and "params" in variables else net.init(key, x, **predict)
         return {"params": start.get("params", {})}
 
-    return Model(
+    model = Model(
         init=init,
         apply=partial(call, options=predict),
         train=in_training if differs else None,
         groups=groups_of(groups),
     )
+    return rewrite(model) if fast else model
 
 
 def _streams(key: jax.Array) -> dict[str, jax.Array]:

@@ -20,6 +20,7 @@ from metajax.nn.state import (
     require_choice,
     updated,
 )
+from metajax.rewriting.fast import fast as rewrite
 from metajax.types import Model
 
 
@@ -30,6 +31,7 @@ def nnx_model(
     train: Mapping[str, Any] = NONE,
     predict: Mapping[str, Any] = NONE,
     groups: Groups = NONE,
+    fast: bool = True,
 ) -> Model:
     """Returns a flax nnx module as a model whose parameters are its `nnx.Param` variables alone.
 
@@ -46,6 +48,7 @@ def nnx_model(
       predict: Those in prediction.
       groups: Named groups of arrays, beside one for each attribute of the module: each name to
         whether a path such as `linear/kernel` belongs to it.
+      fast: Whether `metajax.fast` rewrites the network's program.
 
     Returns:
       A model whose parameters are nested dicts of arrays. It has a group for each attribute of the
@@ -102,7 +105,8 @@ def nnx_model(
         return nnx.to_pure_dict(nnx.state(build(nnx.Rngs(key)), nnx.Param))
 
     own = groups_by_parent(leaf_names(weights))
-    return Model(init, apply, in_training if differs else None, {**own, **groups_of(groups)})
+    model = Model(init, apply, in_training if differs else None, {**own, **groups_of(groups)})
+    return rewrite(model) if fast else model
 
 
 def _beside(module: Any) -> Any:

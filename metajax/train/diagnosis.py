@@ -1,6 +1,6 @@
 """Why a loss is not a number: nan in the data, labels out of range, classes without support."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.objectives import Annealed
+from metajax.rewriting.program import replaced_in
 from metajax.train.feed import ONCE
 from metajax.types import Examples, Learner, Objective, Params, Task, TrainState
 
@@ -89,6 +90,13 @@ def _outputs(learner: Learner, meta_params: Params, tasks: Task, key: jax.Array)
     found = jax.eval_shape(partial(untrained, learner), meta_params, tasks, key)
     classes = hasattr(found, "shape") and found.shape[:-1] == labels.shape[1:]
     return found.shape[-1] if classes and found.shape[-1] > 1 else None
+
+
+def replaced(learner: Learner, meta_params: Params, tasks: Task) -> Mapping[str, int]:
+    """What `fast` replaced in the model of a learner, as far as its prediction of a task shows."""
+    task = jax.tree.map(lambda leaf: leaf[0], tasks)
+    adapted = jax.eval_shape(learner.adapt, meta_params, task.support, jax.random.key(0))
+    return replaced_in(jax.make_jaxpr(learner.predict)(adapted, task.query.x).jaxpr)
 
 
 def untrained(learner: Learner, meta_params: Params, tasks: Task, key: jax.Array) -> Any:

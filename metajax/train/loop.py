@@ -157,7 +157,7 @@ def fit(
         started = time.perf_counter()
         carry = advance.begin(state, past.window)
         program = advance.compiled(update, tasks, step_key, carry)
-        _warn_of_slow_convolutions(program.jaxpr, learner, tasks.first(check_key), state)
+        _tell_of_the_model(program.jaxpr, learner, tasks.first(check_key), state, show_progress)
         seconds = time.perf_counter() - started
         with report.reporter(outer_steps, show_progress, seconds) as reporter:
             return _train(plan, objective, carry, program, files, reporter, interrupted, past)
@@ -402,17 +402,24 @@ def _facts(key: jax.Array) -> Row:
     return {"key": data, "key_impl": str(jax.random.key_impl(key))}
 
 
-def _warn_of_slow_convolutions(program, learner: Learner, tasks: Task, state: TrainState) -> None:
+def _tell_of_the_model(
+    program, learner: Learner, tasks: Task, state: TrainState, show: bool
+) -> None:
+    """Says what `fast` replaced in the model, and warns of convolutions that stay slow."""
+    from metajax.train import report
+
+    untrained = partial(diagnosis.untrained, learner)
+    of_model = jax.make_jaxpr(untrained)(state.meta_params, tasks, jax.random.key(0))
+    found = diagnosis.replaced(learner, state.meta_params, tasks)
+    if found:
+        parts = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
+        report.say(f"Rewritten in the model to be fast: {parts}.", show)
     devices = [leaf.devices() for leaf in jax.tree.leaves(state.meta_params)]
     on_cpu = all(device.platform == "cpu" for group in devices for device in group)
-    if not on_cpu or not grouped_convolutions(program):
-        return
-    untrained = partial(diagnosis.untrained, learner)
-    if grouped_convolutions(jax.make_jaxpr(untrained)(state.meta_params, tasks, jax.random.key(0))):
-        return  # the model's own choice, not made by vmap
-    warnings.warn(
-        "fit: tasks mapped by vmap turn this model's convolutions into grouped ones, which XLA "
-        "computes slowly on a CPU. Give its layers ours: "
-        "nn.Conv(..., conv_general_dilated=mj.conv_general_dilated).",
-        stacklevel=3,
-    )
+    # Groups of the model itself are its own choice; those that vmap makes are not.
+    if on_cpu and grouped_convolutions(program) and not grouped_convolutions(of_model):
+        warnings.warn(
+            "fit: tasks mapped by vmap turn this model's convolutions into grouped ones, which XLA "
+            "computes slowly on a CPU. Rewrite the model with mj.fast(model).",
+            stacklevel=3,
+        )
