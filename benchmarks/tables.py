@@ -12,6 +12,7 @@ from pathlib import Path
 import record
 from rows import (
     cifar_fs,
+    fast,
     in_context,
     learned_optimizers,
     omniglot,
@@ -37,6 +38,7 @@ PAGES: dict[str, Page] = {
     "learned_optimizers": learned_optimizers.PAGE,
     "without_derivatives": without_derivatives.PAGE,
     "padding": padding.PAGE,
+    "fast": fast.PAGE,
     "speed": speed.PAGE,
 }
 

@@ -42,6 +42,7 @@ SLOW = (
     "tests/tasks/test_synthetic.py",
     "tests/train/test_training.py",
     "tests/train/test_guard.py",
+    "tests/test_benchmark_networks.py",
     "tests/test_notebooks.py",
     "docs/examples.md",
     "metajax/learners/",
