@@ -241,6 +241,8 @@ NOTES = (
     "torch.func + vmap: scale and shift are outside of `layer_norm` and `batch_norm`, because inside of `vmap` "
     "their second derivative is wrong in PyTorch "
     "([functorch 534](https://github.com/pytorch/functorch/issues/534)).",
+    "torch.compile, loop: what is compiled is the query loss of a task, with its inner loop and "
+    "`torch.func.grad` inside, because a compiled function has no second derivative.",
 )
 """What readers of the second table should know about its rows."""
 

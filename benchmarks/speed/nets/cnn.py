@@ -56,34 +56,36 @@ def to_linen(w: UserWorkload, weights: common.Weights) -> common.Weights:
     return common.renamed(weights, {"": "params/"})
 
 
+class EquinoxCnn(eqx.Module):
+    """The same in equinox, for one image."""
+
+    convs: list
+    norms: list
+    pool: eqx.nn.AvgPool2d
+    head: eqx.nn.Linear
+
+    def __init__(self, w: UserWorkload, key):
+        filters, side = w.settings["filters"], w.settings["size"] // 8
+        *keys, head_key = jax.random.split(key, 4)
+        inputs = (w.settings["channels"], filters, filters)
+        self.convs = [
+            eqx.nn.Conv2d(c, filters, 3, padding=1, key=key)
+            for c, key in zip(inputs, keys, strict=True)
+        ]
+        self.norms = [eqx.nn.LayerNorm(filters, eps=1e-6) for _ in keys]
+        self.pool = eqx.nn.AvgPool2d(2, 2)
+        self.head = eqx.nn.Linear(side * side * filters, w.way, key=head_key)
+
+    def __call__(self, x):
+        x = x.transpose(2, 0, 1)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            over_channels = jax.vmap(jax.vmap(norm, 1, 1), 1, 1)
+            x = self.pool(jax.nn.relu(over_channels(conv(x))))
+        return self.head(x.ravel())
+
+
 def equinox(w: UserWorkload) -> Callable:
-    filters, side = w.settings["filters"], w.settings["size"] // 8
-
-    class Net(eqx.Module):
-        convs: list
-        norms: list
-        pool: eqx.nn.AvgPool2d
-        head: eqx.nn.Linear
-
-        def __init__(self, key):
-            *keys, head_key = jax.random.split(key, 4)
-            inputs = (w.settings["channels"], filters, filters)
-            self.convs = [
-                eqx.nn.Conv2d(c, filters, 3, padding=1, key=key)
-                for c, key in zip(inputs, keys, strict=True)
-            ]
-            self.norms = [eqx.nn.LayerNorm(filters, eps=1e-6) for _ in keys]
-            self.pool = eqx.nn.AvgPool2d(2, 2)
-            self.head = eqx.nn.Linear(side * side * filters, w.way, key=head_key)
-
-        def __call__(self, x):
-            x = x.transpose(2, 0, 1)
-            for conv, norm in zip(self.convs, self.norms, strict=True):
-                over_channels = jax.vmap(jax.vmap(norm, 1, 1), 1, 1)
-                x = self.pool(jax.nn.relu(over_channels(conv(x))))
-            return self.head(x.ravel())
-
-    return lambda key: Net(key)
+    return lambda key: EquinoxCnn(w, key)
 
 
 def to_equinox(w: UserWorkload, weights: common.Weights) -> common.Weights:

@@ -70,61 +70,65 @@ def to_linen(w: UserWorkload, weights: common.Weights) -> common.Weights:
     return common.renamed(weights, {"": "params/"})
 
 
+class EquinoxBlock(eqx.Module):
+    """A layer in equinox, for one example."""
+
+    before_attention: eqx.nn.LayerNorm
+    before_hidden: eqx.nn.LayerNorm
+    attention: eqx.nn.MultiheadAttention
+    widen: eqx.nn.Linear
+    narrow: eqx.nn.Linear
+
+    def __init__(self, width: int, heads: int, key):
+        attention_key, widen_key, narrow_key = jax.random.split(key, 3)
+        self.before_attention = eqx.nn.LayerNorm(width, eps=1e-6)
+        self.before_hidden = eqx.nn.LayerNorm(width, eps=1e-6)
+        self.attention = eqx.nn.MultiheadAttention(
+            heads,
+            width,
+            use_query_bias=True,
+            use_key_bias=True,
+            use_value_bias=True,
+            use_output_bias=True,
+            key=attention_key,
+        )
+        self.widen = eqx.nn.Linear(width, 4 * width, key=widen_key)
+        self.narrow = eqx.nn.Linear(4 * width, width, key=narrow_key)
+
+    def __call__(self, x, key=None):
+        normal = jax.vmap(self.before_attention)(x)
+        x = x + self.attention(normal, normal, normal, key=key)
+        hidden = jax.nn.gelu(jax.vmap(self.widen)(jax.vmap(self.before_hidden)(x)))
+        return x + jax.vmap(self.narrow)(hidden)
+
+
+class EquinoxTransformer(eqx.Module):
+    """The same in equinox, for one example."""
+
+    embed: eqx.nn.Embedding
+    positions: jax.Array
+    blocks: list
+    last: eqx.nn.LayerNorm
+    head: eqx.nn.Linear
+
+    def __init__(self, w: UserWorkload, key):
+        s, width, layers = w.settings, w.settings["width"], w.settings["layers"]
+        embed_key, positions_key, head_key, *keys = jax.random.split(key, 3 + layers)
+        self.embed = eqx.nn.Embedding(s["vocabulary"], width, key=embed_key)
+        self.positions = 0.02 * jax.random.normal(positions_key, (s["tokens"], width))
+        self.blocks = [EquinoxBlock(width, s["heads"], key) for key in keys]
+        self.last = eqx.nn.LayerNorm(width, eps=1e-6)
+        self.head = eqx.nn.Linear(width, w.way, key=head_key)
+
+    def __call__(self, tokens, key=None):
+        x = jax.vmap(self.embed)(tokens) + self.positions
+        for block in self.blocks:
+            x = block(x, key=key)
+        return self.head(jnp.mean(jax.vmap(self.last)(x), axis=0))
+
+
 def equinox(w: UserWorkload) -> Callable:
-    s = w.settings
-    width, layers = s["width"], s["layers"]
-
-    class Block(eqx.Module):
-        before_attention: eqx.nn.LayerNorm
-        before_hidden: eqx.nn.LayerNorm
-        attention: eqx.nn.MultiheadAttention
-        widen: eqx.nn.Linear
-        narrow: eqx.nn.Linear
-
-        def __init__(self, key):
-            attention_key, widen_key, narrow_key = jax.random.split(key, 3)
-            self.before_attention = eqx.nn.LayerNorm(width, eps=1e-6)
-            self.before_hidden = eqx.nn.LayerNorm(width, eps=1e-6)
-            self.attention = eqx.nn.MultiheadAttention(
-                s["heads"],
-                width,
-                use_query_bias=True,
-                use_key_bias=True,
-                use_value_bias=True,
-                use_output_bias=True,
-                key=attention_key,
-            )
-            self.widen = eqx.nn.Linear(width, 4 * width, key=widen_key)
-            self.narrow = eqx.nn.Linear(4 * width, width, key=narrow_key)
-
-        def __call__(self, x, key=None):
-            normal = jax.vmap(self.before_attention)(x)
-            x = x + self.attention(normal, normal, normal, key=key)
-            hidden = jax.nn.gelu(jax.vmap(self.widen)(jax.vmap(self.before_hidden)(x)))
-            return x + jax.vmap(self.narrow)(hidden)
-
-    class Net(eqx.Module):
-        embed: eqx.nn.Embedding
-        positions: jax.Array
-        blocks: list
-        last: eqx.nn.LayerNorm
-        head: eqx.nn.Linear
-
-        def __init__(self, key):
-            embed_key, positions_key, head_key, *keys = jax.random.split(key, 3 + layers)
-            self.embed = eqx.nn.Embedding(s["vocabulary"], width, key=embed_key)
-            self.positions = 0.02 * jax.random.normal(positions_key, (s["tokens"], width))
-            self.blocks = [Block(key) for key in keys]
-            self.last = eqx.nn.LayerNorm(width, eps=1e-6)
-            self.head = eqx.nn.Linear(width, w.way, key=head_key)
-
-        def __call__(self, tokens, key=None):
-            x = jax.vmap(self.embed)(tokens) + self.positions
-            for block in self.blocks:
-                x = block(x, key=key)
-            return self.head(jnp.mean(jax.vmap(self.last)(x), axis=0))
-
-    return lambda key: Net(key)
+    return lambda key: EquinoxTransformer(w, key)
 
 
 def to_equinox(w: UserWorkload, weights: common.Weights) -> common.Weights:
