@@ -12,7 +12,10 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PACKAGES = ("metajax", "jax", "jaxlib", "optax", "flax", "numpy", "torch", "higher", "torchopt")
+PACKAGES = (
+    *("metajax", "jax", "jaxlib", "optax", "flax", "equinox", "numpy"),
+    *("torch", "higher", "torchopt", "jaxopt"),
+)
 
 
 def context() -> dict[str, Any]:

@@ -44,6 +44,7 @@ SLOW = (
     "tests/train/test_guard.py",
     "tests/test_benchmark_networks.py",
     "tests/test_notebooks.py",
+    "tests/test_speed_nets.py::test_torch",
     "docs/examples.md",
     "metajax/learners/",
     "metajax/recipes/",

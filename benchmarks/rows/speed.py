@@ -1,17 +1,20 @@
-"""Time and memory of an outer step of second-order MAML, beside what one would pick instead."""
+"""Time and memory of an outer step, beside what one would pick instead."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import record
 
-from rows.table import Page, Section, lines, not_run
+from rows.table import NOT_RUN, Page, Section, lines, not_run
 
 
 @dataclass(frozen=True)
 class Workload:
     """One outer step: `meta_batch` tasks, `num_steps` of SGD on `support` examples, then the queries.
+
+    Its network is written with metajax's operations and the adjoint and devices that suit it.
 
     channels: Of the images, then of each convolution; or the widths of a multilayer perceptron.
     """
@@ -26,11 +29,19 @@ class Workload:
     outputs: int
     size: int | None = None
     pool: bool = False
+    net: ClassVar[str] = "tuned"
+    learner: ClassVar[str] = "maml"
+    framework: ClassVar[str] = "tuned"
 
     @property
     def is_conv(self) -> bool:
         """Whether inputs are images."""
         return self.size is not None
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss."""
+        return "cross_entropy" if self.is_conv else "mse"
 
     @property
     def features(self) -> int:
@@ -42,8 +53,51 @@ class Workload:
             side = side // 2 if self.pool else -(-side // 2)
         return side * side * self.channels[-1]
 
+    def reduced(self) -> "Workload":
+        """The same in seconds: fewer tasks and channels, and smaller images."""
+        first, *others = self.channels
+        size = None if self.size is None else min(self.size, 32)
+        channels = (first, *(min(c, 8) for c in others))
+        return replace(self, meta_batch=2, channels=channels, size=size)
 
-WORKLOADS = {
+
+@dataclass(frozen=True)
+class UserWorkload:
+    """One outer step through metajax's public functions, on a network of plain flax or equinox.
+
+    net: The module of `benchmarks/speed/nets` that holds the network for all contestants.
+    learner: The algorithm, a row of `LEARNERS` in `contestants.py` and in `in_torch.py`.
+    settings: Sizes of the network and of its inputs, and what the learner needs beside its steps.
+    small: Settings of the reduced workload.
+    """
+
+    title: str
+    net: str
+    learner: str
+    loss: str
+    meta_batch: int
+    way: int
+    shot: int
+    query_shot: int
+    settings: Mapping[str, int]
+    small: Mapping[str, int]
+    num_steps: int = 0
+    rate: float = 0.0
+    framework: str = "linen"
+
+    def reduced(self) -> "UserWorkload":
+        """The same in seconds: fewer tasks, classes and queries, and a smaller network."""
+        return replace(
+            self,
+            meta_batch=2,
+            way=min(self.way, 5),
+            shot=min(self.shot, 2),
+            query_shot=min(self.query_shot, 2),
+            settings={**self.settings, **self.small},
+        )
+
+
+TUNED = {
     "A": Workload(
         "sinusoid MLP 1-40-40-1, 10 + 10 points, 1 step, meta-batch 25",
         25, 10, 10, 1, 0.01, (1, 40, 40), 1,
@@ -58,17 +112,139 @@ WORKLOADS = {
         4, 25, 75, 5, 0.01, (3, 32, 32, 32, 32), 5, size=84, pool=True,
     ),
 }  # fmt: skip
+_CNN = UserWorkload(
+    "MAML, flax linen CNN of three times Conv 32, LayerNorm, ReLU, avg_pool, 32x32x3, 5-way 5-shot + 15 "
+    "queries, 3 steps, meta-batch 4",
+    net="cnn",
+    learner="maml",
+    loss="cross_entropy",
+    meta_batch=4,
+    way=5,
+    shot=5,
+    query_shot=15,
+    num_steps=3,
+    rate=0.01,
+    settings={"size": 32, "channels": 3, "filters": 32},
+    small={"size": 8, "filters": 4},
+)
+_TOKENS = UserWorkload(
+    "MAML, flax linen Transformer, 32 tokens of 256, width 64, 4 heads, 2 layers, 5-way 5-shot + 15 "
+    "queries, 3 steps, meta-batch 8",
+    net="tokens",
+    learner="maml",
+    loss="cross_entropy",
+    meta_batch=8,
+    way=5,
+    shot=5,
+    query_shot=15,
+    num_steps=3,
+    rate=0.01,
+    settings={"vocabulary": 256, "tokens": 32, "width": 64, "heads": 4, "layers": 2},
+    small={"vocabulary": 16, "tokens": 6, "width": 8, "heads": 2},
+)
+USER: dict[str, UserWorkload] = {
+    "D": _CNN,
+    "D, equinox": replace(
+        _CNN, framework="equinox", title="the same with the network written in equinox"
+    ),
+    "E": _TOKENS,
+    "E, equinox": replace(
+        _TOKENS, framework="equinox", title="the same with the network written in equinox"
+    ),
+    "F": UserWorkload(
+        "ProtoNets, flax linen network of four times Conv 64, BatchNorm by the batch, ReLU, max_pool, "
+        "28x28x1, 20-way 1-shot + 5 queries, meta-batch 4",
+        net="conv4",
+        learner="protonet",
+        loss="cross_entropy",
+        meta_batch=4,
+        way=20,
+        shot=1,
+        query_shot=5,
+        settings={"size": 28, "channels": 1, "filters": 64},
+        small={"size": 16, "filters": 8},
+    ),
+    "G": UserWorkload(
+        "MAML, flax linen ResNet-12 of 32-64-128-256 filters, 84x84x3, 5-way 1-shot + 5 queries, 1 step, "
+        "meta-batch 2",
+        net="resnet12",
+        learner="maml",
+        loss="cross_entropy",
+        meta_batch=2,
+        way=5,
+        shot=1,
+        query_shot=5,
+        num_steps=1,
+        rate=0.01,
+        settings={"size": 84, "channels": 3, "filters": 32},
+        small={"size": 16, "filters": 4},
+    ),
+    "H": replace(
+        _CNN,
+        title="ANIL, the network of D, of which the last layer is adapted, 5 steps",
+        net="cnn_anil",
+        learner="anil",
+        num_steps=5,
+    ),
+    "I": UserWorkload(
+        "iMAML, flax linen MLP 1-40-40-1, 10 + 10 points, 16 steps, conjugate gradients of 5 products, "
+        "meta-batch 25",
+        net="mlp",
+        learner="imaml",
+        loss="mse",
+        meta_batch=25,
+        way=1,
+        shot=10,
+        query_shot=10,
+        num_steps=16,
+        rate=0.01,
+        settings={"width": 40, "strength": 2},
+        small={"width": 8},
+    ),
+    "J": UserWorkload(
+        "in-context Transformer, width 64, 3 layers, 4 heads, linear functions of 4 inputs, 10 + 30 points, "
+        "meta-batch 64",
+        net="in_context",
+        learner="transformer",
+        loss="mse",
+        meta_batch=64,
+        way=1,
+        shot=10,
+        query_shot=30,
+        settings={"dimension": 4, "width": 64, "layers": 3, "heads": 4},
+        small={"width": 8, "layers": 2, "heads": 2},
+    ),
+}
+WORKLOADS: dict[str, Workload | UserWorkload] = {**TUNED, **USER}
+
+_MAML = ("A", "B", "C", "D", "D, equinox", "E", "E, equinox", "G")
+_SECOND_ORDER = (*_MAML, "H")
 CONTESTANTS = {
-    "metajax": "ABC",
-    "metajax, unrolled": "C",
-    "torch.func + vmap": "ABC",
-    "torch.func, loop": "ABC",
-    "higher": "ABC",
-    "TorchOpt": "ABC",
-    "plain JAX": "AB",
+    "metajax": tuple(WORKLOADS),
+    "metajax, unrolled": ("C",),
+    "plain JAX": ("A", "B", "D", "D, equinox", "E", "E, equinox", "F", "G", "H"),
+    "jaxopt": ("I",),
+    "torch.func + vmap": (*_SECOND_ORDER, "F", "J"),
+    "torch.func, loop": _SECOND_ORDER,
+    "torch.autograd, loop": (*_SECOND_ORDER[3:], "F"),
+    "torch.compile, loop": (*_SECOND_ORDER[3:], "F"),
+    "PyTorch, batched": ("J",),
+    "torch.compile, batched": ("J",),
+    "higher": _SECOND_ORDER,
+    "TorchOpt": _SECOND_ORDER,
+    "TorchOpt, implicit": ("I",),
 }
 """The workloads of each. Unrolling differs from the default where there is more than one inner step. On C,
 plain JAX was stopped after minutes without a step, its memory still growing."""
+
+NOTES = (
+    "torch.func + vmap: scale and shift are outside of `layer_norm` and `batch_norm`, because inside of `vmap` "
+    "their second derivative is wrong in PyTorch "
+    "([functorch 534](https://github.com/pytorch/functorch/issues/534)).",
+    "torch.compile, loop: what is compiled is the query loss of a task, with its inner loop and "
+    "`torch.func.grad` inside, because a compiled function has no second derivative.",
+)
+"""What readers of the second table should know about its rows."""
 
 CURVES = {
     "meta_batch": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
@@ -86,36 +262,58 @@ REST = "element by element"
 
 TITLES = (
     *("", "", "ms an outer step (quartiles)", "times ours (quartiles)"),
-    *("peak memory of the process, MB", "compilation, s", "of the matrix-product peak"),
+    *("peak memory of the process, MB", "compilation, s", "read from the cache, s"),
+    "of the matrix-product peak",
 )
 
 
 def steps() -> str:
-    """The race against peers."""
-    parts = [
+    """The race against peers on networks of metajax's operations."""
+    return _race(
         "All contestants start from the same weights and tasks, and their hypergradients agree to 1e-4 in "
-        "float64. Each is a process of its own; turns alternate in one run; compilation is apart. The peers "
-        "come with `pip install '.[bench]'`. On C plain JAX was stopped after minutes without a step, its "
-        "memory still growing. Reproduce with `python benchmarks/speed/speed.py`."
-    ]
-    for result in record.read_all("speed_*").values():
+        "float64. Each is a process of its own; turns alternate in one run; compilation is apart, once from "
+        "nothing and once from what a process before kept. The peers come with `pip install '.[bench]'`. On C "
+        "plain JAX was stopped after minutes without a step, its memory still growing. Reproduce with "
+        "`python benchmarks/speed/speed.py`.",
+        TUNED,
+    )
+
+
+def of_users() -> str:
+    """The same on networks of plain flax and equinox."""
+    what = (
+        "Networks as a user writes them in flax or equinox, without any of metajax's operations, through "
+        "`mj.linen_model` or `mj.equinox_model`, a learner and an outer step with metajax's defaults. The race "
+        "is the same."
+    )
+    return _race("\n".join([what, "", *(f"- {note}" for note in NOTES)]), USER)
+
+
+def _race(what: str, shown: Iterable[str]) -> str:
+    parts = [what]
+    results = record.read_all("speed_*")
+    for result in results.values():
         machine, workloads = result["machine"], result["workloads"]
         cells = [
-            cell
-            for name in WORKLOADS
-            for cell in _workload(name, workloads.get(name, {"rows": {}}))
+            cell for name in shown for cell in _workload(name, workloads.get(name, {"rows": {}}))
+        ]
+        titles = [
+            f"- {name}: {WORKLOADS[name].title}; {_conditions(workloads.get(name))}."
+            for name in shown
         ]
         parts += [
             f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32; metajax "
             f"{record.version_of(result)}.",
             lines(TITLES, cells),
-            "\n".join(
-                f"- {name}: {w['title']}; {w['date']}, when matrix products reached "
-                f"{w['matmul_peak_gflops']:.0f} GFLOP/s."
-                for name, w in sorted(workloads.items())
-            ),
+            "\n".join(titles),
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts if results else [*parts, "Not run."])
+
+
+def _conditions(workload: dict[str, Any] | None) -> str:
+    if workload is None:
+        return NOT_RUN
+    return f"{workload['date']}, when matrix products reached {workload['matmul_peak_gflops']:.0f} GFLOP/s"
 
 
 def _workload(name: str, workload: dict[str, Any]) -> list[list[str]]:
@@ -137,14 +335,21 @@ def measured(workload: dict[str, Any], row: dict[str, Any]) -> list[str]:
     middle = row["step_s"]["median"]
     low, high = row["step_s"]["quartiles"]
     a, b, c = row["times_ours"]
-    share = workload["gigaflop"] / middle / workload["matmul_peak_gflops"]
+    arithmetic = workload["gigaflop"]
     return [
         f"{_ms(middle)} ({_ms(low)} to {_ms(high)})",
         f"{b:.2f} ({a:.2f} to {c:.2f})",
         f"{row['peak_mb']:.0f}",
-        f"{row['compile_s']:.0f}" if row["compile_s"] > 0.5 else "",
-        f"{100 * share:.0f} %",
+        _compilation(row["compile_s"]),
+        _compilation(row.get("cached_compile_s", 0.0)),
+        ""
+        if arithmetic is None
+        else f"{100 * arithmetic / middle / workload['matmul_peak_gflops']:.0f} %",
     ]
+
+
+def _compilation(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds > 0.5 else ""
 
 
 def _ms(seconds: float) -> str:
@@ -231,7 +436,7 @@ def operations() -> str:
     parts = [what]
     for result in record.read_all("hotspots_*").values():
         cells = []
-        for name in WORKLOADS:
+        for name in TUNED:
             found = result["workloads"].get(name)
             if found is None:
                 cells.append(not_run(name, len(titles)))
@@ -266,10 +471,11 @@ def installation(result: dict[str, Any]) -> str:
 
 PAGE = Page(
     "Speed",
-    "An outer step of second-order MAML with Adam, on three workloads. [How to be fast](../speed.md) says how "
+    "An outer step with Adam, on ten workloads. [How to be fast](../speed.md) says how "
     "to get there.",
     (
         Section("Time of an outer step", steps),
+        Section("Networks of a user", of_users),
         Section("Growth", curves, pictures=curve_pictures),
         Section("Operations", operations),
         Section("First command", fresh_clone),

@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
 
 import record
-from contestants import CONTESTANTS
-from rows.speed import KINDS, REST, WORKLOADS
+from contestants import Tuned
+from rows.speed import KINDS, REST, TUNED
 from workloads import MALLOC, arrays
 
 STEPS = {"A": 500, "B": 5, "C": 1}
@@ -48,10 +48,10 @@ def measure(workload: str) -> dict:
     """Milliseconds of an outer step by kind, summed over threads, and how many operations it has."""
     import jax
 
-    w = WORKLOADS[workload]
-    racer = CONTESTANTS["metajax"](w, arrays(w))
+    w = TUNED[workload]
+    racer = Tuned(w, arrays(w))
     racer.steps(1)
-    program = racer.many.lower(racer.state, racer.tasks, 1).compile().as_text()
+    program = racer.many.lower(racer.state, racer.tasks, 1).compile().as_text() or ""
     kind_of, steps = kinds(program), STEPS[workload]
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -71,11 +71,12 @@ def memory(workload: str) -> dict:
     """Megabytes at the peak before there is a program, with it, and of its temporaries on all devices."""
     import jax
 
-    w = WORKLOADS[workload]
-    racer = CONTESTANTS["metajax"](w, arrays(w))
+    w = TUNED[workload]
+    racer = Tuned(w, arrays(w))
     before = _peak_mb()
     program = racer.many.lower(racer.state, racer.tasks, 1).compile()
     analysis = program.memory_analysis()
+    assert analysis is not None
     return {
         "libraries_and_data_mb": before,
         "with_program_mb": _peak_mb(),
@@ -113,7 +114,7 @@ def main() -> None:
         print(json.dumps(PARTS[part](workload)))
         return
     context = record.context()
-    result = {**context, "workloads": {name: apart(name) for name in WORKLOADS}}
+    result = {**context, "workloads": {name: apart(name) for name in TUNED}}
     record.write(f"hotspots_{context['machine']['platform']}", result)
 
 

@@ -9,23 +9,24 @@ from dataclasses import replace
 
 import numpy as np
 import record
-from rows.speed import CURVES, WORKLOADS, Workload
-from workloads import arrays, jax_apply
+from nets.tuned import jax_apply
+from rows.speed import CURVES, TUNED, Workload
+from workloads import arrays
 
 REPEATS = 5
-SMALL = replace(WORKLOADS["B"], channels=(1, 16, 16, 16, 16), meta_batch=4)
+SMALL = replace(TUNED["B"], channels=(1, 16, 16, 16, 16), meta_batch=4)
 ADJOINTS = ("unrolled", "remat", "mixed_mode", "truncated", "first_order")
 
 
 def workload(curve: str, value: int) -> Workload:
     """The point of a curve; everything else as in workload B, or as in a narrower one."""
     if curve == "meta_batch":
-        return replace(WORKLOADS["B"], meta_batch=value)
+        return replace(TUNED["B"], meta_batch=value)
     if curve == "num_steps":
         return replace(SMALL, num_steps=value, rate=0.01)
     if curve == "way":
-        return replace(WORKLOADS["B"], outputs=value, support=value, query=value, meta_batch=4)
-    return replace(WORKLOADS["B"], channels=(1, *(4 * [value])), meta_batch=4)
+        return replace(TUNED["B"], outputs=value, support=value, query=value, meta_batch=4)
+    return replace(TUNED["B"], channels=(1, *(4 * [value])), meta_batch=4)
 
 
 def measure(w: Workload, adjoint: str, in_one_pass: bool = False) -> dict:

@@ -1,15 +1,16 @@
-"""Time and memory of an outer step of second-order MAML, beside what one would pick instead.
+"""Time and memory of an outer step, beside what one would pick instead.
 
-python benchmarks/speed/speed.py                 run A, B and C against all contestants installed
-python benchmarks/speed/speed.py --workload B --contestant metajax
+python benchmarks/speed/speed.py                 run all workloads against all contestants installed
+python benchmarks/speed/speed.py --workload B "D, equinox" --contestant metajax
+python benchmarks/speed/speed.py --check --small compare hypergradients alone, on reduced workloads
 python benchmarks/speed/speed.py --scaling       curves over meta-batch, inner steps, way and width
 python benchmarks/tables.py                      write the tables
 
 Every contestant is a process of its own. All get the same weights and tasks and must agree on the
 hypergradient to 1e-4, computed in float64, before any is timed in float32; then they take turns, and
 their medians and quartiles are compared. Compilation is the first step of a first process and is
-reported apart; JAX keeps what it compiled, as `metajax train` does, and the process that is timed
-reads it back. `pip install '.[bench]'` has the peers.
+reported apart. JAX and torch.compile keep what they compiled, as `metajax train` does; the process that
+is timed reads it back, and its first step is reported too. `pip install '.[bench]'` has the peers.
 """
 
 import argparse
@@ -27,10 +28,10 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
 
 import record
-from contestants import CONTESTANTS
+from contestants import contestant, learner_and_loss
 from rows.speed import CONTESTANTS as ENTERED
-from rows.speed import WORKLOADS
-from workloads import MALLOC, arrays, jax_apply
+from rows.speed import WORKLOADS, UserWorkload, Workload
+from workloads import MALLOC, arrays
 
 TOLERANCE = 1e-4
 ROUNDS = 7
@@ -39,12 +40,17 @@ TOO_SLOW = 60.0
 """Seconds of a step after which a contestant gets one turn alone."""
 
 
-def serve(contestant: str, workload: str) -> None:
+def sized(workload: str, small: bool) -> Workload | UserWorkload:
+    """A workload, or the reduced one."""
+    return WORKLOADS[workload].reduced() if small else WORKLOADS[workload]
+
+
+def serve(name: str, workload: str, small: bool) -> None:
     """Answers one JSON line for each line it reads, in the process of a contestant."""
-    w = WORKLOADS[workload]
+    w = sized(workload, small)
     commands, answers = sys.stdin, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not an answer
-    racer = CONTESTANTS[contestant](w, arrays(w))
+    racer = contestant(w, name)(w, arrays(w))
     for line in commands:
         command, argument = line.split(maxsplit=1)
         started = time.perf_counter()
@@ -64,15 +70,20 @@ def _peak_mb() -> float:
 class Racer:
     """A contestant's process, seen from here."""
 
-    def __init__(self, contestant: str, workload: str, cache: str):
+    def __init__(self, contestant: str, workload: str, cache: str, small: bool = False):
         command = [sys.executable, __file__, "--serve", contestant, "--workload", workload]
+        own = {
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "TORCHINDUCTOR_CACHE_DIR": str(Path(cache) / "inductor"),
+            "GLIBC_TUNABLES": MALLOC,
+        }
         self.name = contestant
         self.process = subprocess.Popen(
-            command,
+            command + ["--small"] * small,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "GLIBC_TUNABLES": MALLOC},
+            env=os.environ | own,
         )
         self.turns: list[float] = []
         self.per_turn = 1
@@ -91,63 +102,84 @@ class Racer:
         self.process.wait()
 
 
+def agreed(workload: str, names: list[str], cache: str, small: bool = False) -> dict:
+    """Rows of the contestants that run, after comparing their hypergradients.
+
+    Raises:
+      SystemExit: If two of them disagree.
+    """
+    rows, expected = {}, None
+    for name in names:
+        path = Path(cache) / "hypergradient.npz"
+        checked = Racer(name, workload, cache, small)
+        try:
+            checked.ask("hypergradient", path)
+        except RuntimeError as error:
+            rows[name] = {"error": str(error)}
+            print(f"{workload} {name}: failed", flush=True)
+            continue
+        finally:
+            checked.end()
+        with np.load(path) as loaded:
+            found = {key: loaded[key] for key in loaded.files}
+        expected = expected or found
+        difference = _relative(found, expected)
+        print(f"{workload} {name}: hypergradient differs by {difference:.1e}", flush=True)
+        if not difference <= TOLERANCE:
+            raise SystemExit(
+                f"{name} disagrees with {names[0]} on the hypergradient of {workload}: "
+                f"{difference:.1e}, more than {TOLERANCE}; nothing is timed."
+            )
+        rows[name] = {"difference": difference}
+    return rows
+
+
+def entered(workload: str, names: list[str]) -> list[str]:
+    """Those contestants that have a row on a workload."""
+    return [name for name in names if workload in ENTERED[name]]
+
+
+def prepared(name: str, workload: str, cache: str, row: dict) -> Racer:
+    """A process that has compiled; the first step of one before it, and its own, go into the row."""
+    compiling = Racer(name, workload, cache)
+    row["first_step_s"] = compiling.ask("steps", 1)["seconds"]
+    compiling.end()
+    racer = Racer(name, workload, cache)
+    row["cached_first_step_s"] = racer.ask("steps", 1)["seconds"]
+    once = min(racer.ask("steps", 1)["seconds"] for _ in range(3))
+    racer.per_turn = max(1, round(SECONDS_PER_TURN / once))
+    if once > TOO_SLOW:
+        racer.rounds = 1
+    return racer
+
+
 def race(workload: str, names: list[str]) -> dict:
     """Equality of hypergradients, then turns; the result of one workload."""
-    racers, rows, expected = [], {}, None
-    names = [name for name in names if workload in ENTERED[name]]
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            path = Path(folder) / "hypergradient.npz"
-            checked = Racer(name, workload, folder)
-            try:
-                checked.ask("hypergradient", path)
-            except RuntimeError as error:
-                rows[name] = {"error": str(error)}
-                continue
-            finally:
-                checked.end()
-            with np.load(path) as loaded:
-                found = {key: loaded[key] for key in loaded.files}
-            expected = expected or found
-            difference = _relative(found, expected)
-            print(f"{workload} {name}: hypergradient differs by {difference:.1e}", flush=True)
-            if difference > TOLERANCE:
-                raise SystemExit(
-                    f"{name} disagrees with {names[0]} on the hypergradient of {workload}: "
-                    f"{difference:.1e}, more than {TOLERANCE}; nothing is timed."
-                )
-            compiling = Racer(name, workload, folder)
-            first = compiling.ask("steps", 1)["seconds"]
-            compiling.end()
-            racer = Racer(name, workload, folder)
-            racer.ask("steps", 1)
-            once = min(racer.ask("steps", 1)["seconds"] for _ in range(3))
-            rows[name] = {"difference": difference, "first_step_s": first}
-            racer.per_turn = max(1, round(SECONDS_PER_TURN / once))
-            if once > TOO_SLOW:
-                racer.rounds = 1
-            racers.append(racer)
-    for turn in range(ROUNDS):
-        for racer in racers:
-            if turn < racer.rounds:
-                racer.ask(
-                    "steps", 1
-                )  # brings back what the system took while others had their turn
-                answer = racer.ask("steps", racer.per_turn)
-                racer.turns.append(answer["seconds"] / racer.per_turn)
-                rows[racer.name]["peak_mb"] = answer["peak_mb"]
+    with tempfile.TemporaryDirectory() as cache:
+        rows = agreed(workload, entered(workload, names), cache)
+        racers = [
+            prepared(name, workload, cache, row) for name, row in rows.items() if "error" not in row
+        ]
+        for turn in range(ROUNDS):
+            for racer in racers:
+                if turn < racer.rounds:
+                    racer.ask("steps", 1)  # brings back what the system took in others' turns
+                    answer = racer.ask("steps", racer.per_turn)
+                    racer.turns.append(answer["seconds"] / racer.per_turn)
+                    rows[racer.name]["peak_mb"] = answer["peak_mb"]
     ours = np.array(racers[0].turns)
     for racer in racers:
         racer.end()
-        turns = np.array(racer.turns)
+        turns, row = np.array(racer.turns), rows[racer.name]
         ratios = turns / ours[: len(turns)]
         low, middle, high = np.quantile(turns, [0.25, 0.5, 0.75]).tolist()
-        rows[racer.name] |= {
+        row |= {
             "step_s": {"median": middle, "quartiles": [low, high], "turns": turns.tolist()},
             "steps_per_turn": racer.per_turn,
             "times_ours": np.quantile(ratios, [0.25, 0.5, 0.75]).tolist(),
+            "compile_s": row.pop("first_step_s") - middle,
+            "cached_compile_s": row.pop("cached_first_step_s") - middle,
         }
-        rows[racer.name]["compile_s"] = rows[racer.name].pop("first_step_s") - middle
         print(f"{workload} {racer.name}: {middle * 1e3:.2f} ms", flush=True)
     return {"title": WORKLOADS[workload].title, "rows": rows}
 
@@ -157,23 +189,24 @@ def _relative(a, b) -> float:
     return (square / sum(float(np.sum(b[k].astype(np.float64) ** 2)) for k in b)) ** 0.5
 
 
-def gigaflop(workload: str) -> float:
-    """Multiplications and additions in the products of one hypergradient, reverse over reverse."""
+def gigaflop(workload: str) -> float | None:
+    """Multiplications and additions in the products of one hypergradient, reverse over reverse.
+
+    None where a loop ends when it has converged, as conjugate gradients do.
+    """
     import jax
-    import optax
 
     import metajax as mj
 
     w = WORKLOADS[workload]
-    weights, (sx, sy, qx, qy) = arrays(w)
-    model = mj.Model(lambda key, x: weights, jax_apply(w))
-    loss = mj.cross_entropy if w.is_conv else mj.mse
-    learner = mj.maml(model, loss, optax.sgd(w.rate), w.num_steps)
+    sx, sy, qx, qy = arrays(w).tasks
+    learner, loss = learner_and_loss(w)
     tasks = mj.Task(mj.Examples(sx, sy), mj.Examples(qx, qy))
+    meta_params = jax.eval_shape(learner.init, jax.random.key(0), sx[0])
     program = jax.make_jaxpr(jax.grad(mj.query_loss(learner, loss)))(
-        weights, tasks, jax.random.key(0)
+        meta_params, tasks, jax.random.key(0)
     )
-    return mj.ops.flops(program) / 1e9
+    return None if " while[" in str(program) else mj.ops.flops(program) / 1e9
 
 
 def matmul_peak() -> float:
@@ -196,14 +229,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workload", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--contestant", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--contestant", nargs="*", choices=ENTERED, default=list(ENTERED))
     parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help="compare hypergradients alone")
+    parser.add_argument("--small", action="store_true", help="reduce the workloads of --check")
     parser.add_argument("--scaling", action="store_true")
     arguments = parser.parse_args()
+    if arguments.small and not (arguments.check or arguments.serve):
+        parser.error("--small is for --check; reduced workloads are not timed.")
     if arguments.serve:
-        serve(arguments.serve, arguments.workload[0])
+        serve(arguments.serve, arguments.workload[0], arguments.small)
         return
-    if arguments.scaling:
+    if arguments.check:
+        for workload in arguments.workload:
+            with tempfile.TemporaryDirectory() as cache:
+                names = entered(workload, arguments.contestant)
+                agreed(workload, names, cache, arguments.small)
+    elif arguments.scaling:
         import scaling
 
         scaling.run()

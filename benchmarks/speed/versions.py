@@ -20,7 +20,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
 
 import record
-from rows.speed import WORKLOADS
+from rows.speed import TUNED, WORKLOADS
 from workloads import MALLOC
 
 SECONDS_PER_TURN = 3.0
@@ -95,7 +95,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("old", type=Path, help="a checkout of the older version")
-    parser.add_argument("--workload", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--workload", nargs="*", choices=WORKLOADS, default=list(TUNED))
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     here = Path(__file__).parents[2]

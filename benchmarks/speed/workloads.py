@@ -1,11 +1,10 @@
-"""Workloads of the speed benchmark as NumPy arrays, and the model of each for JAX and torch."""
+"""Workloads of the speed benchmark as NumPy arrays."""
 
-import importlib
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import nets
 import numpy as np
-from rows.speed import Workload
+from rows.speed import UserWorkload, Workload
 
 MALLOC = ":".join(
     f"glibc.malloc.{setting}"
@@ -23,151 +22,14 @@ kept, and few heaps, avoid them."""
 class Arrays(NamedTuple):
     """Weights by name, and `(support_x, support_y, query_x, query_y)` with tasks first.
 
-    Images are `(tasks, n, h, w, c)` and kernels `(3, 3, c, features)`; torch gets transposed copies.
+    Images are `(tasks, n, h, w, c)` and kernels `(h, w, c, features)`; torch gets transposed copies.
     """
 
     weights: dict[str, np.ndarray]
     tasks: tuple[np.ndarray, ...]
 
 
-def arrays(w: Workload, seed: int = 0) -> Arrays:
+def arrays(w: Workload | UserWorkload, seed: int = 0) -> Arrays:
     """The same weights and tasks for every contestant."""
-    rng = np.random.default_rng(seed)
-    weights = {}
-    for i, (c, features) in enumerate(zip(w.channels[:-1], w.channels[1:], strict=True)):
-        shape = (3, 3, c, features) if w.is_conv else (c, features)
-        scale = 1 / np.sqrt(np.prod(shape[:-1]))
-        weights[f"kernel{i}"] = rng.normal(size=shape) * scale
-        weights[f"bias{i}"] = rng.normal(size=features) * 0.1
-    weights["kernel_out"] = rng.normal(size=(w.features, w.outputs)) / np.sqrt(w.features)
-    weights["bias_out"] = np.zeros(w.outputs)
-
-    def examples(n):
-        if w.size is not None:
-            x = rng.uniform(size=(w.meta_batch, n, w.size, w.size, w.channels[0]))
-            return x.astype(np.float32), np.tile(np.arange(n) % w.outputs, (w.meta_batch, 1))
-        x = rng.uniform(-5, 5, size=(w.meta_batch, n, 1)).astype(np.float32)
-        return x, np.sin(x)
-
-    tasks = (*examples(w.support), *examples(w.query))
-    return Arrays({name: v.astype(np.float32) for name, v in weights.items()}, tasks)
-
-
-def jax_apply(w: Workload, convolution=None):
-    """`apply(weights, x)` in plain JAX, with our operations or with JAX's."""
-    import jax
-    import jax.numpy as jnp
-    from flax import linen as nn
-    from jax import lax
-
-    import metajax as mj
-
-    def naive(x, convolve):
-        x = convolve(x)
-        normal = (x - x.mean((0, 1, 2))) * lax.rsqrt(x.var((0, 1, 2)) + 1e-5)
-        return nn.max_pool(normal, (2, 2), strides=(2, 2)) if w.pool else normal
-
-    def ours(x, convolve):
-        pooled, moments = mj.ops.pool_and_moments(x, convolve, pool)
-        return mj.ops.normalise(pooled, by=moments)
-
-    def pool(x):
-        return mj.ops.max_pool(x, (2, 2), strides=(2, 2)) if w.pool else x
-
-    def plain(kernel, strides, padding):
-        assert convolution is not None
-        return partial(
-            convolution,
-            rhs=kernel,
-            window_strides=strides,
-            padding=padding,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-
-    if convolution is None:
-        convolution_by, normal, dot = mj.ops.Convolution, ours, mj.dot_general
-    else:
-        convolution_by, normal, dot = plain, naive, lax.dot_general
-
-    def dense(x, kernel):
-        return dot(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
-
-    strides = (1, 1) if w.pool else (2, 2)
-
-    def apply(weights, x):
-        for i in range(len(w.channels) - 1):
-            kernel, bias = weights[f"kernel{i}"], weights[f"bias{i}"]
-            if w.is_conv:
-                convolve = convolution_by(kernel, strides, ((1, 1), (1, 1)))
-                x = jax.nn.relu(normal(x, convolve) + bias)
-            else:
-                x = jax.nn.relu(dense(x, kernel) + bias)
-        return dense(jnp.reshape(x, (len(x), -1)), weights["kernel_out"]) + weights["bias_out"]
-
-    return apply
-
-
-def peer(name: str) -> Any:
-    """A library of the extra `bench`, which type checks do without."""
-    return importlib.import_module(name)
-
-
-def torch_net(w: Workload, weights: dict[str, np.ndarray]):
-    """The same network as a `torch.nn.Module`, channels first."""
-    torch = peer("torch")
-    nn, F = torch.nn, torch.nn.functional
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            for name, value in to_torch(w, weights).items():
-                setattr(self, name, nn.Parameter(value))
-
-        def forward(self, x):
-            for i in range(len(w.channels) - 1):
-                kernel, bias = getattr(self, f"kernel{i}"), getattr(self, f"bias{i}")
-                if w.is_conv:
-                    x = F.conv2d(x, kernel, stride=1 if w.pool else 2, padding=1)
-                    # Without a scale torch's second derivative of batch_norm fails.
-                    one = torch.ones_like(bias)
-                    x = F.relu(F.batch_norm(x, None, None, one, bias, training=True, eps=1e-5))
-                    x = F.max_pool2d(x, 2) if w.pool else x
-                else:
-                    x = F.relu(F.linear(x, kernel, bias))
-            return F.linear(torch.flatten(x, 1), self.kernel_out, self.bias_out)
-
-    return Net()
-
-
-def to_torch(w: Workload, weights) -> dict:
-    """Weights in torch's layouts."""
-    torch = peer("torch")
-    out = {}
-    for name, value in weights.items():
-        if value.ndim == 4:
-            value = value.transpose(3, 2, 0, 1)
-        elif name == "kernel_out" and w.is_conv:  # rows are (h, w, c) here and (c, h, w) there
-            side = round((w.features / w.channels[-1]) ** 0.5)
-            value = value.reshape(side, side, w.channels[-1], -1).transpose(3, 2, 0, 1)
-            value = value.reshape(w.outputs, -1)
-        elif value.ndim == 2:
-            value = value.T
-        out[name] = torch.from_numpy(np.ascontiguousarray(value))
-    return out
-
-
-def from_torch(w: Workload, weights) -> dict[str, np.ndarray]:
-    """And back."""
-    out = {}
-    for name, tensor in weights.items():
-        value = tensor.detach().numpy()
-        if value.ndim == 4:
-            value = value.transpose(2, 3, 1, 0)
-        elif name == "kernel_out" and w.is_conv:
-            side = round((w.features / w.channels[-1]) ** 0.5)
-            value = value.reshape(w.outputs, w.channels[-1], side, side).transpose(2, 3, 1, 0)
-            value = value.reshape(-1, w.outputs)
-        elif value.ndim == 2:
-            value = value.T
-        out[name] = np.ascontiguousarray(value)
-    return out
+    rng, net = np.random.default_rng(seed), nets.load(w.net)
+    return Arrays(net.weights(w, rng), net.tasks(w, rng))
