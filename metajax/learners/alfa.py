@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import checks
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint
 from metajax.learners.parts import Parts, descent, in_training, init_parts
 from metajax.masks import filled, mean_loss
 from metajax.nn.models import linear
@@ -30,7 +30,7 @@ class AlfaParams(NamedTuple):
 
 
 def alfa(
-    model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint = unrolled
+    model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint | None = None
 ) -> Learner:
     """Learns an initialisation and a network that sets the rate and decay of each array at each step.
 
@@ -47,7 +47,7 @@ def alfa(
       loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
       num_steps: Number of inner steps.
       rate: The rate that every array starts with.
-      adjoint: How the inner loop is differentiated.
+      adjoint: How the inner loop is differentiated, by default as `usual` chooses.
 
     Returns:
       A learner whose meta-parameters are `AlfaParams` and whose adapted parameters are those of

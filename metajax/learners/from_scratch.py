@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 
 from metajax import checks
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint
 from metajax.learners.parts import descent, in_training
 from metajax.masks import filled, mean_loss
 from metajax.types import Learner, Loss, Model, Optimizer
@@ -16,7 +16,7 @@ class FromScratchParams(NamedTuple):
 
 
 def from_scratch(
-    model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
+    model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint | None = None
 ) -> Learner:
     """Trains a fresh model on every task: a baseline that measures what the support set alone gives.
 
@@ -26,7 +26,7 @@ def from_scratch(
       inner: Any optax transformation. Choose it and `num_steps` on validation tasks; nothing is
         meta-learned unless `inner` itself is, as by `learned`.
       num_steps: Number of steps on each task.
-      adjoint: How the steps are differentiated where `inner` is learned.
+      adjoint: How the steps are differentiated where `inner` is learned, by default as `usual` chooses.
 
     Returns:
       A learner without meta-parameters, whose adapted parameters are those of `model`.

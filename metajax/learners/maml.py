@@ -1,14 +1,14 @@
 """Model-agnostic meta-learning (MAML)."""
 
 from metajax import checks
-from metajax.adjoints import Adjoint, check_derivative, unrolled
+from metajax.adjoints import Adjoint, check_derivative
 from metajax.learners.parts import descent, in_training
 from metajax.masks import filled, mean_loss
 from metajax.types import Learner, Loss, Model, Optimizer
 
 
 def maml(
-    model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
+    model: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint | None = None
 ) -> Learner:
     """Learns an initialisation from which a few gradient steps solve a new task.
 
@@ -21,8 +21,9 @@ def maml(
         `eps_root > 0`, or a zero gradient differentiates to nan.
       num_steps: Number of inner steps. With 0 the learner predicts from its initialisation. `adapt`
         takes another number, or several, as `num_steps=`.
-      adjoint: How the inner loop is differentiated; `first_order` gives FOMAML. An implicit one
-        would give a hypergradient of 0, because a minimum does not depend on where descent began.
+      adjoint: How the inner loop is differentiated, by default as `usual` chooses: in reverse mode
+        only for more than one step. `first_order` gives FOMAML. An implicit one would give a
+        hypergradient of 0, because a minimum does not depend on where descent began.
 
     Returns:
       A learner whose meta-parameters and adapted parameters are those of `model`.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import checks
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint
 from metajax.learners.parts import descent, in_training
 from metajax.masks import filled, mean_loss
 from metajax.types import Learner, Loss, Model, Params
@@ -22,7 +22,7 @@ class MetaCurvatureParams(NamedTuple):
 
 
 def meta_curvature(
-    model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint = unrolled
+    model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint | None = None
 ) -> Learner:
     """Learns an initialisation and matrices that multiply every gradient along each of its axes.
 
@@ -34,7 +34,7 @@ def meta_curvature(
       loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
       num_steps: Number of inner steps.
       rate: The inner learning rate, which is not learned; the matrices scale it.
-      adjoint: How the inner loop is differentiated.
+      adjoint: How the inner loop is differentiated, by default as `usual` chooses.
 
     Returns:
       A learner whose meta-parameters are `MetaCurvatureParams(start, maps)` and whose adapted

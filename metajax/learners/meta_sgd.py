@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from metajax import checks
-from metajax.adjoints import Adjoint, unrolled
+from metajax.adjoints import Adjoint
 from metajax.learners.parts import descent, in_training
 from metajax.masks import filled, mean_loss
 from metajax.types import Learner, Loss, Model, Params
@@ -21,7 +21,7 @@ class MetaSgdParams(NamedTuple):
 
 
 def meta_sgd(
-    model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint = unrolled
+    model: Model, loss: Loss, num_steps: int, *, rate: float, adjoint: Adjoint | None = None
 ) -> Learner:
     """Learns an initialisation together with the inner learning rate of every weight.
 
@@ -30,7 +30,8 @@ def meta_sgd(
       loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
       num_steps: Number of inner steps; the paper takes 1.
       rate: The rate that every weight starts with.
-      adjoint: How the inner loop is differentiated. `first_order` still learns the rates.
+      adjoint: How the inner loop is differentiated, by default as `usual` chooses. `first_order`
+        still learns the rates.
 
     Returns:
       A learner whose meta-parameters are `MetaSgdParams(start, rates)` and whose adapted parameters

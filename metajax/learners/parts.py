@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.adjoints import Adjoint
+from metajax.adjoints import Adjoint, usual
 from metajax.inner import AtStep, descend
 from metajax.nn.contexts import Conditioned
 from metajax.types import Learner, Model, Optimizer, Params
@@ -31,7 +31,7 @@ def split(key: jax.Array | None) -> tuple[Any, Any]:
 def descent(
     support_loss: Callable[..., jax.Array],
     inner: Optimizer,
-    adjoint: Adjoint,
+    adjoint: Adjoint | None,
     *models: Model | Conditioned,
     at_step: AtStep | None = None,
 ) -> Callable[..., Params]:
@@ -40,7 +40,7 @@ def descent(
     Args:
       support_loss: `(params, *args, key) -> scalar`; `key` is None unless a model draws from it.
       inner: Any optax transformation.
-      adjoint: How the inner loop is differentiated.
+      adjoint: How the inner loop is differentiated; None to choose by the number of steps.
       models: Those that `support_loss` applies. If one draws random numbers in training, every step
         has a key of its own.
       at_step: `(args, step) -> args`, where each step reads something else; see `descend`.
@@ -55,7 +55,8 @@ def descent(
 
     def run(params, *args, key, num_steps):
         solve = descend(inner, num_steps, of_step if random or at_step else None)
-        return adjoint(solve, gradient, params, *args, key if random else None)
+        chosen = usual(num_steps) if adjoint is None else adjoint
+        return chosen(solve, gradient, params, *args, key if random else None)
 
     return run
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from metajax import checks
-from metajax.adjoints import Adjoint, check_derivative, unrolled
+from metajax.adjoints import Adjoint, check_derivative
 from metajax.learners.classes import check_labels
 from metajax.learners.parts import Parts, descent, in_training, joined
 from metajax.learners.protonet import prototypes
@@ -15,7 +15,7 @@ _LOWEST = -1e9
 
 
 def proto_maml(
-    embed: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint = unrolled
+    embed: Model, loss: Loss, inner: Optimizer, num_steps: int, *, adjoint: Adjoint | None = None
 ) -> Learner:
     """Learns an embedding, adapted by gradient steps with a linear head that starts at prototypes.
 
@@ -29,7 +29,8 @@ def proto_maml(
       inner: Any optax transformation, re-initialised for every task. Its rate must be lower than
         MAML's, because prototypes give large gradients.
       num_steps: Number of inner steps.
-      adjoint: How the inner loop is differentiated. The start of the head is always differentiated.
+      adjoint: How the inner loop is differentiated, by default as `usual` chooses. The start of
+        the head is always differentiated.
 
     Returns:
       A learner for integer targets `0 .. way - 1`, with as many columns as `protonet`. Its

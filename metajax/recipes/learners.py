@@ -115,6 +115,7 @@ class Row(NamedTuple):
     classify, regress, in_context: Its use for classifying images, for regression by an inner loop,
       and for regression in context; None where it has none.
     takes_adjoint: Whether it has an inner loop that is differentiated.
+    by_steps: Whether its default adjoint is chosen by the number of inner steps.
     fixed_head: Whether its network has an output for each class, so that the way is fixed.
     objective: How it is trained.
     """
@@ -124,6 +125,7 @@ class Row(NamedTuple):
     regress: Use | None = None
     in_context: Use | None = None
     takes_adjoint: bool = False
+    by_steps: bool = False
     fixed_head: bool = True
     objective: Callable[[Plan], Training] = by_query_loss
 
@@ -134,6 +136,7 @@ LEARNERS: dict[str, Row] = {
         classify=Use(1, 0.4),
         regress=Use(5, 0.01, clip=50.0),
         takes_adjoint=True,
+        by_steps=True,
     ),
     "fomaml": Row(
         lambda i: maml(i.model, i.loss, i.inner, i.num_steps, adjoint=first_order),
@@ -162,6 +165,7 @@ LEARNERS: dict[str, Row] = {
         classify=Use(1, 0.4),
         regress=Use(5, 0.01),
         takes_adjoint=True,
+        by_steps=True,
     ),
     "mamlpp": Row(
         lambda i: mamlpp(i.model, i.loss, i.num_steps, rate=i.rate, **i.options),
@@ -174,12 +178,14 @@ LEARNERS: dict[str, Row] = {
         classify=Use(1, 0.4),
         regress=Use(5, 0.01),
         takes_adjoint=True,
+        by_steps=True,
     ),
     "alfa": Row(
         lambda i: alfa(i.model, i.loss, i.num_steps, rate=i.rate, **i.options),
         classify=Use(2, 0.2),
         regress=Use(5, 0.01),
         takes_adjoint=True,
+        by_steps=True,
     ),
     "warp": Row(
         lambda i: warp(i.model, i.loss, i.inner, i.num_steps, **i.options),
@@ -209,11 +215,13 @@ LEARNERS: dict[str, Row] = {
         lambda i: ensemble(maml(i.model, i.loss, i.inner, i.num_steps, **i.options), 3),
         classify=Use(1, 0.4),
         takes_adjoint=True,
+        by_steps=True,
     ),
     "proto_maml": Row(
         lambda i: proto_maml(i.body, i.loss, i.inner, i.num_steps, **i.options),
         classify=Use(1, 0.01),
         takes_adjoint=True,
+        by_steps=True,
         fixed_head=False,
     ),
     "protonet": Row(lambda i: protonet(i.body), classify=Use(), fixed_head=False),
@@ -325,7 +333,9 @@ def resolved(
       ValueError: For an unknown learner, and for a setting that it does not have.
     """
     row, use = use_of(recipe, kind, name)
-    usual_adjoint = "unrolled" if use.damping is None else "conjugate_gradient"
+    steps = use.num_steps if num_steps is None else num_steps
+    usual_adjoint = "mixed_mode" if row.by_steps and (steps or 0) > 1 else "unrolled"
+    usual_adjoint = usual_adjoint if use.damping is None else "conjugate_gradient"
     usual = Inner(use.num_steps, use.rate, use.clip, usual_adjoint if row.takes_adjoint else None)
     given = Inner(num_steps, inner_rate, inner_clip, adjoint)
     for setting, value, default in zip(Inner._fields, given, usual, strict=True):

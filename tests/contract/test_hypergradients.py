@@ -397,3 +397,20 @@ def test_the_refused_optimiser_really_gives_nan(key):
     learner = mj.maml(LINE, mj.mse, optax.adam(1e-2), num_steps=1)
     tasks = mj.Task(support=mj.Examples(ONE, ONE), query=mj.Examples(ONE, 2 * ONE))
     assert jnp.isnan(jax.grad(mj.query_loss(learner, mj.mse))(jnp.ones(()), tasks, key))
+
+
+def test_the_usual_adjoint_is_chosen_by_the_number_of_steps():
+    def traced(num_steps, adjoint=None):
+        learner = mj.maml(mj.mlp((3,)), mj.mse, optax.sgd(0.1), num_steps, adjoint=adjoint)
+        objective = mj.query_loss(learner, mj.mse)
+        tasks = mj.tasks.batch(mj.tasks.sinusoid(), jax.random.key(0), 2)
+        meta_params = learner.init(jax.random.key(1), tasks.support.x[0])
+        gradient = jax.grad(objective)(meta_params, tasks, jax.random.key(2))
+        return gradient, str(
+            jax.make_jaxpr(jax.grad(objective))(meta_params, tasks, jax.random.key(2))
+        )
+
+    for num_steps, expected in ((1, mj.unrolled), (3, mj.mixed_mode)):
+        gradient, program = traced(num_steps)
+        assert program == traced(num_steps, expected)[1]
+        chex.assert_trees_all_close(gradient, traced(num_steps, mj.unrolled)[0], rtol=1e-4)

@@ -123,7 +123,7 @@ def test_no_default_is_left_open():
         (1, 1, 2, 3),
         0.01,
         50.0,
-        "unrolled",
+        "mixed_mode",
     )
     reptile = recipes.build(Omniglot(learner="reptile", **GLYPHS)).settings
     # Two support images for each of five steps: nine beside the one of the shot.
