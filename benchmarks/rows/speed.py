@@ -449,6 +449,28 @@ def operations() -> str:
     return "\n\n".join(parts)
 
 
+def adjoints() -> str:
+    """Unrolled against mixed mode."""
+    what = (
+        "One hypergradient of second-order MAML, eight tasks, one device a core; `unrolled` and `mixed_mode` "
+        "take turns. Above 1, `mixed_mode` is faster. Reproduce with `python benchmarks/speed/adjoints.py`."
+    )
+    results = record.read_all("adjoints_*")
+    if not results:
+        return f"{what} Not run."
+    titles = ("network", "inner steps", "time of unrolled over mixed mode (quartiles)")
+    titles = (*titles, "MB of temporaries, unrolled", "mixed mode")
+    parts = [what]
+    for result in results.values():
+        cells = []
+        for name, found in result["networks"].items():
+            low, middle, high = found["unrolled_over_mixed_mode"]
+            memory = (f"{found['temporaries_mb'][a]:.2g}" for a in ("unrolled", "mixed_mode"))
+            cells.append([*name.split("; "), f"{middle:.2f} ({low:.2f} to {high:.2f})", *memory])
+        parts += [lines(titles, cells), f"Measured with metajax {record.version_of(result)}."]
+    return "\n\n".join(parts)
+
+
 def fresh_clone() -> str:
     """How long the first command takes."""
     result = record.read("fresh_clone")
@@ -477,6 +499,7 @@ PAGE = Page(
         Section("Time of an outer step", steps),
         Section("Networks of a user", of_users),
         Section("Growth", curves, pictures=curve_pictures),
+        Section("Adjoints", adjoints),
         Section("Operations", operations),
         Section("First command", fresh_clone),
     ),
