@@ -134,9 +134,10 @@ def mixed_mode(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> 
 def usual(num_steps: Steps) -> Adjoint:
     """The adjoint of a learner whose inner gradient reads nothing meta-learned besides the start.
 
-    `mixed_mode` for more than one step, otherwise `unrolled`. It takes less memory, and on a CPU it was
-    at least as fast for every network and number of steps that docs/results/speed.md lists. For
-    derivatives in forward mode, such as `jax.hessian` of an objective, choose `unrolled`.
+    `mixed_mode` for more than one step, otherwise `unrolled`. On a CPU it takes less memory, and it was
+    at most 2 % slower and up to 1.8 times faster over the networks and steps of docs/results/speed.md;
+    with one step it is slower. For derivatives in forward mode, such as `jax.hessian` of an objective,
+    choose `unrolled`.
 
     Args:
       num_steps: Inner steps; of several numbers the greatest counts.

@@ -83,19 +83,15 @@ def rewritten(function: Callable) -> Callable:
 
     def fast_function(*arguments):
         try:
-            program, tree = _program(function, arguments)
-        except (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError):
-            return function(*arguments)  # it needs values
+            closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        except Exception:  # it needs values, or has a fault of its own, and then says so itself
+            return function(*arguments)
+        program = _rewrite(closed)
         if not program.replaced:
             return function(*arguments)
-        return jax.tree.unflatten(tree, program(*jax.tree.leaves(arguments)))
+        return jax.tree.unflatten(jax.tree.structure(shape), program(*jax.tree.leaves(arguments)))
 
     return fast_function
-
-
-def _program(function: Callable, arguments: tuple[Any, ...]) -> tuple[Program, Any]:
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    return _rewrite(closed), jax.tree.structure(shape)
 
 
 def _rewrite(closed: jex.ClosedJaxpr) -> Program:

@@ -129,6 +129,8 @@ class Reader:
 
     def opaque(self, value: Value, like: Form) -> Form | None:
         """A value that is not looked into, as a factor of one that is."""
+        if not all(isinstance(size, int) for size in value.shape):
+            return None
         if len(value.shape) == len(self.x.shape):
             axes = tuple(axis if size > 1 else None for axis, size in enumerate(value.shape))
         elif like.row and len(value.shape) == len(like.axes):

@@ -31,7 +31,8 @@ _WIDE = (jnp.float32, jnp.float64)
 
 
 def _is_wide(value: Value) -> bool:
-    return value.dtype in _WIDE
+    """Whether rounding is that of the sums, and sizes are known."""
+    return value.dtype in _WIDE and all(isinstance(size, int) for size in value.shape)
 
 
 class _Root(NamedTuple):

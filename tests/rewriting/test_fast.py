@@ -1,11 +1,14 @@
 """`fast` replaces what it should, nothing else, and changes neither values nor derivatives."""
 
+from functools import partial
 from typing import Any
 
+import chex
 import equinox as eqx
 import flax.linen as nn
 import haiku as hk
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -295,6 +298,65 @@ def test_random_programs_keep_their_values_and_derivatives(seed):
 def test_what_needs_values_is_computed_as_written():
     model = mj.fast(mj.Model(lambda key, x: (), lambda params, x: x @ x.T if x.sum() > 0 else x))
     assert model.apply((), jnp.ones((2, 2))).tolist() == [[2, 2], [2, 2]]
+
+
+@jax.custom_vjp
+def own_reverse_rule(x):
+    return jax.nn.gelu(x)
+
+
+own_reverse_rule.defvjp(lambda x: (own_reverse_rule(x), x), lambda x, ct: (5 * ct + 0 * x,))
+
+
+def test_a_reverse_rule_of_its_author_is_kept_beside_what_is_replaced():
+    def function(x):
+        return own_reverse_rule(by_var(x))
+
+    x = sample(ROWS)
+    assert replaced(function, x) == {"layer norm": 1}
+    ours, theirs = (
+        jax.grad(lambda x, f=f: jnp.sum(jnp.sin(f(x))))(x) for f in (rewritten(function), function)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_recurrent_network_keeps_its_loop():
+    net = nn.RNN(nn.LSTMCell(features=5))
+    model, plain = mj.linen_model(net), mj.linen_model(net, fast=False)
+    x = sample((2, 6, 3))
+    params = model.init(jax.random.key(0), x)
+    assert mj.replacements(model, params, x)["dense product"] >= 8
+    for order in (lambda f: f, lambda f: jax.grad(lambda p, x: jnp.sum(f(p, x) ** 2))):
+        chex.assert_trees_all_close(
+            order(model.apply)(params, x), order(plain.apply)(params, x), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_sizes_may_be_unknown():
+    model = mj.linen_model(nn.Sequential([nn.Dense(4), nn.LayerNorm(), nn.gelu]))
+    params = model.init(jax.random.key(0), jnp.ones((2, 3)))
+    (n,) = jax.export.symbolic_shape("n")
+    exported = jax.export.export(jax.jit(partial(model.apply, params)))(
+        jax.ShapeDtypeStruct((n, 3), jnp.float32)
+    )
+    x = sample((7, 3))
+    np.testing.assert_allclose(exported.call(x), model.apply(params, x), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_shown_while_tracing_and_running_is_still_shown(capfd):
+    def function(params, x):
+        jax.debug.print("sum {}", x.sum())
+        return by_var(x) + params
+
+    mj.fast(mj.Model(lambda key, x: 0.0, function)).apply(0.0, sample(ROWS))
+    jax.effects_barrier()
+    assert capfd.readouterr().out.startswith("sum ")
+
+
+def test_a_fault_of_the_network_is_told_by_the_network():
+    model = mj.fast(mj.Model(lambda key, x: (), lambda params, x: x @ jnp.ones((5, 2))))
+    with pytest.raises(TypeError, match="dot_general requires contracting dimensions"):
+        model.apply((), jnp.ones((2, 3)))
 
 
 def test_no_model_is_named():
