@@ -75,7 +75,7 @@ SHOWN = ("metajax", "torch.func + vmap", "higher", "TorchOpt", "plain JAX")
 
 def times() -> str:
     """Milliseconds of an outer step beside peers, as multiples of ours."""
-    result = record.read("speed_cpu")
+    result = record.read("speed_tuned_cpu")
     if result is None:
         return NOT_RUN
     titles = [

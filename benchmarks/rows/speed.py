@@ -275,6 +275,7 @@ def steps() -> str:
         "nothing and once from what a process before kept. The peers come with `pip install '.[bench]'`. On C "
         "plain JAX was stopped after minutes without a step, its memory still growing. Reproduce with "
         "`python benchmarks/speed/speed.py`.",
+        "speed_tuned_*",
         TUNED,
     )
 
@@ -286,12 +287,12 @@ def of_users() -> str:
         "`mj.linen_model` or `mj.equinox_model`, a learner and an outer step with metajax's defaults. The race "
         "is the same."
     )
-    return _race("\n".join([what, "", *(f"- {note}" for note in NOTES)]), USER)
+    return _race("\n".join([what, "", *(f"- {note}" for note in NOTES)]), "speed_networks_*", USER)
 
 
-def _race(what: str, shown: Iterable[str]) -> str:
+def _race(what: str, pattern: str, shown: Iterable[str]) -> str:
     parts = [what]
-    results = record.read_all("speed_*")
+    results = record.read_all(pattern)
     for result in results.values():
         machine, workloads = result["machine"], result["workloads"]
         cells = [

@@ -224,6 +224,17 @@ print(2 * 4096**3 / best / 1e9)
     return float(done.stdout)
 
 
+def _kept(name: str, context: dict) -> dict:
+    """The workloads in a file of results, if they were measured on this machine by this version."""
+    result = record.read(name)
+    if result is None:
+        return {}
+    same = all(result[part] == context[part] for part in ("machine", "versions", "commit"))
+    if not same:
+        print(f"{name} is of another machine or version and is begun anew")
+    return result["workloads"] if same else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -251,10 +262,10 @@ def main() -> None:
         scaling.run()
     else:
         context = record.context()
-        name = f"speed_{context['machine']['platform']}"
-        path = record.RESULTS / f"{name}.json"
-        kept = json.loads(path.read_text())["workloads"] if path.exists() else {}
         for workload in arguments.workload:
+            group = "tuned" if workload in TUNED else "networks"
+            name = f"speed_{group}_{context['machine']['platform']}"
+            kept = _kept(name, context)
             kept[workload] = race(workload, arguments.contestant)
             kept[workload] |= {
                 "gigaflop": gigaflop(workload),
