@@ -49,7 +49,8 @@ NETWORKS = {
 def measured(build, num_steps: int) -> dict[str, Any]:
     """Seconds by adjoint in alternating turns, and MB of temporaries on a device."""
     model, loss, tasks = build()
-    programs, turns = {}, {"unrolled": [], "mixed_mode": []}
+    programs: dict[str, tuple[Any, Any, Any]] = {}
+    turns: dict[str, list[float]] = {"unrolled": [], "mixed_mode": []}
     mesh = mj.task_mesh(META_BATCH)
     for name in turns:
         learner = mj.maml(model, loss, optax.sgd(0.01), num_steps, adjoint=getattr(mj, name))
@@ -64,11 +65,11 @@ def measured(build, num_steps: int) -> dict[str, Any]:
 
         compiled = many.lower(state, tasks, jnp.int32(1)).compile()
         programs[name] = compiled, state, tasks
-    once = max(_seconds(*programs[name], 3) for name in turns for _ in range(2))
+    once = max(_seconds(programs[name], 3) for name in turns for _ in range(2))
     per_turn = max(1, round(SECONDS_PER_TURN / once))
     for _ in range(TURNS):
         for name, values in turns.items():
-            values.append(_seconds(*programs[name], per_turn))
+            values.append(_seconds(programs[name], per_turn))
     ratios = np.divide(turns["unrolled"], turns["mixed_mode"])
     temporaries = {
         name: compiled.memory_analysis().temp_size_in_bytes / 2**20
@@ -81,7 +82,8 @@ def measured(build, num_steps: int) -> dict[str, Any]:
     }
 
 
-def _seconds(compiled, state, tasks, number: int) -> float:
+def _seconds(program: tuple[Any, Any, Any], number: int) -> float:
+    compiled, state, tasks = program
     started = time.perf_counter()
     jax.block_until_ready(compiled(state, tasks, jnp.int32(number)))
     return (time.perf_counter() - started) / number

@@ -30,7 +30,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside th
 import record
 from contestants import contestant, learner_and_loss
 from rows.speed import CONTESTANTS as ENTERED
-from rows.speed import WORKLOADS, UserWorkload, Workload
+from rows.speed import TUNED, WORKLOADS, UserWorkload, Workload
 from workloads import MALLOC, arrays
 
 TOLERANCE = 1e-4
