@@ -321,7 +321,7 @@ def check_derivative(
       ValueError: If the derivative is not finite.
     """
 
-    adjoint = unrolled if adjoint is None else adjoint
+    adjoint = usual(1) if adjoint is None else adjoint
 
     def zero_gradient(params):
         return jax.tree.map(lambda leaf: 0 * leaf, params)

@@ -47,7 +47,8 @@ def alfa(
       loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
       num_steps: Number of inner steps.
       rate: The rate that every array starts with.
-      adjoint: How the inner loop is differentiated, by default as `usual` chooses.
+      adjoint: How the inner loop is differentiated, by default `unrolled` for one step and
+        `mixed_mode` for more.
 
     Returns:
       A learner whose meta-parameters are `AlfaParams` and whose adapted parameters are those of

@@ -26,7 +26,8 @@ def from_scratch(
       inner: Any optax transformation. Choose it and `num_steps` on validation tasks; nothing is
         meta-learned unless `inner` itself is, as by `learned`.
       num_steps: Number of steps on each task.
-      adjoint: How the steps are differentiated where `inner` is learned, by default as `usual` chooses.
+      adjoint: How the steps are differentiated where `inner` is learned, by default `unrolled` for
+        one step and `mixed_mode` for more.
 
     Returns:
       A learner without meta-parameters, whose adapted parameters are those of `model`.

@@ -21,8 +21,8 @@ def maml(
         `eps_root > 0`, or a zero gradient differentiates to nan.
       num_steps: Number of inner steps. With 0 the learner predicts from its initialisation. `adapt`
         takes another number, or several, as `num_steps=`.
-      adjoint: How the inner loop is differentiated, by default as `usual` chooses: in reverse mode
-        only for more than one step. `first_order` gives FOMAML. An implicit one would give a
+      adjoint: How the inner loop is differentiated, by default `unrolled` for one step and
+        `mixed_mode`, in reverse mode only, for more. `first_order` gives FOMAML. An implicit one would give a
         hypergradient of 0, because a minimum does not depend on where descent began.
 
     Returns:

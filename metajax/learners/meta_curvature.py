@@ -34,7 +34,8 @@ def meta_curvature(
       loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
       num_steps: Number of inner steps.
       rate: The inner learning rate, which is not learned; the matrices scale it.
-      adjoint: How the inner loop is differentiated, by default as `usual` chooses.
+      adjoint: How the inner loop is differentiated, by default `unrolled` for one step and
+        `mixed_mode` for more.
 
     Returns:
       A learner whose meta-parameters are `MetaCurvatureParams(start, maps)` and whose adapted

@@ -30,8 +30,8 @@ def meta_sgd(
       loss: Predictions `(n, c)` and targets `(n, ...)` to one value per example, `(n,)`.
       num_steps: Number of inner steps; the paper takes 1.
       rate: The rate that every weight starts with.
-      adjoint: How the inner loop is differentiated, by default as `usual` chooses. `first_order`
-        still learns the rates.
+      adjoint: How the inner loop is differentiated, by default `unrolled` for one step and
+        `mixed_mode` for more. `first_order` still learns the rates.
 
     Returns:
       A learner whose meta-parameters are `MetaSgdParams(start, rates)` and whose adapted parameters

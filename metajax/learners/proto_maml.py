@@ -29,8 +29,8 @@ def proto_maml(
       inner: Any optax transformation, re-initialised for every task. Its rate must be lower than
         MAML's, because prototypes give large gradients.
       num_steps: Number of inner steps.
-      adjoint: How the inner loop is differentiated, by default as `usual` chooses. The start of
-        the head is always differentiated.
+      adjoint: How the inner loop is differentiated, by default `unrolled` for one step and
+        `mixed_mode` for more. The start of the head is always differentiated.
 
     Returns:
       A learner for integer targets `0 .. way - 1`, with as many columns as `protonet`. Its

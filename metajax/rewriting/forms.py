@@ -49,8 +49,8 @@ def plus(a: Terms, b: Terms, factor: float = 1.0) -> Terms:
     total = dict(a)
     for monomial, value in b.items():
         total[monomial] = total.get(monomial, 0.0) + factor * value
-    largest = max(map(abs, (*a.values(), *b.values())), default=0.0)
-    return {m: v for m, v in total.items() if abs(v) > 1e-7 * largest}
+    # What cancels but for rounding is gone; an epsilon of 1e-12 beside a variance is not.
+    return {m: v for m, v in total.items() if abs(v) > 1e-7 * abs(a.get(m, v))}
 
 
 def times(a: Terms, b: Terms) -> Terms:
@@ -254,7 +254,7 @@ def _total(reader: Reader, step: Step) -> Form | None:
     for monomial, value in form.terms.items():
         powers = dict(monomial)
         power = powers.pop("x", 0)
-        if power not in (0, 1, 2) or any(isinstance(name, Value) for name in powers):
+        if power not in (0, 1, 2) or not powers.keys() <= ROW_SYMBOLS:
             return None
         mean = symbol(f"m{power}") if power else constant(1.0)
         total = plus(total, times({frozenset(powers.items()): value * count}, mean))
@@ -298,6 +298,9 @@ def _clamped(reader: Reader, step: Step) -> Form | None:
     is_variance = form is not None and is_close(form.terms, VARIANCE)
     return form if is_variance and number.number is not None and number.number <= 0 else None
 
+
+ROW_SYMBOLS = {"m1", "m2", "r"}
+"""Those that are constant along the axes of means; "r" is an inverse root of a form."""
 
 VARIANCE = plus(symbol("m2"), symbol("m1", 2), -1.0)
 

@@ -252,36 +252,46 @@ def _weights(x, *, axes):
 
 def _softmax(step: Step) -> tuple[Value, tuple[int, ...]] | None:
     powers, total = step.inputs
-    of_total = _by(_through(total, ("broadcast_in_dim", "reshape")), "reduce_sum")
     of_powers = _by(powers, "exp")
-    if of_total is None or of_powers is None or not _is_wide(powers):
-        return None
-    apart, axes = _by(of_powers.inputs[0], "sub"), tuple(of_total.params["axes"])
-    if of_total.inputs[0] is not powers or apart is None:
+    apart = _by(of_powers.inputs[0], "sub") if of_powers is not None else None
+    if apart is None or not _is_wide(powers):
         return None
     x, greatest = apart.inputs
-    shaping = ("broadcast_in_dim", "reshape", "stop_gradient", "max")
-    of_greatest = _by(_through(greatest, shaping), "reduce_max")
-    if of_greatest is None or of_greatest.inputs[0] is not x:
+    of_total = _reduced(powers, total, "reduce_sum")
+    axes = () if of_total is None else tuple(of_total.params["axes"])
+    of_greatest = _reduced(x, greatest, "reduce_max")
+    same = of_greatest is not None and tuple(of_greatest.params["axes"]) == axes
+    return (x, axes) if axes and same else None
+
+
+def _reduced(x: Value, value: Value, name: str) -> Step | None:
+    """The reduction of x that a value is, if it stands again where it was reduced from."""
+    axes: list[int | None] = list(range(len(value.shape)))
+    while (step := value.by) is not None and step.name in _SHAPING:
+        last = step.inputs[-1]
+        if step.name == "broadcast_in_dim":
+            axes = [axes[position] for position in step.params["broadcast_dimensions"]]
+        elif step.name == "reshape":
+            long = [axis for axis, n in zip(axes, value.shape, strict=True) if n > 1]
+            if [n for n in value.shape if n > 1] != [n for n in last.shape if n > 1]:
+                return None
+            axes = [long.pop(0) if n > 1 else None for n in last.shape]
+        elif step.name == "max":  # of -inf, where jax.nn.softmax begins
+            if -math.inf not in (step.inputs[0].number, last.number):
+                return None
+            last = step.inputs[0] if last.number == -math.inf else last
+        value = last
+    step = _by(value, name)
+    if step is None or step.inputs[0] is not x:
         return None
-    return (x, axes) if tuple(of_greatest.params["axes"]) == axes else None
+    kept = [axis for axis in range(len(x.shape)) if axis not in step.params["axes"]]
+    in_place = all(n == 1 or a == b for n, a, b in zip(value.shape, axes, kept, strict=True))
+    return step if in_place else None
+
+
+_SHAPING = ("broadcast_in_dim", "reshape", "stop_gradient", "max")
 
 
 def _by(value: Value, name: str) -> Step | None:
     """The step that computed a value, if it is one of this name."""
     return value.by if value.by is not None and value.by.name == name else None
-
-
-def _through(value: Value, names: tuple[str, ...]) -> Value:
-    """Where a value comes from, behind steps that only shape it or bound it by -inf."""
-    while value.by is not None and value.by.name in names:
-        *bounds, last = value.by.inputs
-        if value.by.name == "max":
-            if bounds[0].number == -math.inf:
-                pass
-            elif last.number == -math.inf:
-                last = bounds[0]
-            else:
-                return value
-        value = last
-    return value

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.extend import core as jex
 
 Function: TypeAlias = Callable[..., Sequence[Any]]
@@ -14,6 +15,9 @@ Function: TypeAlias = Callable[..., Sequence[Any]]
 
 MARK = "fast_"
 """What the names of functions begin with that stand in for steps; so a program shows what was replaced."""
+
+
+_NUMBERS = (jnp.bool_, jnp.int32, jnp.int64, jnp.float32, jnp.float64)
 
 
 @dataclass(eq=False, slots=True)
@@ -36,9 +40,8 @@ class Value:
         """The value of a known scalar, or of an array that repeats one."""
         if self.by is not None and self.by.name == "broadcast_in_dim":
             return self.by.inputs[0].number
-        if self.constant is None or self.shape != () or not jnp.isrealobj(self.constant):
-            return None
-        return float(self.constant)
+        plain = not isinstance(self.constant, Tracer | None) and self.dtype in _NUMBERS
+        return float(self.constant) if plain and self.shape == () else None
 
 
 @dataclass(eq=False, slots=True)
@@ -181,7 +184,7 @@ def _alone(
     if name == "select_n" and inputs[0].number is not None and inputs[0].shape == ():
         return [inputs[1 + int(inputs[0].number)]]
     function = _as_it_is(jaxpr, equation)
-    scalars = all(value.constant is not None and value.shape == () for value in inputs)
+    scalars = all(value.number is not None and value.shape == () for value in inputs)
     if scalars and inputs and not equation.effects and name in _FOLDED:
         with jax.ensure_compile_time_eval():
             results = function(*(value.constant for value in inputs))

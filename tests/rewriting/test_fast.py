@@ -215,7 +215,21 @@ def own_rule(x):
 
 own_rule.defjvp(lambda primals, tangents: (own_rule(*primals), 7 * tangents[0]))
 
+
+def in_the_wrong_place(x):
+    """On a square, every row is divided by the sum of another one."""
+    powers = jnp.exp(x - jnp.max(x, axis=1, keepdims=True))
+    return powers / powers.sum(axis=1)[None]
+
+
 LEFT = {
+    "sums in the wrong place": (in_the_wrong_place, (4, 4)),
+    "a mean inside of GELU": (
+        lambda x: (
+            0.5 * x * (1 + jnp.tanh(0.7978845608 * (x + 0.044715 * x**3)).mean(-1, keepdims=True))
+        ),
+        ROWS,
+    ),
     "grouped convolution": (
         convolution(NHWC, (3, 3, 1, 4), feature_group_count=4),
         IMAGES,
@@ -255,6 +269,23 @@ def test_what_only_looks_alike_is_left(name):
     function, shape = LEFT[name]
     assert replaced(function, sample(shape)) == {}
     assert_equal(function, sample(shape))
+
+
+def test_an_epsilon_is_kept_however_small_it_is():
+    def function(x):
+        mean = x.mean(-1, keepdims=True)
+        return (x - mean) * lax.rsqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-12)
+
+    x = jnp.ones((2, 4)).at[1].set(1 + 1e-5 * jnp.arange(4.0))
+    assert replaced(function, x) == {"layer norm": 1}
+    np.testing.assert_allclose(rewritten(function)(x), function(x), rtol=1e-5)
+
+
+def test_a_number_that_is_traced_outside_is_read():
+    def loss(scale, of=lambda f: f):
+        return jnp.sum(of(lambda x: by_var(x) * (scale + 1.0) + scale)(sample(ROWS)) ** 2)
+
+    np.testing.assert_allclose(jax.grad(loss)(2.0, rewritten), jax.grad(loss)(2.0), rtol=1e-4)
 
 
 LAYERS = {
