@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 from metajax.names import nearest
@@ -45,15 +46,22 @@ def suggestions(words: Sequence[str], commands: Mapping[str, type]) -> Iterator[
     kinds = {**commands, **recipes}
     used = [kinds[word] for word in words if word in kinds]
     flags = sorted({flag for kind in used or commands.values() for flag in _flags(kind)})
-    known = {*recipes, *commands, *(name for kind in recipes.values() for name in _names(kind))}
-    for word in words:
+    asked = [recipes[word] for word in words if word in recipes]
+    of_flags = [_names(kind) for kind in (*asked, *recipes.values())]
+    known = {
+        *recipes,
+        *commands,
+        *(name for names in of_flags for each in names.values() for name in each),
+    }
+    for before, word in pairwise(("", *words)):
         name = word.lstrip("-").partition("=")[0].replace("_", "-")
         if word.startswith("--") and name not in flags:
             near = _near_flags(name, flags)
             if near:
                 yield f"Did you mean {' or '.join(f'--{flag}' for flag in near)} by '{word}'?"
         elif not word.startswith("-") and word not in known:
-            near_name = nearest(word, known)
+            own = next((names[before] for names in of_flags if names.get(before)), known)
+            near_name = nearest(word, own)
             if near_name:
                 yield f"Did you mean '{near_name}' by '{word}'?"
 
@@ -72,12 +80,13 @@ def _flags(kind: type) -> Iterator[str]:
             yield f"no-{name}"
 
 
-def _names(kind: Any) -> list[str]:
-    """The names that the settings of a recipe take."""
+def _names(kind: Any) -> dict[str, list[str]]:
+    """The names that each flag of a recipe takes."""
 
     def inside(hint: Any) -> list[str]:
         if isinstance(hint, str):
             return [hint]
         return [name for part in get_args(hint) for name in inside(part)]
 
-    return [name for hint in get_type_hints(kind).values() for name in inside(hint)]
+    hints = get_type_hints(kind).items()
+    return {f"--{field.replace('_', '-')}": inside(hint) for field, hint in hints}

@@ -40,8 +40,9 @@ class Value:
         """The value of a known scalar, or of an array that repeats one."""
         if self.by is not None and self.by.name == "broadcast_in_dim":
             return self.by.inputs[0].number
-        plain = not isinstance(self.constant, Tracer | None) and self.dtype in _NUMBERS
-        return float(self.constant) if plain and self.shape == () else None
+        if self.constant is None or isinstance(self.constant, Tracer):
+            return None
+        return float(self.constant) if self.shape == () and self.dtype in _NUMBERS else None
 
 
 @dataclass(eq=False, slots=True)

@@ -97,6 +97,10 @@ def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
     assert "Did you mean 'omniglot' by 'omniglto'?" in capsys.readouterr().out
     run("train", "omniglot", "--learner", "protonets", status=2)
     assert "Did you mean 'protonet' by 'protonets'?" in capsys.readouterr().out
+    run(
+        "train", "sinusoid", "--adjoint", "mixed", status=2
+    )  # not 'mixture', a word of another flag
+    assert "Did you mean 'mixed_mode' by 'mixed'?" in capsys.readouterr().out
 
 
 def test_what_is_no_number_is_said_to_have_diverged():
