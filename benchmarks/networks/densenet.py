@@ -61,7 +61,7 @@ class DenseNet(nn.Module):
 
 def model() -> mj.Model:
     """Two layers in a block; DenseNet-BC-100 has 16."""
-    return mj.linen_model(DenseNet(blocks=(2, 2, 2)), statistics="batch")
+    return mj.linen_model(DenseNet(blocks=(2, 2, 2)), statistics="batch", fast=False)
 
 
 def examples(key: jax.Array, n: int) -> mj.Examples:

@@ -91,7 +91,7 @@ class EfficientNet(nn.Module):
 def model() -> mj.Model:
     """Three stages of the seven of EfficientNet-B0, with half of their features and fewer blocks."""
     stages = ((8, 1, 3, 1, 1), (12, 6, 3, 2, 1), (20, 6, 5, 2, 2))
-    return mj.linen_model(EfficientNet(stages, stem=16, head=128), statistics="batch")
+    return mj.linen_model(EfficientNet(stages, stem=16, head=128), statistics="batch", fast=False)
 
 
 def examples(key: jax.Array, n: int) -> mj.Examples:

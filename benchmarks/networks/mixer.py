@@ -61,7 +61,7 @@ class Mixer(eqx.Module):
 
 def model() -> mj.Model:
     """Two blocks of width 64; Mixer-S has 8 of width 512."""
-    return mj.equinox_model(lambda key: Mixer(24, 4, 64, 2, WAY, key))
+    return mj.equinox_model(lambda key: Mixer(24, 4, 64, 2, WAY, key), fast=False)
 
 
 def examples(key: jax.Array, n: int) -> mj.Examples:

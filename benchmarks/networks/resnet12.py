@@ -49,7 +49,7 @@ class ResNet12(nn.Module):
 
 def model() -> mj.Model:
     """An eighth of the paper's features."""
-    return mj.linen_model(ResNet12(features=(8, 20, 40, 80)), statistics="batch")
+    return mj.linen_model(ResNet12(features=(8, 20, 40, 80)), statistics="batch", fast=False)
 
 
 def examples(key: jax.Array, n: int) -> mj.Examples:

@@ -49,7 +49,7 @@ class UNet(nn.Module):
 
 def model() -> mj.Model:
     """Three levels of the paper's five, with an eighth of its features."""
-    return mj.linen_model(UNet(features=(8, 16, 32)))
+    return mj.linen_model(UNet(features=(8, 16, 32)), fast=False)
 
 
 def examples(key: jax.Array, n: int) -> mj.Examples:

@@ -54,7 +54,7 @@ class WideResNet(nn.Module):
 
 def model() -> mj.Model:
     """Half of the paper's features."""
-    return mj.linen_model(WideResNet(width=8))
+    return mj.linen_model(WideResNet(width=8), fast=False)
 
 
 def examples(key: jax.Array, n: int) -> mj.Examples:

@@ -72,23 +72,26 @@ def _dilated(x, dilation):
 
 
 def _product(step: Step) -> Found:
+    """A dense layer: inputs contracted over their last axis, with weights on either side."""
     lhs, rhs = step.inputs
     params = step.params
     (of_lhs, of_rhs), batch = params["dimension_numbers"]
-    plain = batch == ((), ()) and len(of_lhs) == 1 and len(rhs.shape) == 2 and len(lhs.shape) >= 1
-    if not plain or lhs.dtype != rhs.dtype or not jnp.issubdtype(lhs.dtype, jnp.floating):
+    one_type = lhs.dtype == rhs.dtype and params["preferred_element_type"] in (None, lhs.dtype)
+    if batch != ((), ()) or len(of_lhs) != 1 or params.get("out_sharding") is not None:
         return None
-    if params["preferred_element_type"] not in (None, lhs.dtype):
+    if not one_type or not jnp.issubdtype(lhs.dtype, jnp.floating):
         return None
-    if params.get("out_sharding") is not None or of_lhs[0] != len(lhs.shape) - 1:
-        return None
-    numbers = (((len(lhs.shape) - 1,), (0,)), ((), ()))
 
-    def function(lhs, rhs):
-        weights = rhs if of_rhs[0] == 0 else rhs.T
-        return [dot_general(lhs, weights, numbers, precision=params["precision"])]
+    def dense(x, weights, axis):
+        numbers = (((x.ndim - 1,), (0,)), ((), ()))
+        weights = weights if axis == 0 else weights.T
+        return dot_general(x, weights, numbers, precision=params["precision"])
 
-    return "dense product", function
+    if len(rhs.shape) == 2 and of_lhs[0] == len(lhs.shape) - 1:
+        return "dense product", lambda lhs, rhs: [dense(lhs, rhs, of_rhs[0])]
+    if len(lhs.shape) == 2 and of_rhs[0] == len(rhs.shape) - 1:
+        return "dense product", lambda lhs, rhs: [jnp.moveaxis(dense(rhs, lhs, of_lhs[0]), -1, 0)]
+    return None
 
 
 def _pooling(pool: Callable, what: str):

@@ -105,6 +105,13 @@ def equinox_norm(x):
     return jax.vmap(jax.vmap(module))(x)
 
 
+def equinox_linear(x):
+    with jax.ensure_compile_time_eval():
+        module = eqx.nn.Linear(x.shape[-1], 3, key=jax.random.key(0))
+        module = jax.tree.map(lambda a: a.astype(x.dtype) if eqx.is_array(a) else a, module)
+    return jax.vmap(jax.vmap(module))(x)
+
+
 def haiku_norm(x):
     transformed = hk.without_apply_rng(
         hk.transform(lambda x: hk.LayerNorm(-1, create_scale=True, create_offset=True)(x))
@@ -162,6 +169,12 @@ CASES = {
     "dense layer": (linen(nn.Dense(3)), ROWS, {"dense product": 1}),
     "dense layer, transposed weights": (
         lambda x: jnp.einsum("abi,oi->abo", x, kernel(3, 8).astype(x.dtype)),
+        ROWS,
+        {"dense product": 1},
+    ),
+    "dense layer, equinox": (equinox_linear, ROWS, {"dense product": 1}),
+    "dense layer, weights first": (
+        lambda x: jnp.einsum("io,abi->oab", kernel(8, 3).astype(x.dtype), x),
         ROWS,
         {"dense product": 1},
     ),
