@@ -105,10 +105,22 @@ def query_loss(
 
     def objective(meta_params, tasks, key):
         keys = jax.random.split(key, checks.batch_size(tasks))
-        values = jax.vmap(after_adapting, in_axes=(None, 0, 0))(meta_params, tasks, keys)
+        values = over_tasks(after_adapting, meta_params, tasks, keys)
         return mean_over_tasks(values, tasks)
 
     return objective
+
+
+def over_tasks(function: Callable, meta_params: Any, tasks: Any, keys: jax.Array) -> Any:
+    """Maps `function(meta_params, task, key)` over a batch of tasks by `vmap`.
+
+    A batch of one task is computed without its axis. On a CPU XLA sums an array whose first axis has
+    size 1 up to 15 times slower than the same array without it.
+    """
+    if checks.batch_size(tasks) != 1:
+        return jax.vmap(function, in_axes=(None, 0, 0))(meta_params, tasks, keys)
+    task, key = jax.tree.map(lambda leaf: leaf[0], (tasks, keys))
+    return jax.tree.map(lambda leaf: leaf[None], function(meta_params, task, key))
 
 
 def mean_over_tasks(values: jax.Array, tasks: Any) -> jax.Array:
