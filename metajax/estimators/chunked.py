@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from metajax import checks
+from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
+from metajax.marks import mark
 from metajax.types import Estimate, Estimator, Objective
 
 
@@ -44,6 +46,8 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
                     f"{[n for n in range(1, meta_batch + 1) if meta_batch % n == 0]}."
                 )
 
+            meta_params = mark("tasks a pass", tasks_per_pass, on=meta_params)
+
             def estimate_part(i, key):
                 # Cut where it is used: to reshape all tasks into parts would copy them.
                 def part(leaf):
@@ -67,4 +71,4 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
 
         return Estimate(inner.init, average)
 
-    return chunked_estimator
+    return keyed(chunked_estimator)
