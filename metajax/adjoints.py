@@ -164,7 +164,7 @@ class Chosen(NamedTuple):
 
     def __str__(self) -> str:
         """What was chosen, and why where it is the default."""
-        steps = "1 inner step" if self.num_steps == 1 else f"{self.num_steps} inner steps"
+        steps = "1 step" if self.num_steps == 1 else f"{self.num_steps} steps"
         text = f"{steps}, differentiated by {self.name}"
         if self.name != usual(self.num_steps).__name__:
             return text

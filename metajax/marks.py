@@ -2,7 +2,6 @@
 
 from typing import Any, TypeVar
 
-import jax
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core as jex
 
@@ -15,6 +14,7 @@ def mark(kind: str, *words: Any, on: Tree) -> Tree:
     """Returns arrays whose traced program shows some words; their values are those of `on`.
 
     Example:
+      >>> import jax
       >>> jaxpr = jax.make_jaxpr(lambda w: mark("devices", 2, on=w))(1.0).jaxpr
       >>> marks(jaxpr, "devices")
       (('2',),)

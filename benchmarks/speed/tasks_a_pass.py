@@ -78,8 +78,8 @@ def main() -> None:
     one_device_per_core()
     context = record.context()
     found: dict[str, Any] = {}
-    for network, build in NETWORKS.items():
-        for meta_batch in META_BATCHES:
+    for meta_batch in META_BATCHES:
+        for network, build in NETWORKS.items():
             print(network, meta_batch, flush=True)
             found[f"{network}; {meta_batch}"] = measured(build, meta_batch)
             name = f"tasks_a_pass_{context['machine']['platform']}"

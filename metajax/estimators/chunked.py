@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from metajax import checks
 from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
-from metajax.marks import mark
 from metajax.types import Estimate, Estimator, Objective
 
 
@@ -45,8 +44,6 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
                     f"tasks_per_pass={tasks_per_pass}; use one of "
                     f"{[n for n in range(1, meta_batch + 1) if meta_batch % n == 0]}."
                 )
-
-            meta_params = mark("tasks a pass", tasks_per_pass, on=meta_params)
 
             def estimate_part(i, key):
                 # Cut where it is used: to reshape all tasks into parts would copy them.

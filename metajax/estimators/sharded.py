@@ -8,7 +8,6 @@ from metajax import checks
 from metajax.estimators.chunked import chunked
 from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
-from metajax.marks import mark
 from metajax.mesh import AXIS
 from metajax.types import Estimate, Estimator, Objective
 
@@ -56,7 +55,6 @@ def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
                     f"sharded: meta_batch={meta_batch} does not split over {mesh.size} devices. Use a "
                     f"multiple of {mesh.size}, or mj.task_mesh({meta_batch})."
                 )
-            meta_params = mark("devices", mesh.size, on=meta_params)
             return average(meta_params, estimator_state, tasks, key)
 
         return Estimate(inner.init, estimate)
