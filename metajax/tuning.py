@@ -103,7 +103,7 @@ def tune(
       tasks: A batch of tasks, with `meta_batch` as first axis.
       key: The key of the objective.
       seconds: About how long to try. Candidates that are not compiled after the greater part of it are
-        left out; the likeliest are tried first, and at least one is.
+        left out; the likeliest are tried first, and at least one of each objective is.
       memory_mb: Candidates that need more memory on a device beside their inputs and outputs are
         left out.
       mesh: The devices to choose from; by default `task_mesh(meta_batch)`.
@@ -193,7 +193,8 @@ def _compiled(
     tried, left = [], []
     meta_batch = checks.batch_size(arguments[1])
     for candidate in candidates_of(list(objectives), meta_batch, mesh.size):
-        if tried and time.perf_counter() > until:
+        known = any(program.candidate.name == candidate.name for program in tried)
+        if known and time.perf_counter() > until:
             left.append(candidate)
             continue
         estimator = estimator_of(candidate, meta_batch, mesh)

@@ -14,7 +14,7 @@ from metajax.objectives import TaskMean
 from metajax.ops.programs import numbers
 from metajax.types import Estimate, Estimator, Objective, Params
 
-WORTH_SPREADING, AT_ONCE = 1_000_000, 16_384
+WORTH_SPREADING, AT_ONCE = 1_000_000, 131_072
 """On CPUs: the numbers that all tasks compute from where on devices share them, because each step waits for
 the slowest; and the numbers in the greatest array of all tasks of a pass, so that it stays in the cache.
 docs/results/speed.md#tasks-a-pass has measurements of both."""
