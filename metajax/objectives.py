@@ -36,7 +36,7 @@ class TaskMean:
       6.0
     """
 
-    of_task: Callable[[Params, Any, jax.Array], jax.Array]
+    of_task: Callable[[Params, Any, jax.Array], Any]
     weights: Callable[[Any], jax.Array | None] = _alike
 
     def __call__(self, meta_params: Params, tasks: Any, key: jax.Array) -> jax.Array:

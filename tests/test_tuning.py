@@ -1,5 +1,7 @@
 """`tune` refuses what cannot be tried, and returns what it measured."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,10 @@ import metajax as mj
 from metajax import tuning
 
 MEAN = mj.TaskMean(lambda w, task, key: jnp.sum((w - task) ** 2))
-TASKS = jnp.arange(6.0)[:, None]
+TASKS: Any = jnp.arange(6.0)[:, None]
 
 
-def tune(objective=MEAN, tasks=TASKS, **options):
+def tune(objective: Any = MEAN, tasks=TASKS, **options):
     return mj.tune(objective, jnp.zeros(1), tasks, jax.random.key(0), **options)
 
 

@@ -75,7 +75,7 @@ def parallel(
       meta_batch: The number of tasks in an outer step.
       tasks_per_pass: Tasks that a device computes at once, where `meta_batch` means all that it has.
         By default 1 on the CPUs of a mesh, because a convolutional network's work on one task fills
-        the cache, and all elsewhere. Small perceptrons are faster all at once.
+        the cache, and all elsewhere. `automatic` chooses by the program.
       estimator: Called on each part.
       mesh: Such as `task_mesh(meta_batch)`; without it, all tasks are computed on one device.
 

@@ -180,7 +180,7 @@ def _usual_estimator(tasks: feed.Drawn | feed.Given, key: jax.Array) -> Estimato
         return jax.value_and_grad
     given = tasks.sample if isinstance(tasks, feed.Drawn) else tasks.first(key)
     bound = any(getattr(leaf, "committed", False) for leaf in jax.tree.leaves((given, key)))
-    only = jax.config.jax_default_device
+    only = getattr(jax.config, "jax_default_device")  # noqa: B009 - type checkers do not know it
     if bound or only is not None:
         return automatic(
             task_mesh(devices=[only if isinstance(only, jax.Device) else jax.devices()[0]])

@@ -41,12 +41,12 @@ def kept() -> Iterator[None]:
       >>> jax.config.jax_compilation_cache_dir == before
       True
     """
-    wanted = jax.config.jax_enable_compilation_cache and not jax.config.jax_compilation_cache_dir
-    if not wanted or not _is_usable(folder()):
+    names = ("jax_compilation_cache_dir", "jax_compilation_cache_max_size")
+    enabled = getattr(jax.config, "jax_enable_compilation_cache")  # noqa: B009 - type checkers do not know it
+    before = [getattr(jax.config, name) for name in names]
+    if not enabled or before[0] or not _is_usable(folder()):
         yield
         return
-    names = ("jax_compilation_cache_dir", "jax_compilation_cache_max_size")
-    before = [getattr(jax.config, name) for name in names]
     try:
         _set(names, (str(folder()), MOST_BYTES if before[1] == -1 else before[1]))
         yield

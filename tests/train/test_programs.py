@@ -9,10 +9,14 @@ import metajax as mj
 from metajax.train import programs
 
 
+def setting(name):
+    return getattr(jax.config, f"jax_compilation_cache_{name}")
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A cache of the user's own, in which every program is kept, and no folder that JAX was told of."""
-    before = jax.config.jax_compilation_cache_dir
+    before = setting("dir")
     monkeypatch.setattr(programs, "folder", lambda: tmp_path / "cache")
     jax.config.update("jax_compilation_cache_dir", None)
     programs.compilation_cache.reset_cache()
@@ -35,25 +39,25 @@ def test_programs_are_kept_while_entered_alone(place):
         found = kept(place)
         with programs.kept():  # as `metajax train` enters around `fit`
             pass
-        assert jax.config.jax_compilation_cache_dir == str(place)
+        assert setting("dir") == str(place)
     assert found
     compile_something(3.0)
     assert kept(place) == found
-    assert jax.config.jax_compilation_cache_dir is None
-    assert jax.config.jax_compilation_cache_max_size == -1
+    assert setting("dir") is None
+    assert setting("max_size") == -1
 
 
 def test_a_folder_that_jax_was_told_of_is_kept(place, tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
     with programs.kept():
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
+        assert setting("dir") == str(tmp_path / "own")
     assert not place.exists()
 
 
 def test_a_folder_that_cannot_be_made_changes_nothing(place):
     place.write_text("a file")
     with programs.kept():
-        assert jax.config.jax_compilation_cache_dir is None
+        assert setting("dir") is None
         compile_something(4.0)
 
 
@@ -88,4 +92,4 @@ def test_fit_keeps_programs_where_it_writes_a_run(place, tmp_path):
     assert not place.exists()
     fit(run_dir=tmp_path / "run")
     assert kept(place)
-    assert jax.config.jax_compilation_cache_dir is None
+    assert setting("dir") is None
