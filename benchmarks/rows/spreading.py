@@ -12,7 +12,8 @@ def tasks_a_pass() -> str:
         "the numbers of tasks that are computed at once take turns. Times are relative to the fastest. "
         "`mj.automatic`, the default of `mj.fit`, computes as many at once as keep the greatest array of a "
         "pass within half a megabyte, and shares tasks out over devices where they are a million numbers "
-        "or more in all. Reproduce with `python benchmarks/speed/tasks_a_pass.py`; `mj.tune` measures your own program."
+        "or more in all. Reproduce with `python benchmarks/speed/tasks_a_pass.py`; `mj.tune` measures your own "
+        "program."
     )
     parts = [what]
     for result in record.read_all("tasks_a_pass_*").values():
