@@ -10,9 +10,9 @@ def tasks_a_pass() -> str:
     what = (
         "Processor time of one hypergradient of second-order MAML on eight tasks, on one device of one thread; "
         "the numbers of tasks that are computed at once take turns. Times are relative to the fastest. "
-        "`mj.automatic`, the default of `mj.fit`, computes as many at once as keep the greatest array of a "
-        "pass within half a megabyte, and shares tasks out over devices where they are a million numbers "
-        "or more in all. Reproduce with `python benchmarks/speed/tasks_a_pass.py`; `mj.tune` measures your own "
+        "`mj.automatic`, the default of `mj.fit`, computes as many at once as compute 6 million numbers, or "
+        "have no array above 64 kB, and shares tasks out over devices where they compute a million numbers or "
+        "more in all. Reproduce with `python benchmarks/speed/tasks_a_pass.py`; `mj.tune` measures your own "
         "program."
     )
     parts = [what]

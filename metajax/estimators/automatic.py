@@ -14,10 +14,11 @@ from metajax.objectives import TaskMean
 from metajax.ops.programs import numbers
 from metajax.types import Estimate, Estimator, Objective, Params
 
-WORTH_SPREADING, AT_ONCE = 1_000_000, 131_072
-"""On CPUs: the numbers that all tasks compute from where on devices share them, because each step waits for
-the slowest; and the numbers in the greatest array of all tasks of a pass, so that it stays in the cache.
-docs/results/speed.md#tasks-a-pass has measurements of both."""
+WORTH_SPREADING, AT_ONCE, SMALL = 1_000_000, 6_000_000, 16_384
+"""Of CPUs. The numbers that all tasks compute from where on devices share them, because each step waits for the
+slowest; the numbers that the tasks of a pass compute, so that they stay in the cache; and the greatest array
+of a pass up to where starting an operation costs more than memory, however many there are.
+docs/results/speed.md#tasks-a-pass has measurements."""
 
 
 class Spread(NamedTuple):
@@ -45,8 +46,8 @@ def spread(
     """Chooses devices and tasks a pass from the traced program of one task; nothing is computed.
 
     On accelerators all devices share the tasks, and each computes its share at once. On CPUs the tasks
-    are spread if they are enough work, and as many are computed at once as keep the greatest array
-    small: small operations cost their start, which tasks at once share, and large ones cost memory
+    are spread if they are enough work, and as many are computed at once as compute few numbers, or
+    small arrays alone: small operations cost their start, which tasks at once share, and large ones cost memory
     traffic, which tasks at once multiply.
 
     Args:
@@ -73,8 +74,9 @@ def spread(
     is_large = meta_batch * total >= WORTH_SPREADING
     devices = devices if is_large else 1
     share = meta_batch // devices
-    fitting = [n for n in range(1, share + 1) if share % n == 0 and n * greatest <= AT_ONCE]
-    return Spread(devices, max(fitting, default=1), is_large)
+    most = max(1, AT_ONCE // max(total, 1), SMALL // max(greatest, 1))
+    tasks_per_pass = max(n for n in range(1, min(share, most) + 1) if share % n == 0)
+    return Spread(devices, tasks_per_pass, is_large)
 
 
 def automatic(mesh: Mesh) -> Estimator:

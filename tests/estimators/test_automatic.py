@@ -51,10 +51,10 @@ def test_a_task_without_queries_weighs_nothing_in_any_part(estimator, key):
     [
         (10, 8, Spread(1, 8, False)),
         (10, 5, Spread(1, 5, False)),
-        (AT_ONCE + 1, 2, Spread(1, 1, False)),
-        (WORTH_SPREADING // 40, 8, Spread(1, 4, False)),
-        (WORTH_SPREADING, 8, Spread(2, 1, True)),
+        (AT_ONCE // 20, 8, Spread(2, 4, True)),
         (WORTH_SPREADING, 5, Spread(1, 1, True)),
+        (AT_ONCE // 16, 16, Spread(2, 4, True)),
+        (AT_ONCE, 8, Spread(2, 1, True)),
     ],
 )
 def test_the_size_of_the_program_decides(number, meta_batch, expected, key):
