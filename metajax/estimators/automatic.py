@@ -14,7 +14,7 @@ from metajax.objectives import TaskMean
 from metajax.ops.programs import numbers
 from metajax.types import Estimate, Estimator, Objective, Params
 
-WORTH_SPREADING, AT_ONCE, SMALL = 1_000_000, 6_000_000, 16_384
+WORTH_SPREADING, AT_ONCE, SMALL = 1_000_000, 6_000_000, 65_536
 """Of CPUs. The numbers that all tasks compute from where on devices share them, because each step waits for the
 slowest; the numbers that the tasks of a pass compute, so that they stay in the cache; and the greatest array
 of a pass up to where starting an operation costs more than memory, however many there are.
