@@ -40,12 +40,19 @@ def distribution(out: jax.Array) -> jax.Array:
     return jnp.stack([means, 0.01 + 0.99 * jax.nn.softplus(raw)], axis=1)
 
 
-def check_decoder(where: str, outputs: int, found: Any) -> None:
-    """Checks that a decoder returns a mean and a deviation for each output.
+def check_decoder(where: str, outputs: int, found: Any, deviations: bool = True) -> None:
+    """Checks that a decoder returns a mean and, where asked, a deviation for each output.
 
     Raises:
-      ValueError: For another width than `2 * outputs`.
+      ValueError: For another width than `2 * outputs`, or `outputs` without deviations.
     """
+    if not deviations and found.shape[-1] != outputs:
+        raise ValueError(
+            f"{where}: decode returns {found.shape[-1]} numbers, but with deviations=False it must return "
+            f"outputs={outputs}. Change one of them."
+        )
+    if not deviations:
+        return
     if found.shape[-1] != 2 * outputs:
         raise ValueError(
             f"{where}: decode returns {found.shape[-1]} numbers, but outputs={outputs} needs "
@@ -79,6 +86,7 @@ def neural_process(
     outputs: int = 1,
     embed: Model = pixels,
     strength: float | None = None,
+    deviations: bool = True,
 ) -> Learner:
     """Learns amortised inference by a permutation-invariant encoder: a conditional neural process.
 
@@ -96,6 +104,8 @@ def neural_process(
         inputs themselves.
       strength: The initial `s` of a mean `sum_i encode([h_i, y_i]) / (n + s)`, above 0; meta-learned. A
         small support set is then trusted less, and the decoder can tell its size. None for the mean.
+      deviations: Whether standard deviations are predicted. Without them `decode` returns `(n, c)`, and
+        so does the learner; train it with `mse` or `mae`.
 
     Returns:
       A learner for targets `(n, c)`, whose meta-parameters are `NeuralProcessParams`. Predictions are
@@ -134,7 +144,7 @@ def neural_process(
         width = jax.eval_shape(encode.apply, encoder, pairs).shape[-1]
         inputs = jnp.zeros((1, width + features.shape[-1]), features.dtype)
         decoder = decode.init(decode_key, inputs)
-        check_decoder(where, outputs, jax.eval_shape(decode.apply, decoder, inputs))
+        check_decoder(where, outputs, jax.eval_shape(decode.apply, decoder, inputs), deviations)
         start = None if strength is None else jnp.log(jnp.asarray(strength, features.dtype))
         return NeuralProcessParams(embedding, encoder, decoder, start)
 
@@ -154,6 +164,7 @@ def neural_process(
         features = embed.apply(adapted.params.embed, x)
         mean = jnp.broadcast_to(adapted.mean[None], (len(features), len(adapted.mean)))
         inputs = jnp.concatenate([mean, features], axis=-1)
-        return distribution(decode.apply(adapted.params.decode, inputs))
+        out = decode.apply(adapted.params.decode, inputs)
+        return distribution(out) if deviations else out
 
     return Learner(init, adapt, predict)

@@ -1,0 +1,79 @@
+"""Ratings of Mexican restaurants by consumers.
+
+Vargas-Govea, González-Serna and Ponce-Medellín, RecSys workshop CARS 2011. UCI "Restaurant & consumer
+data", https://archive.ics.uci.edu/dataset/232, CC BY 4.0. Place `rating_final.csv`, `cuisine.csv` and
+`places.csv` (from geoplaces2.csv) into `restaurants/`.
+"""
+
+from pathlib import Path
+
+from metajax.data import store
+from metajax.data.delimited import read, rows, text_of
+from metajax.data.rating_files import form_of
+from metajax.data.ratings import Item, Ratings, assembled
+
+NAME = "restaurants"
+ADDRESS = "https://archive.ics.uci.edu/dataset/232"
+FILES = ("rating_final.csv", "places.csv", "cuisine.csv")
+TRAITS = (
+    *("alcohol", "smoking_area", "dress_code", "accessibility", "price", "Rambience", "franchise"),
+    *("area", "other_services"),
+)
+"""The columns of `places.csv` that become tags, such as `price=low`."""
+
+
+def load(data: store.Folder = None) -> Ratings:
+    """Reads overall ratings from 0 to 2, and places whose tags are cuisines and traits.
+
+    Args:
+      data: The folder that holds `restaurants/`; see `store.locate`.
+
+    Raises:
+      FileNotFoundError, PermissionError: If the files are missing or may not be read.
+      ModuleNotFoundError: Without polars.
+      ValueError: For lines that cannot be read.
+    """
+    folder = store.locate(NAME, FILES, data, address=ADDRESS)
+    path = folder / "rating_final.csv"
+    header = text_of(path).split(b"\n", 1)[0].decode()
+    found = read(path, form_of(path, header))
+    return assembled(NAME, found.values, found.users, found.items, _places(folder), (0.0, 2.0))
+
+
+def _places(folder: Path) -> dict[str, Item]:
+    cuisines: dict[str, list[str]] = {}
+    for row in _rows(folder / "cuisine.csv"):
+        cuisines.setdefault(row["placeID"], []).append(row["Rcuisine"])
+    return {
+        row["placeID"]: Item(
+            row["name"],
+            (*cuisines.get(row["placeID"], ()), *(f"{trait}={row[trait]}" for trait in TRAITS)),
+        )
+        for row in _rows(folder / "places.csv")
+    }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    lines = rows(text_of(path), ",", quoted=True)
+    _, names = next(lines)
+    found = []
+    for number, fields in lines:
+        if len(fields) != len(names):
+            raise ValueError(
+                f"{path}: line {number} has {len(fields)} fields, but {len(names)} are needed."
+            )
+        found.append(dict(zip(names, fields, strict=True)))
+    return found
+
+
+DATASET = store.Dataset(
+    name=NAME,
+    downloads=(),
+    describe=lambda data: load(data).described(),
+    licence="CC BY 4.0",
+    citation="Vargas-Govea, González-Serna and Ponce-Medellín 2011",
+    recipe="ratings --data-set restaurants",
+    pictures=None,
+    summary="1,161 ratings of 130 restaurants by 138 consumers",
+    ratings=load,
+)

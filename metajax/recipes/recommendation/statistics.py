@@ -1,0 +1,161 @@
+"""Biases of users and items, shrunk towards 0 or towards what their content predicts."""
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metajax.data.ratings import Ratings
+from metajax.recipes.recommendation.split import Frozen, Split
+
+ROUNDS = 8
+
+
+class Shrinkage(NamedTuple):
+    """What is tuned on validation users.
+
+    item, user, content: Numbers of imaginary ratings: of the biases of items and users, and of the
+      content prior.
+    ridge: Of the regression of item biases on features.
+    power: Items weigh `n / (n + item) * n**power` in it, with `n` ratings: 0 for alike, 1 by ratings.
+    """
+
+    item: float
+    user: float
+    content: float
+    ridge: float = 5.0
+    power: float = 0.0
+
+
+_STRENGTHS = (1.0, 2.0, 3.0, 5.0, 8.0)
+GRID: Any = Shrinkage(_STRENGTHS, _STRENGTHS, (1.0, 3.0, 6.0), (1.0, 5.0, 25.0), (0.0, 0.5, 1.0))  # type: ignore[arg-type]
+"""The numbers that are tried."""
+
+
+class Statistics(NamedTuple):
+    """What is known of items and training users, all from training ratings.
+
+    mean, deviation: Of the ratings.
+    user_bias: `(users,)`, shrunk; 0 for users of no training rating.
+    total: `(items,)`, the sum of rating - mean - user bias.
+    count: `(items,)`.
+    prior: `(items,)`, the bias of an item that its features predict.
+    shrinkage: The strengths.
+    """
+
+    mean: float
+    deviation: float
+    user_bias: np.ndarray
+    total: np.ndarray
+    count: np.ndarray
+    prior: np.ndarray
+    shrinkage: Shrinkage
+
+    def item_bias(self, item, own=0.0, owned=0.0) -> np.ndarray:
+        """Biases of items, shrunk to their content prior; `own` is left out of the sum.
+
+        Args:
+          item: Places of items, of any shape.
+          own: What a user's own ratings add to the sums, of the same shape.
+          owned: The number of own ratings in the counts, 0 or 1.
+        """
+        strength = self.shrinkage.content
+        total = self.total[item] - own + strength * self.prior[item]
+        return total / (self.count[item] - owned + strength)
+
+    def plain_bias(self) -> np.ndarray:
+        """Biases of items, shrunk to 0."""
+        return self.total / (self.count + self.shrinkage.item)
+
+
+def statistics(ratings: Ratings, train: np.ndarray, shrinkage: Shrinkage) -> Statistics:
+    """Returns the statistics of training ratings, by alternating between users and items.
+
+    Args:
+      ratings: All of them.
+      train: `(n,)`, which are for training.
+      shrinkage: The strengths.
+    """
+    user, item, rating = (part[train] for part in (ratings.user, ratings.item, ratings.rating))
+    users, items = len(ratings.users), len(ratings.items)
+    mean = float(rating.mean())
+    in_user, in_item = np.bincount(user, minlength=users), np.bincount(item, minlength=items)
+    user_bias = np.zeros(users)
+    for _ in range(ROUNDS):
+        total = np.bincount(item, rating - mean - user_bias[user], minlength=items)
+        item_bias = total / (in_item + shrinkage.item)
+        user_bias = np.bincount(user, rating - mean - item_bias[item], minlength=users)
+        user_bias /= in_user + shrinkage.user
+    total = np.bincount(item, rating - mean - user_bias[user], minlength=items)
+    prior = _content_prior(ratings.features, total, in_item, shrinkage)
+    return Statistics(mean, float(rating.std()), user_bias, total, in_item, prior, shrinkage)
+
+
+def _content_prior(features, total, count, shrinkage: Shrinkage) -> np.ndarray:
+    """The bias that features predict, by ridge regression."""
+    design = np.concatenate([np.ones((len(count), 1)), features], axis=1).astype(float)
+    weight = (count / (count + shrinkage.item) * np.maximum(count, 1) ** shrinkage.power)[:, None]
+    ridge = np.full(design.shape[1], shrinkage.ridge)
+    ridge[0] = 1e-9  # the mean is not shrunk
+    gram = (design * weight).T @ design + np.diag(ridge)
+    mean = total / np.maximum(count, 1)
+    return design @ np.linalg.solve(gram, (design * weight).T @ mean)
+
+
+def own_parts(known: Statistics, split: Split, tasks: Frozen) -> tuple[np.ndarray, np.ndarray]:
+    """What the support ratings of each task have added to item statistics: sums and counts.
+
+    Zeros unless the users of the tasks are training users.
+    """
+    rating = tasks.support_rating
+    if not split.own:
+        return np.zeros_like(rating), np.zeros_like(rating)
+    owned = ~np.isnan(rating) & ~split.new[tasks.support_item]
+    own = rating - known.mean - known.user_bias[tasks.user][:, None]
+    return np.where(owned, own, 0), owned.astype(np.float32)
+
+
+def fair_prediction(known: Statistics, split: Split, tasks: Frozen, k: int) -> np.ndarray:
+    """The fair baseline: mean + item bias with content prior + shrunk bias of the user, `(tasks, queries)`.
+
+    Args:
+      known: The statistics.
+      split: Whose tasks these are.
+      tasks: The tasks.
+      k: The number of support ratings.
+    """
+    residual = support_residuals(known, split, tasks)[:, :k]
+    bias = np.nansum(residual, axis=1) / (
+        np.sum(~np.isnan(residual), axis=1) + known.shrinkage.user
+    )
+    return known.mean + known.item_bias(tasks.query_item) + bias[:, None]
+
+
+def support_residuals(known: Statistics, split: Split, tasks: Frozen) -> np.ndarray:
+    """Support ratings - mean - item bias, without what they added to it themselves."""
+    own, owned = own_parts(known, split, tasks)
+    return tasks.support_rating - known.mean - known.item_bias(tasks.support_item, own, owned)
+
+
+def tuned(ratings: Ratings, split: Split, error) -> Statistics:
+    """Statistics with the shrinkage of the lowest validation error of the fair baseline.
+
+    The strengths of biases are tuned on items of training, where validation users have most ratings; the
+    content prior is tuned on the tasks of the scenario.
+
+    Args:
+      ratings: All of them.
+      split: With validation tasks.
+      error: Predictions `(tasks, queries)` and tasks to a number.
+    """
+
+    def best(tasks: Frozen, candidates) -> Statistics:
+        def of(known: Statistics) -> float:
+            return sum(error(fair_prediction(known, split, tasks, k), tasks) for k in (1, 3, 10))
+
+        return min((statistics(ratings, split.train, one) for one in candidates), key=of)
+
+    grids = itertools.product(GRID.item, GRID.user, GRID.content)
+    found = best(split.tuning, (Shrinkage(*three) for three in grids)).shrinkage
+    priors = itertools.product(GRID.ridge, GRID.power)
+    return best(split.val, (found._replace(ridge=r, power=p) for r, p in priors))
