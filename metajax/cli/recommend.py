@@ -25,7 +25,8 @@ class Recommend:
 
 def run(command: Recommend) -> bool:
     """Adapts to the user and prints the list."""
-    from metajax.recipes.recommendation.recommend import read_own, recommend
+    from metajax.recipes.recommendation.own import read_own
+    from metajax.recipes.recommendation.recommend import recommend
     from metajax.recipes.run import restore
 
     own = read_own(command.ratings)

@@ -66,7 +66,10 @@ def beside(path: Path, *names: str) -> Path | None:
 
 
 def _tags(text: str) -> tuple[str, ...]:
-    return tuple(tag for tag in text.split("|") if tag and tag != "(no genres listed)")
+    """Tags between bars, or between spaces where there is no bar, as in RecBole's files."""
+    if text == "(no genres listed)":
+        return ()
+    return tuple(tag for tag in text.split("|" if "|" in text else None) if tag)
 
 
 def dat_items(path: Path) -> dict[str, Item]:
@@ -121,8 +124,7 @@ def table_items(file: Path | None, separator: str | None = None) -> dict[str, It
         year = year_of(title)
         if re.fullmatch(r"\d{4}(\.0+)?", value["year"]):
             year = int(float(value["year"]))
-        tags = value["tags"] if "|" in value["tags"] else value["tags"].replace(" ", "|")
-        found[value["item"]] = Item(title, _tags(tags), year)
+        found[value["item"]] = Item(title, _tags(value["tags"]), year)
     return found
 
 

@@ -1,20 +1,20 @@
 """Ratings of Mexican restaurants by consumers.
 
 Vargas-Govea, González-Serna and Ponce-Medellín, RecSys workshop CARS 2011. UCI "Restaurant & consumer
-data", https://archive.ics.uci.edu/dataset/232, CC BY 4.0. Place `rating_final.csv`, `cuisine.csv` and
-`places.csv` (from geoplaces2.csv) into `restaurants/`.
+data", https://archive.ics.uci.edu/dataset/232, CC BY 4.0. Place `rating_final.csv`, `chefmozcuisine.csv` and
+`geoplaces2.csv` into `restaurants/`; copies that name the last two `cuisine.csv` and `places.csv` serve too.
 """
 
 from pathlib import Path
 
 from metajax.data import store
 from metajax.data.delimited import read, rows, text_of
-from metajax.data.rating_files import form_of
+from metajax.data.rating_files import beside, form_of
 from metajax.data.ratings import Item, Ratings, assembled
 
 NAME = "restaurants"
 ADDRESS = "https://archive.ics.uci.edu/dataset/232"
-FILES = ("rating_final.csv", "places.csv", "cuisine.csv")
+FILES = ("rating_final.csv",)
 TRAITS = (
     *("alcohol", "smoking_area", "dress_code", "accessibility", "price", "Rambience", "franchise"),
     *("area", "other_services"),
@@ -42,18 +42,21 @@ def load(data: store.Folder = None) -> Ratings:
 
 def _places(folder: Path) -> dict[str, Item]:
     cuisines: dict[str, list[str]] = {}
-    for row in _rows(folder / "cuisine.csv"):
+    for row in _rows(folder, "chefmozcuisine.csv", "cuisine.csv"):
         cuisines.setdefault(row["placeID"], []).append(row["Rcuisine"])
     return {
         row["placeID"]: Item(
             row["name"],
             (*cuisines.get(row["placeID"], ()), *(f"{trait}={row[trait]}" for trait in TRAITS)),
         )
-        for row in _rows(folder / "places.csv")
+        for row in _rows(folder, "geoplaces2.csv", "places.csv")
     }
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
+    path = beside(folder / FILES[0], *names)
+    if path is None:
+        raise FileNotFoundError(f"{NAME}: there is no {names[0]} in {folder}; get it at {ADDRESS}.")
     lines = rows(text_of(path), ",", quoted=True)
     _, names = next(lines)
     found = []

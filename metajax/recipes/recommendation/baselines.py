@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 
 from metajax.recipes.recommendation.factors import factorisation, genres, neighbours
+from metajax.recipes.recommendation.fair import fair_prediction
+from metajax.recipes.recommendation.frozen import Frozen
 from metajax.recipes.recommendation.judge import Predict
 from metajax.recipes.recommendation.setting import Setting
-from metajax.recipes.recommendation.split import Frozen
-from metajax.recipes.recommendation.statistics import fair_prediction
 
 
 def _constant(s: Setting) -> Predict:
@@ -71,19 +71,23 @@ def _median(s: Setting) -> Predict:
     return s.best((lambda t, k, c=c: fair(t, k) + c for c in shifts), (1, 3, 10))
 
 
-FAIR = "bias, shrunk, with content"
+FAIR = "bias + content"
 BASELINES: dict[str, Callable[[Setting], Predict]] = {
-    "global mean, random order": _constant,
-    "item mean, raw": _item_mean,
-    "item bias, shrunk, with content": _item_content,
-    "user mean, raw": lambda s: partial(_user_mean, s),
+    "global mean": _constant,
+    "item mean": _item_mean,
+    "item bias + content": _item_content,
+    "user mean": lambda s: partial(_user_mean, s),
     "user mean, shrunk": _user_shrunk,
-    "user + item mean, raw": _user_and_item,
-    "bias, shrunk": _bias_shrunk,
+    "user + item mean": _user_and_item,
+    "bias": _bias_shrunk,
     FAIR: _fair,
-    f"{FAIR}, + constant": _median,
-    f"{FAIR}, + genres": genres,
-    f"{FAIR}, + factors": factorisation,
-    f"{FAIR}, + item neighbours": neighbours,
+    "... + constant": _median,
+    "... + genres": genres,
+    "... + factors": factorisation,
+    "... + neighbours": neighbours,
 }
-"""Each a function of training ratings and validation tasks to a prediction."""
+"""Each a function of training ratings and validation tasks to a prediction.
+
+Means are raw; biases are shrunk. The global mean ranks as a random order. Those that begin with dots add to
+`FAIR`, the fair baseline.
+"""

@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 
+from metajax.recipes.recommendation.frozen import Frozen
 from metajax.recipes.recommendation.judge import Predict
 from metajax.recipes.recommendation.setting import Setting
-from metajax.recipes.recommendation.split import Frozen
 
 
 def folded(s: Setting, factors: np.ndarray, strength: float, tasks: Frozen, k: int) -> np.ndarray:
@@ -20,6 +20,7 @@ def folded(s: Setting, factors: np.ndarray, strength: float, tasks: Frozen, k: i
 
 
 def genres(s: Setting) -> Predict:
+    """Ridge regression of what the fair baseline leaves on the features of items."""
     centred = s.ratings.features - s.ratings.features[s.ratings.item[s.split.train]].mean(axis=0)
     return s.best(partial(folded, s, centred, b) for b in (5.0, 10.0, 20.0, 40.0, 80.0))
 
@@ -44,6 +45,7 @@ def factorised(s: Setting, width: int, strength: float, *, rounds: int = 12, see
 
 
 def factorisation(s: Setting) -> Predict:
+    """Matrix factorisation, into which new users are folded."""
     return s.best(
         partial(folded, s, factors, fold)
         for width in (2, 4, 8)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.data.ratings import Ratings
+from metajax.recipes.recommendation.fair import own_parts
+from metajax.recipes.recommendation.frozen import POOL, Frozen
 from metajax.recipes.recommendation.judge import SUPPORTS
-from metajax.recipes.recommendation.split import POOL, Frozen, Split
-from metajax.recipes.recommendation.statistics import Statistics, own_parts
+from metajax.recipes.recommendation.split import Split
+from metajax.recipes.recommendation.statistics import Statistics
 from metajax.tasks.ragged import ragged
 from metajax.types import Examples, Sample, Task
 
@@ -20,7 +22,8 @@ LEAST = 4
 class Table(NamedTuple):
     """What is known of items, in units of the deviation of ratings.
 
-    total, count, prior: As in `Statistics`.
+    total, count: As in `Statistics`.
+    prior: `prior_apart` there.
     strength: Of the shrinkage to the prior.
     features: `(items, d)`.
     known: `(items,)`, 0 for items whose embedding was never trained.
@@ -36,7 +39,7 @@ class Table(NamedTuple):
 
 def table(ratings: Ratings, known: Statistics, *, identified: bool = True) -> Table:
     """Returns the table of all items; without identifiers for those of another data set."""
-    scaled = known.total / known.deviation, known.count, known.prior / known.deviation
+    scaled = known.total / known.deviation, known.count, known.prior_apart / known.deviation
     seen = known.count > 0 if identified else np.zeros(len(known.count), bool)
     rows = (*scaled, known.shrinkage.content, ratings.features, seen)
     return Table(*(jnp.asarray(row, jnp.float32) for row in rows))
@@ -53,11 +56,12 @@ def described(items: Table, place: jax.Array, total, count, named) -> dict[str, 
 
     Returns:
       "item", 0 for an unknown item and its place + 1 otherwise; "stats", the bias shrunk to its prior,
-      the prior, the logarithm of the number of ratings and whether there is none; and "features".
+      the prior, the logarithm of the number of ratings and the share of the prior; and "features".
     """
     prior = items.prior[place]
     bias = (total + items.strength * prior) / (count + items.strength)
-    stats = [bias, prior, jnp.log1p(count) / 3, (count == 0).astype(jnp.float32)]
+    share = items.strength / (count + items.strength)
+    stats = [bias, prior, jnp.log1p(count) / 3, share]
     return {
         "item": jnp.where(named & (items.known[place] > 0), place + 1, 0),
         "stats": jnp.stack(stats, axis=-1),

@@ -8,7 +8,7 @@ import numpy as np
 
 from metajax.evaluation import Score, score
 from metajax.metrics.ranking import ndcg
-from metajax.recipes.recommendation.split import Frozen
+from metajax.recipes.recommendation.frozen import Frozen
 
 SUPPORTS = (1, 3, 5, 10)
 PLACES = 5

@@ -9,28 +9,34 @@ from metajax.types import Model
 class Items(nn.Module):
     """Items as base predictions and features, `(n, 1 + width)`.
 
-    The base is the bias of the item in the statistics, plus a network that outputs 0 at first.
+    The base is the bias of an item, shrunk to a prior to which a network adds; the network outputs 0 at
+    first. Identifiers reach the features alone: in a base they would be fitted to their own targets.
     """
 
     number: int
     width: int
     hidden: int = 32
+    ids: bool = True
 
     @nn.compact
     def __call__(self, x):
         """Items as `described` gives them."""
-        read = jnp.concatenate([x["stats"], x["features"]], axis=-1)
-        hidden = nn.relu(nn.Dense(self.hidden)(read))
-        start = nn.initializers.normal(0.01)
-        own = nn.Embed(self.number + 1, 1 + self.width, embedding_init=start)(x["item"])
-        change = nn.Dense(1, kernel_init=nn.initializers.zeros)(hidden) + own[..., :1]
-        features = nn.Dense(self.width)(hidden) + own[..., 1:]
-        return jnp.concatenate([x["stats"][..., :1] + change, features], axis=-1)
+        stats = x["stats"]
+        hidden = nn.relu(nn.Dense(self.hidden)(jnp.concatenate([stats, x["features"]], axis=-1)))
+        change = nn.Dense(1, kernel_init=nn.initializers.zeros)(hidden)
+        features = nn.Dense(self.width)(hidden)
+        if self.ids:
+            start = nn.initializers.normal(0.01)
+            features += nn.Embed(self.number + 1, self.width, embedding_init=start)(x["item"])
+        return jnp.concatenate([stats[..., :1] + stats[..., 3:] * change, features], axis=-1)
+
+
+IDS = True
 
 
 def items(number: int, width: int) -> Model:
     """Returns the body that all learners of ratings share."""
-    net = Items(number, width)
+    net = Items(number, width, ids=IDS)
     return Model(net.init, net.apply)
 
 

@@ -35,6 +35,11 @@ def place_of(ratings: Ratings, name: str) -> int:
 
 
 def rating_of(ratings: Ratings, name: str, value: Any) -> float:
+    """A rating of an item as a number.
+
+    Raises:
+      ValueError: For what is no number of the scale.
+    """
     low, high = ratings.scale
     try:
         found = float(value)
@@ -42,7 +47,7 @@ def rating_of(ratings: Ratings, name: str, value: Any) -> float:
         found = float("nan")
     if not low <= found <= high:
         raise ValueError(
-            f"recommend: {name!r} is rated {value!r}; it must be from {low:g} to {high:g}."
+            f"recommend: {name!r} is rated {value!r}; a rating must be a number from {low:g} to {high:g}."
         )
     return found
 

@@ -10,9 +10,10 @@ from metajax.data.invented_ratings import invented_ratings
 from metajax.data.rating_files import read_ratings
 from metajax.data.ratings import Ratings
 from metajax.names import choose, nearest
+from metajax.recipes.recommendation.fair import tuned
 from metajax.recipes.recommendation.judge import absolute_error
 from metajax.recipes.recommendation.split import Split, split
-from metajax.recipes.recommendation.statistics import Shrinkage, Statistics, statistics, tuned
+from metajax.recipes.recommendation.statistics import Shrinkage, Statistics, statistics
 
 SYNTHETIC = "synthetic"
 

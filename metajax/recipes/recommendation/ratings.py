@@ -22,6 +22,7 @@ def _both(predictions, targets):
 
 
 LOSSES: dict[str, Loss] = {"squared": mse, "absolute": mae, "both": _both}
+SCENARIOS = ("new_users", "new_items", "both", "cross")
 WEIGHT_DECAY = 1e-4
 
 
@@ -75,6 +76,8 @@ def _checked(s: Ratings) -> None:
         checks.count("ratings", name, getattr(s, name))
     choose("ratings", "loss", s.loss, LOSSES)
     choose("ratings", "learner", s.learner, LEARNERS)
+    choose("ratings", "scenario", s.scenario, SCENARIOS)
+    choose("ratings", "split", s.split, ("random", "time"))
     cross = s.scenario == "cross"
     refuse_ignored("ratings", s, "scenario", {"target": cross, "support_from": cross})
     if cross and not s.target:

@@ -85,8 +85,8 @@ def judged(
         ),
         (
             "Draws and queries of a user are averaged first; then means and intervals are over users",
-            f"The fair baseline is {FAIR}; all baselines are tuned on validation users",
-            "Equal predictions rank as a random order does on average",
+            f"{FAIR} is the fair baseline, to which rows with dots add; all are tuned on validation users",
+            "nDCG of the global mean is that of a random order",
         ),
     )
 

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from metajax.data.ratings import Ratings
+from metajax.recipes.recommendation.fair import fair_prediction, support_residuals
+from metajax.recipes.recommendation.frozen import Frozen
 from metajax.recipes.recommendation.judge import Predict, absolute_error
-from metajax.recipes.recommendation.split import Frozen, Split
-from metajax.recipes.recommendation.statistics import (
-    Statistics,
-    fair_prediction,
-    support_residuals,
-)
+from metajax.recipes.recommendation.split import Split
+from metajax.recipes.recommendation.statistics import Statistics
 
 
 class Setting(NamedTuple):
