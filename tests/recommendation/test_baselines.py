@@ -12,12 +12,13 @@ from metajax.data.ratings import Item, assembled
 from metajax.recipes.recommendation.baselines import BASELINES, FAIR
 from metajax.recipes.recommendation.factors import factorised, folded
 from metajax.recipes.recommendation.fair import fair_prediction, tuned
-from metajax.recipes.recommendation.frozen import POOL, Frozen
+from metajax.recipes.recommendation.frozen import Frozen
 from metajax.recipes.recommendation.judge import absolute_error, judge
 from metajax.recipes.recommendation.setting import Setting
 from metajax.recipes.recommendation.split import Split, split
 from metajax.recipes.recommendation.statistics import Shrinkage, statistics
 
+POOL = 10
 RATINGS = invented_ratings(600, 120)
 PARTS = split(RATINGS, "new_users")
 
@@ -49,7 +50,7 @@ def one_task(support_item, support_rating, query_item, query_rating, user=0) -> 
 
 def a_split(ratings, tasks, own=False) -> Split:
     new = np.zeros(len(ratings.items), bool)
-    return Split(np.ones(len(ratings.rating), bool), new, tasks, tasks, tasks, own)
+    return Split(np.ones(len(ratings.rating), bool), new, tasks, tasks, tasks, (1, 3, 5, 10), own)
 
 
 def test_biases_are_the_minimum_of_the_regularised_squares():

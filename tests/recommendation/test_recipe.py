@@ -55,7 +55,7 @@ def test_training_tasks_leave_their_own_ratings_out(built):
         own = [rated - known.mean - known.user_bias[u] for u in users]
         strength = known.shrinkage.content
         expected = [
-            (known.total[place] - o + strength * known.prior_apart[place])
+            (known.total[place] - o + strength * known.prior[place])
             / (known.count[place] - 1 + strength)
             / known.deviation
             for o in own
@@ -75,10 +75,8 @@ def test_hidden_rows_look_like_new_items(built):
 
 
 def test_a_learner_that_has_not_trained_is_the_bias_model(built):
-    # Base + shrunk mean of what it leaves: the bias learner and the fair baseline, whose prior of items of
-    # training differs.
+    # Base + shrunk mean of what it leaves: the fair baseline.
     p = built.prepared
-    p = p._replace(known=p.known._replace(prior_apart=p.known.prior))
     for name in ("bias", "ridge"):
         experiment = recipes.build(quick(learner=name))
         x = experiment.train(jax.random.key(0)).support.x
@@ -184,6 +182,9 @@ REFUSED = [
     ),
     ({"target": ("Horror",)}, r"target=\('Horror',\) has no effect with scenario='new_users'"),
     ({"support_from": "target"}, "support_from='target' has no effect with scenario='new_users'"),
+    ({"supports": ()}, r"supports=\(\) must hold at least one number"),
+    ({"supports": (0, 3)}, "supports=0 must be an integer of at least 1"),
+    ({"min_ratings": 1}, "min_ratings=1 must be an integer of at least 2"),
     ({"width": 0}, "width=0 must be an integer of at least 1"),
     ({"outer_steps": 0}, "outer_steps=0 must be an integer of at least 1"),
     ({"outer_rate": -1.0}, r"outer_rate=-1\.0 must be a number above 0"),

@@ -64,7 +64,9 @@ def tuned(ratings: Ratings, split: Split, error) -> Statistics:
 
     def best(tasks: Frozen, candidates) -> Statistics:
         def of(known: Statistics) -> float:
-            return sum(error(fair_prediction(known, split, tasks, k), tasks) for k in (1, 3, 10))
+            return sum(
+                error(fair_prediction(known, split, tasks, k), tasks) for k in split.supports
+            )
 
         return min((statistics(ratings, split.train, one) for one in candidates), key=of)
 

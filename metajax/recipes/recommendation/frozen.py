@@ -6,8 +6,8 @@ import numpy as np
 
 from metajax.data.ratings import Ratings
 
-POOL, LEAST_QUERY, MOST_QUERY, DRAWS = 10, 3, 20, 3
-"""Support ratings of a frozen task, its fewest and most queries, and the draws of each user."""
+LEAST_QUERY, MOST_QUERY, DRAWS = 3, 20, 3
+"""The fewest and most queries of a frozen task, and the draws of each user."""
 
 
 class Frozen(NamedTuple):
@@ -40,6 +40,7 @@ def frozen_of(
     users: np.ndarray,
     seed: int,
     new: np.ndarray,
+    pool: int,
     *,
     query_new: bool,
     support_new: bool = False,
@@ -53,6 +54,7 @@ def frozen_of(
       users: Whose tasks.
       seed: Of the draws.
       new: `(items,)`, which items are new.
+      pool: The number of support ratings.
       query_new, support_new: Whether queries and supports are ratings of new items, or of the others.
       reserve: Whether the ratings of new items that `support_new` would take are no queries either, so
         that supports of both kinds have the same queries.
@@ -71,10 +73,10 @@ def frozen_of(
         cold = new[ratings.item[own]]
         for _ in range(1 if by_time else DRAWS):
             parts = {False: ordered(own[~cold]), True: ordered(own[cold])}
-            support = parts[support_new][:POOL]
-            kept = POOL if reserve or support_new == query_new else 0
+            support = parts[support_new][:pool]
+            kept = pool if reserve or support_new == query_new else 0
             query = parts[query_new][kept:]
-            row = (*_padded(ratings, support, POOL), *_padded(ratings, query, MOST_QUERY))
+            row = (*_padded(ratings, support, pool), *_padded(ratings, query, MOST_QUERY))
             rows.append((user, *row))
     return Frozen(*(np.array(column) for column in zip(*rows, strict=True)))
 

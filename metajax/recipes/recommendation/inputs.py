@@ -8,22 +8,17 @@ import numpy as np
 
 from metajax.data.ratings import Ratings
 from metajax.recipes.recommendation.fair import own_parts
-from metajax.recipes.recommendation.frozen import POOL, Frozen
-from metajax.recipes.recommendation.judge import SUPPORTS
+from metajax.recipes.recommendation.frozen import Frozen
 from metajax.recipes.recommendation.split import Split
 from metajax.recipes.recommendation.statistics import Statistics
 from metajax.tasks.ragged import ragged
 from metajax.types import Examples, Sample, Task
 
-LEAST = 4
-"""Users of training with fewer ratings give no task; their ratings are in the item statistics."""
-
 
 class Table(NamedTuple):
     """What is known of items, in units of the deviation of ratings.
 
-    total, count: As in `Statistics`.
-    prior: `prior_apart` there.
+    total, count, prior: As in `Statistics`.
     strength: Of the shrinkage to the prior.
     features: `(items, d)`.
     known: `(items,)`, 0 for items whose embedding was never trained.
@@ -39,7 +34,7 @@ class Table(NamedTuple):
 
 def table(ratings: Ratings, known: Statistics, *, identified: bool = True) -> Table:
     """Returns the table of all items; without identifiers for those of another data set."""
-    scaled = known.total / known.deviation, known.count, known.prior_apart / known.deviation
+    scaled = known.total / known.deviation, known.count, known.prior / known.deviation
     seen = known.count > 0 if identified else np.zeros(len(known.count), bool)
     rows = (*scaled, known.shrinkage.content, ratings.features, seen)
     return Table(*(jnp.asarray(row, jnp.float32) for row in rows))
@@ -70,21 +65,30 @@ def described(items: Table, place: jax.Array, total, count, named) -> dict[str, 
 
 
 def training_tasks(
-    ratings: Ratings, split: Split, known: Statistics, *, id_dropout: float, query: int = 20
+    ratings: Ratings,
+    split: Split,
+    known: Statistics,
+    *,
+    id_dropout: float,
+    least: int = 4,
+    query: int = 20,
 ) -> Sample:
-    """Returns the source of training tasks: one user, 1 to 10 support ratings, leave-one-out statistics.
+    """Returns the source of training tasks: one user, leave-one-out statistics.
+
+    There are up to as many support ratings as test tasks have.
 
     Args:
       ratings: All of them.
       split: Which are for training.
       known: Their statistics.
       id_dropout: The probability that a row shows neither identifier nor statistics, as for new items.
+      least: Users with fewer ratings give no task.
       query: The most queries.
     """
     rows = np.flatnonzero(split.train)
     rows = rows[np.argsort(ratings.user[rows], kind="stable")]
     number = np.bincount(ratings.user[rows], minlength=len(ratings.users))
-    rows = rows[number[ratings.user[rows]] >= LEAST]
+    rows = rows[number[ratings.user[rows]] >= least]
     user, item = ratings.user[rows], ratings.item[rows]
     apart = ratings.rating[rows] - known.mean
     own = (apart - known.user_bias[user]) / known.deviation
@@ -93,8 +97,8 @@ def training_tasks(
         (apart / known.deviation).astype(np.float32)[:, None],
     )
     shown = jax.tree_util.Partial(_as_new, table(ratings, known), jnp.float32(id_dropout))
-    counts = number[number >= LEAST]
-    return ragged(examples, counts, support=(1, POOL), query=query, transform=shown)
+    counts = number[number >= least]
+    return ragged(examples, counts, support=(1, max(split.supports)), query=query, transform=shown)
 
 
 def _as_new(items: Table, dropout, key, support: Examples, query: Examples):
@@ -128,7 +132,7 @@ def frozen_tasks(items: Table, known: Statistics, split: Split, tasks: Frozen, k
 
 def every_support(items: Table, known: Statistics, split: Split, tasks: Frozen) -> Task:
     """Returns frozen tasks with each of the numbers of support ratings, after one another."""
-    parts = [frozen_tasks(items, known, split, tasks, k) for k in SUPPORTS]
+    parts = [frozen_tasks(items, known, split, tasks, k) for k in split.supports]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 

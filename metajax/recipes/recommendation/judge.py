@@ -10,7 +10,6 @@ from metajax.evaluation import Score, score
 from metajax.metrics.ranking import ndcg
 from metajax.recipes.recommendation.frozen import Frozen
 
-SUPPORTS = (1, 3, 5, 10)
 PLACES = 5
 
 Predict = Callable[[Frozen, int], np.ndarray]
@@ -20,6 +19,7 @@ Predict = Callable[[Frozen, int], np.ndarray]
 class Judged(NamedTuple):
     """The mean of each user over draws and queries, `(users,)`, by number of support ratings."""
 
+    users: np.ndarray
     absolute: dict[int, np.ndarray]
     squared: dict[int, np.ndarray]
     ranking: dict[int, np.ndarray]
@@ -46,7 +46,12 @@ def absolute_error(scale: tuple[float, float], predicted: np.ndarray, tasks: Fro
     return float(np.nanmean(error, axis=1).mean())
 
 
-def judge(scale: tuple[float, float], predict: Predict, tasks: Frozen) -> Judged:
+def judge(
+    scale: tuple[float, float],
+    predict: Predict,
+    tasks: Frozen,
+    supports: tuple[int, ...] = (1, 3, 5, 10),
+) -> Judged:
     """Judges predictions of each number of support ratings.
 
     The draws of a user are averaged first, because they are not independent.
@@ -55,6 +60,7 @@ def judge(scale: tuple[float, float], predict: Predict, tasks: Frozen) -> Judged
       scale: The lowest and the highest rating; predictions are cut to it.
       predict: What is judged.
       tasks: Users with fewer than two queries are left out.
+      supports: The numbers of support ratings.
     """
     ok = tasks.users_with_queries()
     rated = ~np.isnan(tasks.query_rating[ok])
@@ -65,8 +71,8 @@ def judge(scale: tuple[float, float], predict: Predict, tasks: Frozen) -> Judged
     def by_user(values):
         return np.bincount(place, values, minlength=len(users)) / draws
 
-    found = Judged({}, {}, {})
-    for k in SUPPORTS:
+    found = Judged(users, {}, {}, {})
+    for k in supports:
         predicted = np.clip(predict(tasks, k), *scale)[ok]
         error = np.where(rated, predicted - targets, 0)
         number = rated.sum(axis=1)

@@ -23,23 +23,26 @@ from metajax.types import Learner, Model
 
 
 class Sizes(NamedTuple):
-    """What learners of ratings are built from: sizes, and the shrinkage of users."""
+    """What learners of ratings are built from: sizes, the shrinkage of users, and whether ids are used."""
 
     number: int
     width: int
     shrinkage: float
+    ids: bool = False
 
 
 def _by_steps(head: Callable[[int], Model], num_steps: int, rate: float = 0.5):
     def build(s: Sizes) -> Learner:
         loss = shrunk(mse, s.shrinkage)
-        return anil(items(s.number, s.width), head(s.width), loss, optax.sgd(rate), num_steps)
+        return anil(
+            items(s.number, s.width, s.ids), head(s.width), loss, optax.sgd(rate), num_steps
+        )
 
     return build
 
 
 def _ridge(s: Sizes) -> Learner:
-    body = with_ones(items(s.number, s.width), s.width)
+    body = with_ones(items(s.number, s.width, s.ids), s.width)
     mean = jnp.zeros((s.width + 2, 1)).at[0].set(1.0)
     # A bias of variance v and noise of variance 1 shrink a mean by n / (n + 1 / v).
     variance = jnp.full(s.width + 2, 0.1 / s.shrinkage).at[1].set(1 / s.shrinkage)
@@ -51,7 +54,7 @@ def _neural_process(s: Sizes) -> Learner:
     return neural_process(
         Model(encode.init, encode.apply),
         decode(64),
-        embed=items(s.number, s.width),
+        embed=items(s.number, s.width, s.ids),
         strength=s.shrinkage,
         deviations=False,
     )

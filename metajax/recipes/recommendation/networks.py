@@ -10,13 +10,14 @@ class Items(nn.Module):
     """Items as base predictions and features, `(n, 1 + width)`.
 
     The base is the bias of an item, shrunk to a prior to which a network adds; the network outputs 0 at
-    first. Identifiers reach the features alone: in a base they would be fitted to their own targets.
+    first. Identifiers, where they are used, reach the features alone: in a base they would be fitted to
+    their own targets.
     """
 
     number: int
     width: int
     hidden: int = 32
-    ids: bool = True
+    ids: bool = False
 
     @nn.compact
     def __call__(self, x):
@@ -31,12 +32,9 @@ class Items(nn.Module):
         return jnp.concatenate([stats[..., :1] + stats[..., 3:] * change, features], axis=-1)
 
 
-IDS = True
-
-
-def items(number: int, width: int) -> Model:
+def items(number: int, width: int, ids: bool) -> Model:
     """Returns the body that all learners of ratings share."""
-    net = Items(number, width, ids=IDS)
+    net = Items(number, width, ids=ids)
     return Model(net.init, net.apply)
 
 

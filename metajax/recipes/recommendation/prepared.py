@@ -86,6 +86,7 @@ def prepared(s: Any, ratings: Ratings | None = None, draw: int = 0) -> Prepared:
         ratings,
         s.scenario,
         seed=seed,
+        supports=s.supports,
         target=target,
         support_from=s.support_from,
         by_time=s.split == "time",

@@ -6,12 +6,11 @@ from typing import Literal
 import jax.numpy as jnp
 import optax
 
-from metajax import checks
 from metajax.metrics.losses import mae, mse
-from metajax.names import choose
 from metajax.objectives import query_loss
-from metajax.recipes.experiment import Experiment, refuse_ignored
+from metajax.recipes.experiment import Experiment
 from metajax.recipes.recommendation import inputs, picture, report
+from metajax.recipes.recommendation.check import check
 from metajax.recipes.recommendation.learners import LEARNERS, RatingsLearner, Sizes
 from metajax.recipes.recommendation.prepared import Prepared, prepared
 from metajax.types import Loss
@@ -22,8 +21,6 @@ def _both(predictions, targets):
 
 
 LOSSES: dict[str, Loss] = {"squared": mse, "absolute": mae, "both": _both}
-SCENARIOS = ("new_users", "new_items", "both", "cross")
-WEIGHT_DECAY = 1e-4
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,8 @@ class Ratings:
     """The tags, such as genres, whose items are the target domain of --scenario cross."""
     support_from: Literal["source", "target"] = "source"
     """Where test users of --scenario cross give ratings: in the source or the target domain."""
+    supports: tuple[int, ...] = (1, 3, 5, 10)
+    """Numbers of support ratings of test tasks; users need the most of them, and three more."""
     split: Literal["random", "time"] = "random"
     """The support ratings of test users: random ones, or their earliest."""
     split_seed: int | None = None
@@ -57,12 +56,16 @@ class Ratings:
     """What outer steps minimise, in units of the deviation of ratings."""
     width: int = 16
     """The width of item features."""
+    ids: bool = False
+    """Give every item of training a vector of its own, beside what its statistics and tags say."""
     id_dropout: float = 0.15
-    """The probability that a training row is shown as a new item, without identifier and statistics."""
+    """The probability that a training row is shown as a new item, without statistics and vector."""
+    min_ratings: int = 4
+    """Users of training with fewer ratings give no task; their ratings are in the item statistics."""
     meta_batch: int = 64
     """Users in an outer step."""
     outer_rate: float = 3e-3
-    """AdamW's step size at the start; it falls to 0 along a cosine."""
+    """Adam's step size at the start; it falls to 0 along a cosine."""
     outer_steps: int = 1_000
     """Outer steps in all."""
     seed: int = 0
@@ -71,43 +74,20 @@ class Ratings:
     """The folder that holds the data set's folder; by default METAJAX_DATA, then the user cache."""
 
 
-def _checked(s: Ratings) -> None:
-    for name in ("width", "outer_steps", "meta_batch"):
-        checks.count("ratings", name, getattr(s, name))
-    choose("ratings", "loss", s.loss, LOSSES)
-    choose("ratings", "learner", s.learner, LEARNERS)
-    choose("ratings", "scenario", s.scenario, SCENARIOS)
-    choose("ratings", "split", s.split, ("random", "time"))
-    cross = s.scenario == "cross"
-    refuse_ignored("ratings", s, "scenario", {"target": cross, "support_from": cross})
-    if cross and not s.target:
-        raise ValueError(
-            "ratings: target=() must name a tag with scenario='cross', such as Horror."
-        )
-    if not 0 <= s.id_dropout < 1:
-        raise ValueError(f"ratings: id_dropout={s.id_dropout:g} must be at least 0 and below 1.")
-    given = s.shrinkage
-    if given is not None and (len(given) != 5 or min(given[:4]) <= 0 or given[4] < 0):
-        raise ValueError(
-            f"ratings: shrinkage={given} must be five numbers: item, user, content and ridge above 0, and a "
-            "power of at least 0. Or leave it out."
-        )
-
-
 def build(settings: Ratings) -> Experiment:
     """Returns the experiment of these settings; reads the ratings and tunes their shrinkage.
 
     Raises:
       ValueError: For settings that do not go together.
     """
-    _checked(settings)
+    check(settings, LOSSES, LEARNERS)
     return experiment(prepared(settings))
 
 
 def experiment(p: Prepared) -> Experiment:
     """Returns the experiment of prepared ratings."""
     s, known = p.settings, p.known
-    sizes = Sizes(len(p.ratings.items), s.width, known.shrinkage.user)
+    sizes = Sizes(len(p.ratings.items), s.width, known.shrinkage.user, s.ids)
     learner = LEARNERS[s.learner](sizes)
     items = inputs.table(p.ratings, known)
     low, high = ((bound - known.mean) / known.deviation for bound in p.ratings.scale)
@@ -120,15 +100,16 @@ def experiment(p: Prepared) -> Experiment:
         return known.deviation * mae(jnp.clip(predictions, low, high), targets)
 
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)
-    decayed = optax.adamw(rate, weight_decay=WEIGHT_DECAY)
     return Experiment(
         settings=s,
         learner=learner,
         loss=LOSSES[s.loss],
         objective=query_loss(learner, LOSSES[s.loss]),
-        optimizer=optax.chain(optax.clip_by_global_norm(5.0), decayed),
+        optimizer=optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate)),
         tasks_per_pass=s.meta_batch,
-        train=inputs.training_tasks(p.ratings, p.split, known, id_dropout=s.id_dropout),
+        train=inputs.training_tasks(
+            p.ratings, p.split, known, id_dropout=s.id_dropout, least=s.min_ratings
+        ),
         val=val,
         test=test,
         metric=metric,

@@ -10,11 +10,9 @@ from metajax.evaluation import compare, predictions, score
 from metajax.recipes.experiment import Experiment, Report, ScoreTable
 from metajax.recipes.recommendation import inputs
 from metajax.recipes.recommendation.baselines import BASELINES, FAIR, Setting
-from metajax.recipes.recommendation.judge import SUPPORTS, Judged, Predict, judge
+from metajax.recipes.recommendation.judge import Judged, Predict, judge
 from metajax.recipes.recommendation.prepared import Prepared, prepared, ratings_of
 from metajax.types import Learner, Params
-
-COLUMNS = tuple(f"{k} rating{'s' * (k > 1)}" for k in SUPPORTS)
 
 
 def predicted(
@@ -41,7 +39,8 @@ def judged_baselines(p: Prepared) -> dict[str, Judged]:
     """Every baseline on the test tasks, tuned on validation users."""
     setting = Setting(p.ratings, p.split, p.known)
     return {
-        name: judge(p.ratings.scale, fit(setting), p.split.test) for name, fit in BASELINES.items()
+        name: judge(p.ratings.scale, fit(setting), p.split.test, p.split.supports)
+        for name, fit in BASELINES.items()
     }
 
 
@@ -63,17 +62,20 @@ def judged(
     if seed != 1:
         p = p._replace(split=prepared(p.settings, p.ratings, draw=seed - 1).split)
     name = p.settings.learner
-    ours = judge(p.ratings.scale, predicted(p, learner, meta_params, items), p.split.test)
+    ours = judge(
+        p.ratings.scale, predicted(p, learner, meta_params, items), p.split.test, p.split.supports
+    )
     rows = {name: ours, **judged_baselines(p)}
     fair = rows[FAIR]
     differences = {
         row: tuple(
-            _pair(compare(score(found.absolute[k]), score(fair.absolute[k]))) for k in SUPPORTS
+            _pair(compare(score(found.absolute[k]), score(fair.absolute[k])))
+            for k in p.split.supports
         )
         for row, found in rows.items()
         if row != FAIR
     }
-    users = len(fair.absolute[1])
+    users = len(next(iter(fair.absolute.values())))
     title = f"{name} on {users:,} users of {p.ratings.name}, {p.settings.scenario}, split {p.settings.split}"
     return Report(
         title,
@@ -81,7 +83,7 @@ def judged(
             _table("mean absolute error", rows, lambda found, k: _pair(found.mae(k)), 3),
             _table("root of the mean squared error", rows, lambda found, k: found.rmse(k), 3),
             _table("nDCG@5 over rated queries", rows, lambda found, k: _pair(found.ndcg(k)), 4),
-            ScoreTable(f"MAE above that of {FAIR}, user by user", COLUMNS, differences, 4),
+            ScoreTable(f"MAE above that of {FAIR}, user by user", _columns(fair), differences, 4),
         ),
         (
             "Draws and queries of a user are averaged first; then means and intervals are over users",
@@ -91,13 +93,17 @@ def judged(
     )
 
 
+def _columns(found: Judged) -> tuple[str, ...]:
+    return tuple(f"{k} rating{'s' * (k > 1)}" for k in found.absolute)
+
+
 def _pair(found) -> tuple[float, float]:
     return float(found.mean), float(found.interval)
 
 
 def _table(title, rows, cell, digits) -> ScoreTable:
-    cells = {name: tuple(cell(found, k) for k in SUPPORTS) for name, found in rows.items()}
-    return ScoreTable(title, COLUMNS, cells, digits)
+    cells = {name: tuple(cell(found, k) for k in found.absolute) for name, found in rows.items()}
+    return ScoreTable(title, _columns(next(iter(rows.values()))), cells, digits)
 
 
 def elsewhere(p: Prepared, own: Experiment, on: str, data: str | Path | None) -> Experiment:

@@ -29,9 +29,9 @@ class Setting(NamedTuple):
         bias = self.known.mean + self.known.item_bias(item) + self.known.user_bias[user]
         return user, item, rating - bias
 
-    def best(self, candidates: Iterable[Predict], supports=(3, 10)) -> Predict:
+    def best(self, candidates: Iterable[Predict]) -> Predict:
         """The prediction of the lowest error on validation tasks."""
-        scale, val = self.ratings.scale, self.split.val
+        scale, val, supports = self.ratings.scale, self.split.val, self.split.supports
         return min(
             candidates, key=lambda p: sum(absolute_error(scale, p(val, k), val) for k in supports)
         )

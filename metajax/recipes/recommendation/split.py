@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metajax.data.ratings import Ratings
-from metajax.recipes.recommendation.frozen import LEAST_QUERY, POOL, Frozen, frozen_of
+from metajax.recipes.recommendation.frozen import LEAST_QUERY, Frozen, frozen_of
 
 VALIDATION, TEST, NEW_ITEMS = 0.1, 0.2, 0.2
 """Shares of the users with enough ratings, and of the items."""
@@ -20,6 +20,7 @@ class Split(NamedTuple):
     new: `(items,)`, which items have no training rating by construction.
     val, test: Tasks of the scenario.
     tuning: Tasks of the validation users on items of training.
+    supports: The numbers of support ratings.
     own: Whether the users of the tasks are training users, whose ratings are in the item statistics.
     """
 
@@ -28,6 +29,7 @@ class Split(NamedTuple):
     val: Frozen
     test: Frozen
     tuning: Frozen
+    supports: tuple[int, ...]
     own: bool
 
 
@@ -36,6 +38,7 @@ def split(
     scenario: str,
     *,
     seed: int = 0,
+    supports: tuple[int, ...] = (1, 3, 5, 10),
     target: np.ndarray | None = None,
     support_from: str = "source",
     by_time: bool = False,
@@ -46,9 +49,10 @@ def split(
     Args:
       ratings: All of them.
       scenario: "new_users" asks new users for items of training, "both" for new items; "new_items" asks
-        users of training for new items. "cross" is "both" with the items of `target`, and the first ten
-        ratings of these are no queries.
+        users of training for new items. "cross" is "both" with the items of `target`, and the ratings
+        of these that could be supports are no queries.
       seed: Of the users, the items and the draws.
+      supports: The numbers of support ratings; users need the most of them, and three queries.
       target: `(items,)`, the items of the target domain of "cross".
       support_from: Where "cross" takes supports from: "source" or "target".
       by_time: Whether the support ratings of a user are the earliest, instead of random ones.
@@ -58,6 +62,7 @@ def split(
       ValueError: If fewer than two users have enough ratings.
     """
     rng = np.random.default_rng(seed)
+    needed = max(supports) + LEAST_QUERY
     number = len(ratings.items)
     if target is None:
         new = np.zeros(number, bool)
@@ -66,17 +71,17 @@ def split(
         new = target
     cold = new[ratings.item]
     warm = np.bincount(ratings.user[~cold], minlength=len(ratings.users))
-    enough = warm >= POOL + LEAST_QUERY
+    enough = warm >= needed
     if target is not None:
         asked = np.bincount(ratings.user[cold], minlength=len(ratings.users))
-        enough &= asked >= POOL + LEAST_QUERY
+        enough &= asked >= needed
     chosen = np.flatnonzero(enough)
     rng.shuffle(chosen)
     of_val, of_test = (VALIDATION, TEST) if target is None else CROSS
     num_test, num_val = int(of_test * len(chosen)), int(of_val * len(chosen))
     if min(num_test, num_val) < 2:
         raise ValueError(
-            f"ratings: {len(chosen)} users of {ratings.name} have the {POOL + LEAST_QUERY} ratings that a "
+            f"ratings: {len(chosen)} users of {ratings.name} have the {needed} ratings that a "
             "task needs, in each domain; there must be 20 or more. Take another data set or scenario."
         )
     test, val = chosen[:num_test], chosen[num_test : num_test + num_val]
@@ -95,7 +100,7 @@ def split(
     }
 
     def frozen(users: np.ndarray, seed: int, **how: bool) -> Frozen:
-        return frozen_of(ratings, users, seed, new, by_time=by_time, **how)
+        return frozen_of(ratings, users, seed, new, max(supports), by_time=by_time, **how)
 
     return Split(
         train,
@@ -103,5 +108,6 @@ def split(
         frozen(val, seed + 100, **how),
         frozen(test, seed + 200 + 1_000 * draw, **how),
         frozen(val, seed + 100, query_new=False),
+        supports,
         scenario == "new_items",
     )

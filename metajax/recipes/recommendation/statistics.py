@@ -6,7 +6,7 @@ import numpy as np
 
 from metajax.data.ratings import Ratings
 
-ROUNDS, FOLDS = 8, 5
+ROUNDS = 8
 
 
 class Shrinkage(NamedTuple):
@@ -33,8 +33,6 @@ class Statistics(NamedTuple):
     total: `(items,)`, the sum of rating - mean - user bias.
     count: `(items,)`.
     prior: `(items,)`, the bias of an item that its features predict.
-    prior_apart: The same, for items of training predicted from other items. What a learner trains on, so
-      that it trusts priors of new items no more than they deserve.
     shrinkage: The strengths.
     """
 
@@ -44,7 +42,6 @@ class Statistics(NamedTuple):
     total: np.ndarray
     count: np.ndarray
     prior: np.ndarray
-    prior_apart: np.ndarray
     shrinkage: Shrinkage
 
     def item_bias(self, item, own=0.0, owned=0.0) -> np.ndarray:
@@ -84,14 +81,8 @@ def statistics(ratings: Ratings, train: np.ndarray, shrinkage: Shrinkage) -> Sta
         user_bias /= in_user + shrinkage.user
     total = np.bincount(item, rating - mean - user_bias[user], minlength=items)
     prior = _content_prior(ratings.features, total, in_item, shrinkage)
-    apart = prior.copy()
-    fold = np.arange(items) % FOLDS
-    for part in range(FOLDS):
-        others = np.where(fold == part, 0, in_item)
-        own = (fold == part) & (in_item > 0)
-        apart[own] = _content_prior(ratings.features, total, others, shrinkage)[own]
     deviation = float(rating.std())
-    return Statistics(mean, deviation, user_bias, total, in_item, prior, apart, shrinkage)
+    return Statistics(mean, deviation, user_bias, total, in_item, prior, shrinkage)
 
 
 def _content_prior(features, total, count, shrinkage: Shrinkage) -> np.ndarray:
