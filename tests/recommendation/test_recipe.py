@@ -71,7 +71,7 @@ def test_hidden_rows_look_like_new_items(built):
     x = jax.tree.map(lambda leaf: np.asarray(leaf)[task.query.mask], task.query.x)
     assert (x["item"] == 0).all()
     np.testing.assert_allclose(x["stats"][:, 0], x["stats"][:, 1], rtol=1e-5)  # the prior alone
-    np.testing.assert_allclose(x["stats"][:, 2:], [[0, 1]] * len(x["item"]))
+    np.testing.assert_allclose(x["stats"][:, 2:], [[0, 1, 1]] * len(x["item"]))
 
 
 def test_a_learner_that_has_not_trained_is_the_bias_model(built):

@@ -50,15 +50,18 @@ def described(items: Table, place: jax.Array, total, count, named) -> dict[str, 
       named: Whether their identifiers are shown.
 
     Returns:
-      "item", 0 for an unknown item and its place + 1 otherwise; "stats", the bias shrunk to its prior,
-      the prior, the logarithm of the number of ratings and the share of the prior; and "features".
+      "item", 0 for a new item and its place + 1 otherwise; "stats", the bias shrunk to its prior, the
+      prior, the logarithm of the number of ratings, the share of the prior, and whether the item is new;
+      and "features". An item whose only rating was left out is rare, not new: of new items most ratings
+      are of popular ones, and a learner that cannot tell them apart is wrong about both.
     """
     prior = items.prior[place]
     bias = (total + items.strength * prior) / (count + items.strength)
     share = items.strength / (count + items.strength)
-    stats = [bias, prior, jnp.log1p(count) / 3, share]
+    old = named & (items.count[place] > 0)
+    stats = [bias, prior, jnp.log1p(count) / 3, share, 1.0 - old]
     return {
-        "item": jnp.where(named & (items.known[place] > 0), place + 1, 0),
+        "item": jnp.where(old & (items.known[place] > 0), place + 1, 0),
         "stats": jnp.stack(stats, axis=-1),
         "features": items.features[place],
     }

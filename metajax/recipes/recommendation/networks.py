@@ -29,7 +29,7 @@ class Items(nn.Module):
         if self.ids:
             start = nn.initializers.normal(0.01)
             features += nn.Embed(self.number + 1, self.width, embedding_init=start)(x["item"])
-        return jnp.concatenate([stats[..., :1] + stats[..., 3:] * change, features], axis=-1)
+        return jnp.concatenate([stats[..., :1] + stats[..., 3:4] * change, features], axis=-1)
 
 
 def items(number: int, width: int, ids: bool) -> Model:
