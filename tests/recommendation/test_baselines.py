@@ -50,7 +50,9 @@ def one_task(support_item, support_rating, query_item, query_rating, user=0) -> 
 
 def a_split(ratings, tasks, own=False) -> Split:
     new = np.zeros(len(ratings.items), bool)
-    return Split(np.ones(len(ratings.rating), bool), new, tasks, tasks, tasks, (1, 3, 5, 10), own)
+    return Split(
+        np.ones(len(ratings.rating), bool), new, tasks, tasks, tasks, tasks, (1, 3, 5, 10), own
+    )
 
 
 def test_biases_are_the_minimum_of_the_regularised_squares():
@@ -67,12 +69,14 @@ def test_biases_are_the_minimum_of_the_regularised_squares():
 def test_a_fair_prediction_by_hand():
     # With everything shrunk to nothing but the mean of 6: item a has 2 ratings of sum +2, user biases 0.
     ratings = tiny()
-    known = statistics(ratings, np.ones(3, bool), Shrinkage(1e9, 1e9, 2.0, 1e9, 0.0))
+    known = statistics(ratings, np.ones(3, bool), Shrinkage(1e9, 1e9, 2.0, 1e9, 0.0, 1e9, 0.0))
     assert known.mean == 6
     np.testing.assert_allclose(known.total, [2, -2, 0], atol=1e-6)
     # Without features that matter, the prior is the mean of the items' means +1 and -2, weighed alike.
     np.testing.assert_allclose(known.prior, np.average([1, -2], weights=[2, 1]), atol=1e-6)
-    known = known._replace(prior=np.zeros(3), shrinkage=known.shrinkage._replace(user=1.0))
+    known = known._replace(
+        prior=np.zeros(3), new_prior=np.zeros(3), shrinkage=known.shrinkage._replace(user=1.0)
+    )
     # Item biases 2 / (2 + 2), -2 / (1 + 2), 0; a rating of 9 for a leaves 2.5, and half of it is the bias.
     tasks = one_task([0], [9.0], [1, 2], [5.0, 5.0])
     found = fair_prediction(known, a_split(ratings, tasks), tasks, 1)

@@ -15,7 +15,7 @@ from metajax.recipes.recommendation import inputs, prepared, report
 from metajax.recipes.recommendation.learners import LEARNERS, Sizes
 from metajax.recipes.recommendation.ratings import Ratings
 
-SHRINKAGE = (1.0, 3.0, 3.0, 5.0, 0.0)
+SHRINKAGE = (1.0, 3.0, 3.0, 5.0, 0.0, 5.0, 1.0)
 
 
 def quick(**options: Any) -> Ratings:
@@ -189,10 +189,10 @@ REFUSED = [
     ({"outer_steps": 0}, "outer_steps=0 must be an integer of at least 1"),
     ({"outer_rate": -1.0}, r"outer_rate=-1\.0 must be a number above 0"),
     ({"id_dropout": 1.0}, "id_dropout=1 must be at least 0 and below 1"),
-    ({"shrinkage": (1.0, 2.0)}, r"shrinkage=\(1.0, 2.0\) must be five numbers"),
+    ({"shrinkage": (1.0, 2.0)}, r"shrinkage=\(1.0, 2.0\) must be seven numbers"),
     (
-        {"shrinkage": (0.0, 1.0, 1.0, 1.0, 0.0)},
-        "must be five numbers: item, user, content and ridge above 0",
+        {"shrinkage": (0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0)},
+        "must be seven numbers: item, user, content and ridge above 0",
     ),
     ({"loss": "cubed"}, "loss='cubed' is unknown"),
     ({"scenario": "old_users"}, "scenario='old_users' is unknown"),

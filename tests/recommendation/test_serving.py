@@ -20,7 +20,9 @@ from metajax.recipes.synthetic.sinusoid import Sinusoid
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ridge"
-    settings = Ratings(shrinkage=(1.0, 3.0, 3.0, 5.0, 0.0), outer_steps=2, meta_batch=4, width=4)
+    settings = Ratings(
+        shrinkage=(1.0, 3.0, 3.0, 5.0, 0.0, 5.0, 1.0), outer_steps=2, meta_batch=4, width=4
+    )
     runs.train(recipes.build(settings), settings, folder)
     return folder
 

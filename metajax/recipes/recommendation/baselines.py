@@ -39,7 +39,7 @@ def _user_mean(s: Setting, tasks: Frozen, k: int, strength: float = 0.0) -> np.n
 
 
 def _user_shrunk(s: Setting) -> Predict:
-    return s.best((partial(_user_mean, s, strength=b) for b in (1.0, 2.0, 3.0, 5.0, 8.0)))
+    return s.best(partial(_user_mean, s, strength=b) for b in (1.0, 2.0, 3.0, 5.0, 8.0))
 
 
 def _user_and_item(s: Setting) -> Predict:

@@ -40,8 +40,10 @@ def check(s: Any, losses: Iterable[str], learners: Iterable[str]) -> None:
     if not 0 <= s.id_dropout < 1:
         raise ValueError(f"ratings: id_dropout={s.id_dropout:g} must be at least 0 and below 1.")
     given = s.shrinkage
-    if given is not None and (len(given) != 5 or min(given[:4]) <= 0 or given[4] < 0):
+    if given is not None and (
+        len(given) != 7 or min(given[:4] + given[5:6]) <= 0 or min(given) < 0
+    ):
         raise ValueError(
-            f"ratings: shrinkage={given} must be five numbers: item, user, content and ridge above 0, and a "
-            "power of at least 0. Or leave it out."
+            f"ratings: shrinkage={given} must be seven numbers: item, user, content and ridge above 0, a "
+            "power of at least 0, and ridge and power for new items. Or leave it out."
         )

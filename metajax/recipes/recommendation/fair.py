@@ -53,8 +53,7 @@ def support_residuals(known: Statistics, split: Split, tasks: Frozen) -> np.ndar
 def tuned(ratings: Ratings, split: Split, error) -> Statistics:
     """Statistics with the shrinkage of the lowest validation error of the fair baseline.
 
-    The strengths of biases are tuned on items of training, where validation users have most ratings; the
-    content prior is tuned on the tasks of the scenario.
+    All but the prior of new items is tuned on items of training, where validation users have most ratings.
 
     Args:
       ratings: All of them.
@@ -70,7 +69,10 @@ def tuned(ratings: Ratings, split: Split, error) -> Statistics:
 
         return min((statistics(ratings, split.train, one) for one in candidates), key=of)
 
-    grids = itertools.product(GRID.item, GRID.user, GRID.content)
-    found = best(split.tuning, (Shrinkage(*three) for three in grids)).shrinkage
-    priors = itertools.product(GRID.ridge, GRID.power)
-    return best(split.val, (found._replace(ridge=r, power=p) for r, p in priors))
+    three = itertools.product(GRID.item, GRID.user, GRID.content)
+    found = best(split.tuning, (Shrinkage(*one) for one in three)).shrinkage
+    priors = list(itertools.product(GRID.ridge, GRID.power))
+    tried = (found._replace(ridge=ridge, power=power) for ridge, power in priors)
+    found = best(split.tuning, tried).shrinkage
+    tried = (found._replace(new_ridge=ridge, new_power=power) for ridge, power in priors)
+    return best(split.tuning_new, tried)

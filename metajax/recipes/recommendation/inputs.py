@@ -18,7 +18,7 @@ from metajax.types import Examples, Sample, Task
 class Table(NamedTuple):
     """What is known of items, in units of the deviation of ratings.
 
-    total, count, prior: As in `Statistics`.
+    total, count, prior, new_prior: As in `Statistics`.
     strength: Of the shrinkage to the prior.
     features: `(items, d)`.
     known: `(items,)`, 0 for items whose embedding was never trained.
@@ -27,6 +27,7 @@ class Table(NamedTuple):
     total: jax.Array
     count: jax.Array
     prior: jax.Array
+    new_prior: jax.Array
     strength: jax.Array
     features: jax.Array
     known: jax.Array
@@ -34,9 +35,11 @@ class Table(NamedTuple):
 
 def table(ratings: Ratings, known: Statistics, *, identified: bool = True) -> Table:
     """Returns the table of all items; without identifiers for those of another data set."""
-    scaled = known.total / known.deviation, known.count, known.prior / known.deviation
+    total, prior, new_prior = (
+        part / known.deviation for part in (known.total, known.prior, known.new_prior)
+    )
     seen = known.count > 0 if identified else np.zeros(len(known.count), bool)
-    rows = (*scaled, known.shrinkage.content, ratings.features, seen)
+    rows = (total, known.count, prior, new_prior, known.shrinkage.content, ratings.features, seen)
     return Table(*(jnp.asarray(row, jnp.float32) for row in rows))
 
 
@@ -55,10 +58,11 @@ def described(items: Table, place: jax.Array, total, count, named) -> dict[str, 
       and "features". An item whose only rating was left out is rare, not new: of new items most ratings
       are of popular ones, and a learner that cannot tell them apart is wrong about both.
     """
-    prior = items.prior[place]
-    bias = (total + items.strength * prior) / (count + items.strength)
-    share = items.strength / (count + items.strength)
     old = named & (items.count[place] > 0)
+    prior = jnp.where(old, items.prior[place], items.new_prior[place])
+    shrunk = (total + items.strength * prior) / (count + items.strength)
+    bias = jnp.where(old, shrunk, prior)
+    share = jnp.where(old, items.strength / (count + items.strength), 1.0)
     stats = [bias, prior, jnp.log1p(count) / 3, share, 1.0 - old]
     return {
         "item": jnp.where(old & (items.known[place] > 0), place + 1, 0),

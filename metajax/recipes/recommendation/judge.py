@@ -42,6 +42,8 @@ class Judged(NamedTuple):
 def absolute_error(scale: tuple[float, float], predicted: np.ndarray, tasks: Frozen) -> float:
     """The mean absolute error over tasks of at least two queries, of predictions cut to the scale."""
     ok = tasks.users_with_queries()
+    if not ok.any():
+        return 0.0
     error = np.abs(np.clip(predicted, *scale) - tasks.query_rating)[ok]
     return float(np.nanmean(error, axis=1).mean())
 

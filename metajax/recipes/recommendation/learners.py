@@ -45,7 +45,7 @@ def _ridge(s: Sizes) -> Learner:
     body = with_ones(items(s.number, s.width, s.ids), s.width)
     mean = jnp.zeros((s.width + 2, 1)).at[0].set(1.0)
     # A bias of variance v and noise of variance 1 shrink a mean by n / (n + 1 / v).
-    variance = jnp.full(s.width + 2, 0.01 / s.shrinkage).at[1].set(1 / s.shrinkage)
+    variance = jnp.full(s.width + 2, 1 / s.shrinkage)
     return ridge(body, mean=mean, variance=variance.at[0].set(0.01 / s.shrinkage))
 
 
@@ -63,7 +63,7 @@ def _neural_process(s: Sizes) -> Learner:
 LEARNERS: dict[str, Callable[[Sizes], Learner]] = {
     "zero_step": _by_steps(lambda _: BIAS, 0),
     "bias": _by_steps(lambda _: BIAS, 1),
-    "anil": _by_steps(linear_taste, 3),
+    "anil": _by_steps(linear_taste, 1),
     "melu": _by_steps(lambda _: network_taste(64), 5, rate=0.05),
     "neural_process": _neural_process,
     "ridge": _ridge,

@@ -23,7 +23,8 @@ class Items(nn.Module):
     def __call__(self, x):
         """Items as `described` gives them."""
         stats = x["stats"]
-        hidden = nn.relu(nn.Dense(self.hidden)(jnp.concatenate([stats, x["features"]], axis=-1)))
+        read = jnp.concatenate([stats[..., 2:], x["features"]], axis=-1)
+        hidden = nn.relu(nn.Dense(self.hidden)(read))
         change = nn.Dense(1, kernel_init=nn.initializers.zeros)(hidden)
         features = nn.Dense(self.width)(hidden)
         if self.ids:
@@ -36,6 +37,10 @@ def items(number: int, width: int, ids: bool) -> Model:
     """Returns the body that all learners of ratings share."""
     net = Items(number, width, ids=ids)
     return Model(net.init, net.apply)
+
+
+TASTE = 0.2
+"""The scale of features in heads: one rating says less of a taste than of a bias."""
 
 
 def _base(features):
@@ -51,7 +56,7 @@ def linear_taste(width: int) -> Model:
 
     def apply(params, x):
         bias, taste = params
-        return _base(x) + bias + x[..., 1:] @ taste / width**0.5
+        return _base(x) + bias + TASTE * x[..., 1:] @ taste / width**0.5
 
     return Model(lambda key, x: (jnp.zeros((1, 1)), jnp.zeros((width, 1))), apply)
 
@@ -104,6 +109,6 @@ def with_ones(body: Model, width: int) -> Model:
     def apply(params, x):
         found = body.apply(params, x)
         ones = jnp.ones_like(found[..., :1])
-        return jnp.concatenate([_base(found), ones, found[..., 1:] / width**0.5], axis=-1)
+        return jnp.concatenate([_base(found), ones, TASTE * found[..., 1:] / width**0.5], axis=-1)
 
     return Model(body.init, apply)

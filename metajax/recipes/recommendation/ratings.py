@@ -51,7 +51,7 @@ class Ratings:
     """Seed of users, items and draws, so that runs of several seeds can share it; by default --seed."""
     shrinkage: tuple[float, ...] | None = None
     """Strengths of the item, user and content shrinkage, the ridge of the content prior and the power by
-    which items weigh in it; by default tuned on validation users."""
+    which items weigh in it, for rare and for new items; by default tuned on validation users."""
     loss: Literal["squared", "absolute", "both"] = "squared"
     """What outer steps minimise, in units of the deviation of ratings."""
     width: int = 16
@@ -66,7 +66,7 @@ class Ratings:
     """Users in an outer step."""
     outer_rate: float = 3e-3
     """Adam's step size at the start; it falls to 0 along a cosine."""
-    outer_steps: int = 1_000
+    outer_steps: int = 400
     """Outer steps in all."""
     seed: int = 0
     """Seed of the run."""

@@ -19,7 +19,7 @@ class Split(NamedTuple):
     train: `(n,)`, which ratings.
     new: `(items,)`, which items have no training rating by construction.
     val, test: Tasks of the scenario.
-    tuning: Tasks of the validation users on items of training.
+    tuning, tuning_new: Tasks of validation users on items of training and on new ones.
     supports: The numbers of support ratings.
     own: Whether the users of the tasks are training users, whose ratings are in the item statistics.
     """
@@ -29,6 +29,7 @@ class Split(NamedTuple):
     val: Frozen
     test: Frozen
     tuning: Frozen
+    tuning_new: Frozen
     supports: tuple[int, ...]
     own: bool
 
@@ -85,6 +86,7 @@ def split(
             "task needs, in each domain; there must be 20 or more. Take another data set or scenario."
         )
     test, val = chosen[:num_test], chosen[num_test : num_test + num_val]
+    tuners = val
     apart = np.zeros(len(ratings.users), bool)
     apart[test] = apart[val] = True
     train = ~apart[ratings.user] & ~cold
@@ -107,7 +109,8 @@ def split(
         new,
         frozen(val, seed + 100, **how),
         frozen(test, seed + 200 + 1_000 * draw, **how),
-        frozen(val, seed + 100, query_new=False),
+        frozen(tuners, seed + 100, query_new=False),
+        frozen(tuners, seed + 100, query_new=True),
         supports,
         scenario == "new_items",
     )

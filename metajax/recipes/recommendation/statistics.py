@@ -14,15 +14,19 @@ class Shrinkage(NamedTuple):
 
     item, user, content: Numbers of imaginary ratings: of the biases of items and users, and of the
       content prior.
-    ridge: Of the regression of item biases on features.
-    power: Items weigh `n / (n + item) * n**power` in it, with `n` ratings: 0 for alike, 1 by ratings.
+    ridge, power: Of the regression of item biases on features, in which items of `n` ratings weigh
+      `n / (n + item) * n**power`: alike for a power of 0, by ratings for 1. Its predictions are the prior
+      of rare items.
+    new_ridge, new_power: The same for new items, most of whose ratings are of popular ones.
     """
 
     item: float
     user: float
     content: float
-    ridge: float = 5.0
+    ridge: float = 25.0
     power: float = 0.0
+    new_ridge: float = 25.0
+    new_power: float = 1.0
 
 
 class Statistics(NamedTuple):
@@ -32,7 +36,7 @@ class Statistics(NamedTuple):
     user_bias: `(users,)`, shrunk; 0 for users of no training rating.
     total: `(items,)`, the sum of rating - mean - user bias.
     count: `(items,)`.
-    prior: `(items,)`, the bias of an item that its features predict.
+    prior, new_prior: `(items,)`, the bias that the features of an item predict if it is rare or new.
     shrinkage: The strengths.
     """
 
@@ -42,10 +46,11 @@ class Statistics(NamedTuple):
     total: np.ndarray
     count: np.ndarray
     prior: np.ndarray
+    new_prior: np.ndarray
     shrinkage: Shrinkage
 
     def item_bias(self, item, own=0.0, owned=0.0) -> np.ndarray:
-        """Biases of items, shrunk to their content prior; `own` is left out of the sum.
+        """Biases of items, shrunk to their prior; `own` is left out of the sum.
 
         Args:
           item: Places of items, of any shape.
@@ -54,7 +59,8 @@ class Statistics(NamedTuple):
         """
         strength = self.shrinkage.content
         total = self.total[item] - own + strength * self.prior[item]
-        return total / (self.count[item] - owned + strength)
+        found = total / (self.count[item] - owned + strength)
+        return np.where(self.count[item] > 0, found, self.new_prior[item])
 
     def plain_bias(self) -> np.ndarray:
         """Biases of items, shrunk to 0."""
@@ -80,17 +86,21 @@ def statistics(ratings: Ratings, train: np.ndarray, shrinkage: Shrinkage) -> Sta
         user_bias = np.bincount(user, rating - mean - item_bias[item], minlength=users)
         user_bias /= in_user + shrinkage.user
     total = np.bincount(item, rating - mean - user_bias[user], minlength=items)
-    prior = _content_prior(ratings.features, total, in_item, shrinkage)
+    of = shrinkage
+    prior = _content_prior(ratings.features, total, in_item, of.item, of.ridge, of.power)
+    new_prior = _content_prior(
+        ratings.features, total, in_item, of.item, of.new_ridge, of.new_power
+    )
     deviation = float(rating.std())
-    return Statistics(mean, deviation, user_bias, total, in_item, prior, shrinkage)
+    return Statistics(mean, deviation, user_bias, total, in_item, prior, new_prior, shrinkage)
 
 
-def _content_prior(features, total, count, shrinkage: Shrinkage) -> np.ndarray:
+def _content_prior(features, total, count, strength, ridge, power) -> np.ndarray:
     """The bias that features predict, by ridge regression."""
     design = np.concatenate([np.ones((len(count), 1)), features], axis=1).astype(float)
-    weight = (count / (count + shrinkage.item) * np.maximum(count, 1) ** shrinkage.power)[:, None]
-    ridge = np.full(design.shape[1], shrinkage.ridge)
-    ridge[0] = 1e-9  # the mean is not shrunk
-    gram = (design * weight).T @ design + np.diag(ridge)
+    weight = (count / (count + strength) * np.maximum(count, 1) ** power)[:, None]
+    penalty = np.full(design.shape[1], ridge)
+    penalty[0] = 1e-9  # the mean is not shrunk
+    gram = (design * weight).T @ design + np.diag(penalty)
     mean = total / np.maximum(count, 1)
     return design @ np.linalg.solve(gram, (design * weight).T @ mean)
