@@ -51,7 +51,11 @@ def one_task(support_item, support_rating, query_item, query_rating, user=0) -> 
 def a_split(ratings, tasks, own=False) -> Split:
     new = np.zeros(len(ratings.items), bool)
     return Split(
-        np.ones(len(ratings.rating), bool), new, tasks, tasks, tasks, tasks, (1, 3, 5, 10), own
+        np.ones(len(ratings.rating), bool),
+        new,
+        *(tasks, tasks, tasks, tasks),
+        supports=(1, 3, 5, 10),
+        trained=np.full(len(ratings.users), own),
     )
 
 
@@ -151,6 +155,16 @@ def test_users_and_items_of_tests_are_new(scenario):
         assert set(tasks.query_item[asked].tolist()) <= (items if scenario == "new_users" else new)
         assert set(tasks.support_item[given].tolist()) <= items
     assert not set(parts.val.user.tolist()) & set(parts.test.user.tolist())
+
+
+def test_statistics_are_the_same_whoever_is_asked_for_what():
+    # Tuning takes the same validation users, who have no training rating, in all three scenarios.
+    error = partial(absolute_error, RATINGS.scale)
+    found = [
+        tuned(RATINGS, split(RATINGS, scenario), error).shrinkage
+        for scenario in ("new_users", "both", "new_items")
+    ]
+    assert found[0] == found[1] == found[2]
 
 
 def test_both_kinds_of_support_across_domains_have_the_same_queries():

@@ -18,12 +18,11 @@ GRID: Any = Shrinkage(_STRENGTHS, _STRENGTHS, (1.0, 3.0, 6.0), (1.0, 5.0, 25.0),
 def own_parts(known: Statistics, split: Split, tasks: Frozen) -> tuple[np.ndarray, np.ndarray]:
     """What the support ratings of each task have added to item statistics: sums and counts.
 
-    Zeros unless the users of the tasks are training users.
+    Zeros for users that have no training rating.
     """
     rating = tasks.support_rating
-    if not split.own:
-        return np.zeros_like(rating), np.zeros_like(rating)
-    owned = ~np.isnan(rating) & ~split.new[tasks.support_item]
+    trained = split.trained[tasks.user][:, None]
+    owned = ~np.isnan(rating) & ~split.new[tasks.support_item] & trained
     own = rating - known.mean - known.user_bias[tasks.user][:, None]
     return np.where(owned, own, 0), owned.astype(np.float32)
 

@@ -21,7 +21,7 @@ class Split(NamedTuple):
     val, test: Tasks of the scenario.
     tuning, tuning_new: Tasks of validation users on items of training and on new ones.
     supports: The numbers of support ratings.
-    own: Whether the users of the tasks are training users, whose ratings are in the item statistics.
+    trained: `(users,)`, whose ratings of items of training are in the item statistics.
     """
 
     train: np.ndarray
@@ -31,7 +31,7 @@ class Split(NamedTuple):
     tuning: Frozen
     tuning_new: Frozen
     supports: tuple[int, ...]
-    own: bool
+    trained: np.ndarray
 
 
 def split(
@@ -112,5 +112,5 @@ def split(
         frozen(tuners, seed + 100, query_new=False),
         frozen(tuners, seed + 100, query_new=True),
         supports,
-        scenario == "new_items",
+        ~apart,
     )
