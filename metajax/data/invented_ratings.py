@@ -27,7 +27,7 @@ def invented_ratings(
     Example:
       >>> ratings = invented_ratings()
       >>> ratings.described()
-      '25,310 ratings from 0 to 10 of 300 items by 1,500 users'
+      '25,360 ratings from 0 to 10 of 300 items by 1,500 users'
       >>> ratings.titles[0], len(ratings.tags)
       ('The Silent Harbour', 8)
     """
