@@ -63,38 +63,20 @@ def split(
       ValueError: If fewer than two users have enough ratings.
     """
     rng = np.random.default_rng(seed)
-    needed = max(supports) + LEAST_QUERY
-    number = len(ratings.items)
-    if target is None:
-        new = np.zeros(number, bool)
-        new[rng.permutation(number)[: int(NEW_ITEMS * number)]] = True
-    else:
-        new = target
-    cold = new[ratings.item]
-    warm = np.bincount(ratings.user[~cold], minlength=len(ratings.users))
-    enough = warm >= needed
-    if target is not None:
-        asked = np.bincount(ratings.user[cold], minlength=len(ratings.users))
-        enough &= asked >= needed
-    chosen = np.flatnonzero(enough)
-    rng.shuffle(chosen)
-    of_val, of_test = (VALIDATION, TEST) if target is None else CROSS
-    num_test, num_val = int(of_test * len(chosen)), int(of_val * len(chosen))
-    if min(num_test, num_val) < 2:
+    new = _new_items(rng, len(ratings.items)) if target is None else target
+    enough = _with_enough(ratings, new, max(supports) + LEAST_QUERY, both=target is not None)
+    test, val = _drawn(rng, enough, *((VALIDATION, TEST) if target is None else CROSS))
+    if min(len(test), len(val)) < 2:
         raise ValueError(
-            f"ratings: {len(chosen)} users of {ratings.name} have the {needed} ratings that a "
-            "task needs, in each domain; there must be 20 or more. Take another data set or scenario."
+            f"ratings: {enough.sum()} users of {ratings.name} have the {max(supports) + LEAST_QUERY} ratings "
+            "that a task needs, in each domain; there must be 20 or more. Take another data set or scenario."
         )
-    test, val = chosen[:num_test], chosen[num_test : num_test + num_val]
-    tuners = val
-    apart = np.zeros(len(ratings.users), bool)
-    apart[test] = apart[val] = True
-    train = ~apart[ratings.user] & ~cold
+    trained = np.ones(len(ratings.users), bool)
+    trained[test] = trained[val] = False
+    tuners, size = val, (len(test), len(val))
     if scenario == "new_items":
-        known = np.flatnonzero(~apart & enough)
-        known = rng.permutation(known)
-        test, val = known[:num_test], known[num_test : num_test + num_val]
-
+        known = rng.permutation(np.flatnonzero(trained & enough))
+        test, val = known[: size[0]], known[size[0] : sum(size)]
     how = {
         "query_new": scenario != "new_users",
         "reserve": scenario == "cross",
@@ -105,12 +87,37 @@ def split(
         return frozen_of(ratings, users, seed, new, max(supports), by_time=by_time, **how)
 
     return Split(
-        train,
+        trained[ratings.user] & ~new[ratings.item],
         new,
         frozen(val, seed + 100, **how),
         frozen(test, seed + 200 + 1_000 * draw, **how),
         frozen(tuners, seed + 100, query_new=False),
         frozen(tuners, seed + 100, query_new=True),
         supports,
-        ~apart,
+        trained,
     )
+
+
+def _new_items(rng: np.random.Generator, number: int) -> np.ndarray:
+    new = np.zeros(number, bool)
+    new[rng.permutation(number)[: int(NEW_ITEMS * number)]] = True
+    return new
+
+
+def _with_enough(ratings: Ratings, new: np.ndarray, needed: int, *, both: bool) -> np.ndarray:
+    """Which users have enough ratings of items of training and, where asked, of new ones."""
+    cold, users = new[ratings.item], len(ratings.users)
+    enough = np.bincount(ratings.user[~cold], minlength=users) >= needed
+    if both:
+        enough &= np.bincount(ratings.user[cold], minlength=users) >= needed
+    return enough
+
+
+def _drawn(
+    rng: np.random.Generator, enough: np.ndarray, of_val: float, of_test: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Users for test and validation."""
+    chosen = np.flatnonzero(enough)
+    rng.shuffle(chosen)
+    num_test, num_val = int(of_test * len(chosen)), int(of_val * len(chosen))
+    return chosen[:num_test], chosen[num_test : num_test + num_val]
