@@ -13,6 +13,7 @@ from metajax.adjoints import neumann as neumann
 from metajax.adjoints import remat as remat
 from metajax.adjoints import truncated as truncated
 from metajax.adjoints import unrolled as unrolled
+from metajax.estimators import automatic as automatic
 from metajax.estimators import chunked as chunked
 from metajax.estimators import clipped as clipped
 from metajax.estimators import evolution as evolution
@@ -114,6 +115,7 @@ from metajax.nn.models import mlp as mlp
 from metajax.nn.models import pixels as pixels
 from metajax.nn.nnx import nnx_model as nnx_model
 from metajax.objectives import Annealed as Annealed
+from metajax.objectives import TaskMean as TaskMean
 from metajax.objectives import multi_step_weights as multi_step_weights
 from metajax.objectives import query_loss as query_loss
 from metajax.objectives import reptile as reptile
@@ -131,6 +133,9 @@ from metajax.train.guard import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
 from metajax.train.saved import load as load
 from metajax.train.saved import save as save
+from metajax.tuning import Candidate as Candidate
+from metajax.tuning import Tuned as Tuned
+from metajax.tuning import tune as tune
 from metajax.types import Estimate as Estimate
 from metajax.types import Examples as Examples
 from metajax.types import LearnedOptimizer as LearnedOptimizer

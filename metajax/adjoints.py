@@ -5,15 +5,17 @@ closure: a captured tracer would leak out of a custom derivative rule.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.extend import core as jex
 
 from metajax import checks
 from metajax.inner import Gradient, Solve, descend
+from metajax.marks import mark, marks
 from metajax.types import Optimizer, Params, Steps
 
 Adjoint: TypeAlias = Callable[..., Params]
@@ -77,6 +79,7 @@ def truncated(last: int) -> Adjoint:
     def adjoint(solve: Solve, gradient: Gradient, params: Params, *args: Any) -> Params:
         return solve(gradient, params, *args, last=last)
 
+    adjoint.__name__ = "truncated"
     return adjoint
 
 
@@ -147,6 +150,46 @@ def usual(num_steps: Steps) -> Adjoint:
       ('unrolled', 'mixed_mode')
     """
     return mixed_mode if np.max(num_steps) > 1 else unrolled
+
+
+class Chosen(NamedTuple):
+    """The adjoint of an inner loop, as a traced program shows it.
+
+    name: Of the adjoint, such as "mixed_mode".
+    num_steps: Inner steps; the greatest number where there are several.
+    """
+
+    name: str
+    num_steps: int
+
+    def __str__(self) -> str:
+        """What was chosen, and why where it is the default."""
+        steps = "1 step" if self.num_steps == 1 else f"{self.num_steps} steps"
+        text = f"{steps}, differentiated by {self.name}"
+        if self.name != usual(self.num_steps).__name__:
+            return text
+        if self.name == "unrolled":
+            return f"{text}: the default for one step, where mixed_mode is slower; override with adjoint="
+        return (
+            f"{text}: the default for more than one step, where it takes less memory than unrolled and "
+            "on CPUs less time; override with adjoint="
+        )
+
+
+def marked(adjoint: Adjoint, num_steps: Steps, params: Params) -> Params:
+    """The parameters, with a mark in the traced program that says how a solve is differentiated.
+
+    Example:
+      >>> chosen_in(jax.make_jaxpr(lambda w: marked(mixed_mode, 5, w))(1.0).jaxpr)
+      (Chosen(name='mixed_mode', num_steps=5),)
+    """
+    name = getattr(adjoint, "__name__", type(adjoint).__name__)
+    return mark("adjoint", name, np.max(num_steps), on=params)
+
+
+def chosen_in(jaxpr: jex.Jaxpr) -> tuple[Chosen, ...]:
+    """The adjoints that a traced program shows."""
+    return tuple(Chosen(name, int(steps)) for name, steps in marks(jaxpr, "adjoint"))
 
 
 def conjugate_gradient(num_steps: int, *, damping: float = 0.0) -> LinearSolver:
@@ -269,6 +312,7 @@ def implicit(solver: LinearSolver) -> Adjoint:
         solved.defvjp(forward, backward)
         return solved(params, *args)
 
+    adjoint.__name__ = "implicit"
     return adjoint
 
 

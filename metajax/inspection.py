@@ -7,6 +7,9 @@ import jax.flatten_util
 import jax.numpy as jnp
 
 from metajax import checks
+from metajax.adjoints import Chosen, chosen_in
+from metajax.estimators.automatic import Spread, spread
+from metajax.mesh import task_mesh
 from metajax.objectives import query_loss, steps_option
 from metajax.ops import flops
 from metajax.types import Learner, Loss, Params, Task
@@ -23,6 +26,8 @@ class Inspection(NamedTuple):
     cosine: The cosine between this hypergradient and that of the reference, or None without one.
     gigaflop: The multiplications and additions of one hypergradient, in products and convolutions.
     temporaries_mb: The memory of the compiled hypergradient beside its inputs and outputs.
+    adjoints: How inner loops are differentiated, and over how many steps.
+    spread: How `fit` computes tasks like these on the devices of this process by default.
     """
 
     dead: tuple[str, ...]
@@ -31,6 +36,8 @@ class Inspection(NamedTuple):
     cosine: float | None
     gigaflop: float
     temporaries_mb: float
+    adjoints: tuple[Chosen, ...]
+    spread: Spread
 
     def __str__(self) -> str:
         """A line for each finding, and what to do about it."""
@@ -50,6 +57,8 @@ class Inspection(NamedTuple):
             )
         if self.cosine is not None:
             lines.append(f"cosine with the reference's hypergradient: {self.cosine:.3f}")
+        lines += [f"inner loop: {chosen}" for chosen in self.adjoints]
+        lines.append(f"tasks in `fit`, by default: {self.spread}")
         lines.append(
             f"one hypergradient: {self.gigaflop:.3g} GFLOP, {self.temporaries_mb:.3g} MB of temporaries"
         )
@@ -103,6 +112,7 @@ def inspect(
     def hypergradient(learner, steps):
         return jax.jit(jax.value_and_grad(query_loss(learner, loss, num_steps=steps)))
 
+    objective = query_loss(learner, loss, num_steps=num_steps)
     traced = hypergradient(learner, num_steps).trace(*arguments)
     compiled = traced.lower().compile()
     found = compiled(*arguments)
@@ -118,6 +128,8 @@ def inspect(
         cosine=None if other is None else _cosine(found[1], other[1]),
         gigaflop=flops(traced.jaxpr) / 1e9,
         temporaries_mb=memory.temp_size_in_bytes / 1e6 if memory else float("nan"),
+        adjoints=chosen_in(traced.jaxpr.jaxpr),
+        spread=spread(objective, *arguments, task_mesh()),
     )
 
 

@@ -54,14 +54,16 @@ def train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: A
       folder: Of the run.
       how: As in `recipes.run.train`.
     """
-    import jax
+    from metajax.train.programs import kept
 
-    from metajax.data.store import cache_dir
+    with kept():  # testing compiles as well
+        return _train_and_test(experiment, settings, folder, **how)
+
+
+def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
     from metajax.mesh import task_mesh
     from metajax.recipes.run import train
 
-    # A second start finds the compiled programs of the first.
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
     begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch)
     platform = mesh.devices.flat[0].platform
     console.print(

@@ -1,5 +1,6 @@
 """How the gradient of an objective is estimated: functions shaped like `jax.value_and_grad`."""
 
+from metajax.estimators.automatic import automatic as automatic
 from metajax.estimators.chunked import chunked as chunked
 from metajax.estimators.clipped import clipped as clipped
 from metajax.estimators.evolution import evolution as evolution

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import checks
+from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
 from metajax.types import Estimate, Estimator, Objective
 
@@ -67,4 +68,4 @@ def chunked(tasks_per_pass: int, estimator: Estimator = jax.value_and_grad) -> E
 
         return Estimate(inner.init, average)
 
-    return chunked_estimator
+    return keyed(chunked_estimator)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from metajax import checks
+from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
 from metajax.inner import shortened
 from metajax.types import Estimate, Estimator, Objective
@@ -55,4 +56,4 @@ def clipped(max_norm: float, estimator: Estimator = jax.value_and_grad) -> Estim
 
         return Estimate(inner.init, average)
 
-    return clipped_estimator
+    return keyed(clipped_estimator)

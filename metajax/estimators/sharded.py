@@ -6,6 +6,7 @@ from jax.sharding import PartitionSpec as P
 
 from metajax import checks
 from metajax.estimators.chunked import chunked
+from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
 from metajax.mesh import AXIS
 from metajax.types import Estimate, Estimator, Objective
@@ -58,7 +59,7 @@ def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
 
         return Estimate(inner.init, estimate)
 
-    return sharded_estimator
+    return keyed(sharded_estimator)
 
 
 def parallel(
@@ -74,7 +75,7 @@ def parallel(
       meta_batch: The number of tasks in an outer step.
       tasks_per_pass: Tasks that a device computes at once, where `meta_batch` means all that it has.
         By default 1 on the CPUs of a mesh, because a convolutional network's work on one task fills
-        the cache, and all elsewhere. Small perceptrons are faster all at once.
+        the cache, and all elsewhere. `automatic` chooses by the program.
       estimator: Called on each part.
       mesh: Such as `task_mesh(meta_batch)`; without it, all tasks are computed on one device.
 

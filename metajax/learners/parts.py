@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metajax.adjoints import Adjoint, usual
+from metajax.adjoints import Adjoint, marked, usual
 from metajax.inner import AtStep, descend
 from metajax.nn.contexts import Conditioned
 from metajax.types import Learner, Model, Optimizer, Params
@@ -56,6 +56,7 @@ def descent(
     def run(params, *args, key, num_steps):
         solve = descend(inner, num_steps, of_step if random or at_step else None)
         chosen = usual(num_steps) if adjoint is None else adjoint
+        params = marked(chosen, num_steps, params)
         return chosen(solve, gradient, params, *args, key if random else None)
 
     return run

@@ -5,8 +5,8 @@ import jax
 from metajax import checks
 from metajax.learners.parts import Parts, in_training, init_head, joined
 from metajax.masks import filled, mean_loss
-from metajax.objectives import mean_over_tasks
-from metajax.types import Learner, Loss, Model, Objective
+from metajax.objectives import TaskMean, by_queries
+from metajax.types import Learner, Loss, Model
 
 
 def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
@@ -53,7 +53,7 @@ def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
     return Learner(init, adapt, learner.predict, learner.num_steps)
 
 
-def pretraining(embed: Model, head: Model, loss: Loss) -> Objective:
+def pretraining(embed: Model, head: Model, loss: Loss) -> TaskMean:
     """The loss of one classifier of all classes, on queries labelled by their class, without adapting.
 
     Args:
@@ -70,12 +70,8 @@ def pretraining(embed: Model, head: Model, loss: Loss) -> Objective:
     embed, head = checks.as_model("pretraining", embed), checks.as_model("pretraining", head)
     train = in_training(joined(embed, head))
 
-    def objective(meta_params, tasks, key):
-        def of_task(query, key):
-            query = filled(query)
-            return mean_loss(loss, train(meta_params, query.x, key), query)
+    def of_task(meta_params, task, key):
+        query = filled(task.query)
+        return mean_loss(loss, train(meta_params, query.x, key), query)
 
-        keys = jax.random.split(key, checks.batch_size(tasks))
-        return mean_over_tasks(jax.vmap(of_task)(tasks.query, keys), tasks)
-
-    return objective
+    return TaskMean(of_task, by_queries)

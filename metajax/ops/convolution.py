@@ -191,8 +191,8 @@ def _together(a, b, *, want: str, window: _Window, precision):
 IN_CACHE = 2**22
 """Bytes that stay in a CPU's cache: of patches, up to which a product of them is as fast as a convolution."""
 
-NARROW = 8
-"""Channels below which XLA's convolution on a CPU falls far behind a product of patches."""
+NARROW = 4
+"""Channels below which XLA's convolution on a CPU falls far behind a product of blocks of outputs."""
 
 
 def _on_cpu(a, b, *, want: str, window: _Window, precision):
@@ -201,28 +201,46 @@ def _on_cpu(a, b, *, want: str, window: _Window, precision):
     n = roles["images"].shape[1] if "images" in roles else roles["out"].shape[1]
     c = roles["images"].shape[4] if "images" in roles else roles["kernel"].shape[3]
     of_image = math.prod(window.out) * math.prod(window.kernel) * c * a.dtype.itemsize
-    form = _cpu_form(want, n, c, of_image, strided=window.strides != (1, 1))
+    form = _cpu_form(want, n, c, of_image, window)
+    if a.shape[0] == 1 or is_symbolic_dim(n) or a.shape[0] * n * of_image > IN_CACHE:
+        form = partial(_task_by_task, form)
     return form(a, b, want=want, window=window, precision=precision)
 
 
-def _cpu_form(want: str, n: int, c: int, of_image: int, strided: bool):
+def _cpu_form(want: str, n: int, c: int, of_image: int, window: _Window):
     """The form for `n` images of `c` channels, whose patches take `of_image` bytes each."""
     if is_symbolic_dim(n):
-        return partial(_task_by_task, _alone)
-    if n * of_image <= IN_CACHE:
+        return _each(_alone)
+    if math.prod(window.kernel) == 1:  # the patches are the images
         return _together
+    if c < NARROW:
+        return _together if want == "images" else partial(_by_blocks, _outputs_of_block(window))
     # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product,
     # and the images' gradient of a strided one with holes between.
-    if of_image <= IN_CACHE and (want == "kernel" or strided or c < NARROW):
-        fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= IN_CACHE)
-        return partial(_task_by_task, partial(_in_groups, next(fit)))
-    return partial(_task_by_task, _alone)
+    strided = window.strides != (1, 1)
+    if want == "out" or (want == "images" and not strided and n * of_image > IN_CACHE):
+        return _each(_alone)
+    if n * of_image <= IN_CACHE:
+        return _together
+    if of_image > IN_CACHE:
+        return _each(_alone)
+    fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= IN_CACHE)
+    return _each(partial(_in_groups, next(fit)))
+
+
+def _each(form):
+    """A form of one task as one of a batch of tasks."""
+
+    def of_tasks(a, b, **options):
+        return jnp.stack([form(*ab, **options) for ab in zip(a, b, strict=True)])
+
+    return of_tasks
 
 
 def _task_by_task(form, a, b, **options):
     if a.shape[0] == 1:
-        return form(a[0], b[0], **options)[None]
-    return lax.map(lambda ab: form(*ab, **options), (a, b))
+        return form(a, b, **options)
+    return lax.map(lambda ab: form(ab[0][None], ab[1][None], **options)[0], (a, b))
 
 
 def _in_groups(size: int, a, b, *, want: str, **options):
@@ -255,6 +273,81 @@ def _kernel_by_rows(images, out, *, window: _Window, precision):
         [jnp.matmul(turned, row.reshape(-1, row.shape[-1]), precision=precision) for row in rows],
         axis=1,
     )
+
+
+def _by_blocks(outputs: int, a, b, *, want: str, window: _Window, precision):
+    """All tasks, as products of what a block of neighbouring outputs of a row sees.
+
+    With few channels the patch of a single output is a handful of numbers, and writing it down costs
+    more than its product. Neighbours share most of what they see. So the kernel is written once for each
+    output of a block, zeros elsewhere, `(kh * span * c, outputs * features)`.
+    """
+    product = partial(jnp.matmul, precision=precision)
+    c = a.shape[3] if want == "images" else a.shape[4]
+    tasks, features = a.shape[0], b.shape[4]
+    shape = _shape(a, b, want=want, window=window)
+    see = jax.vmap(partial(_seen_by_blocks, outputs, window=window))
+    spread = jax.vmap(partial(_kernel_of_block, outputs, window=window))
+    kernels = jax.ShapeDtypeStruct((tasks, *window.kernel, c, features), a.dtype)
+    if want == "out":
+        seen = see(a)
+        whole = product(seen.reshape(tasks, -1, seen.shape[-1]), spread(b))
+        return _without_rest(whole, shape, outputs)
+    blocks = _with_rest(b, outputs)
+    if want == "kernel":
+        seen = see(a)
+        wide = product(seen.reshape(tasks, -1, seen.shape[-1]).mT, blocks)
+        return jax.linear_transpose(spread, kernels)(wide)[0]
+    images = jax.ShapeDtypeStruct(shape, a.dtype)
+    seen = product(blocks, spread(a).mT).reshape(jax.eval_shape(see, images).shape)
+    return jax.linear_transpose(see, images)(seen)[0]
+
+
+def _outputs_of_block(window: _Window) -> int:
+    """The outputs of a block: as many as see at most twice what one sees, if they divide the row."""
+    (*_, width), (*_, kw), (*_, stride) = window.out, window.kernel, window.strides
+    most = max(1, min(4, kw // stride + 1))
+    return next((t for t in range(most, 1, -1) if width % t == 0), most)
+
+
+def _seen_by_blocks(outputs: int, images: jax.Array, window: _Window) -> jax.Array:
+    """What a block of outputs sees: `(n, h, w, c)` to `(n, out_h, blocks, kh * span * c)`."""
+    (n, height, width, c), (kh, kw) = images.shape, window.kernel
+    (sh, sw), (oh, ow), ((top, _), (left, _)) = window.strides, window.out, window.padding
+    blocks = -(-ow // outputs)
+    span, step = ((outputs - 1) * sw + kw) * c, outputs * sw * c
+    below = (oh - 1) * sh + kh - height - top
+    beyond = (blocks * outputs - 1) * sw + kw - width - left
+    pads = [(0, 0, 0), (top, below, 0), (left, beyond, 0), (0, 0, 0)]
+    rows = lax.pad(images, jnp.zeros((), images.dtype), pads)
+    rows = rows.reshape(n, rows.shape[1], -1)
+    cut = [rows[:, :, j * step : j * step + span] for j in range(blocks)]
+    wide = jnp.stack(cut, axis=2)
+    taps = [wide[:, i : i + (oh - 1) * sh + 1 : sh] for i in range(kh)]
+    return jnp.concatenate(taps, axis=-1)
+
+
+def _kernel_of_block(outputs: int, kernel: jax.Array, window: _Window) -> jax.Array:
+    """A kernel at every output of a block: `(kh, kw, c, f)` to `(kh * span * c, outputs * f)`."""
+    stride = window.strides[1]
+    placed = [
+        jnp.pad(kernel, ((0, 0), (j * stride, (outputs - 1 - j) * stride), (0, 0), (0, 0)))
+        for j in range(outputs)
+    ]
+    return jnp.stack(placed, axis=3).reshape(-1, outputs * kernel.shape[3])
+
+
+def _with_rest(out: jax.Array, outputs: int) -> jax.Array:
+    """`(tasks, n, oh, ow, f)` as rows of whole blocks, `(tasks, rows, outputs * f)`."""
+    tasks, *_, width, features = out.shape
+    rest = -width % outputs
+    padded = jnp.pad(out, ((0, 0), (0, 0), (0, 0), (0, rest), (0, 0))) if rest else out
+    return padded.reshape(tasks, -1, outputs * features)
+
+
+def _without_rest(whole: jax.Array, shape: tuple[int, ...], outputs: int) -> jax.Array:
+    tasks, n, height, width, features = shape
+    return whole.reshape(tasks, n, height, -1, features)[:, :, :, :width]
 
 
 def _at_once(a, b, **options):

@@ -68,3 +68,29 @@ def flops(program: ClosedJaxpr | Jaxpr) -> int:
             case _:
                 total += sum(counts)
     return total
+
+
+def numbers(program: ClosedJaxpr | Jaxpr) -> tuple[int, int]:
+    """How many numbers the equations of a jaxpr compute in all, and the greatest array among them.
+
+    Loops and branches count as in `flops`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> numbers(jax.make_jaxpr(lambda x: jnp.sum(2 * x))(jnp.ones(5)))
+      (6, 5)
+    """
+    total, greatest = 0, 0
+    for equation in program.eqns:
+        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        counts = [numbers(value) for value in inner if _is_jaxpr(value)]
+        own = [math.prod(shape) for shape in _shapes(equation.outvars)]
+        if not counts:
+            total, greatest = total + sum(own), max(greatest, *own, 0)
+            continue
+        sums, largest = zip(*counts, strict=True)
+        name = equation.primitive.name
+        times = equation.params["length"] if name == "scan" else 1
+        total += max(sums) if name == "cond" else times * sum(sums)
+        greatest = max(greatest, *largest)
+    return total, greatest

@@ -1,5 +1,6 @@
 """The training loop: draw tasks, update, validate, save, and go on where a run stopped."""
 
+import contextlib
 import inspect
 import math
 import threading
@@ -16,10 +17,12 @@ import numpy as np
 from jax.core import Tracer
 
 from metajax import checks
+from metajax.estimators.automatic import automatic
+from metajax.mesh import task_mesh
 from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
-from metajax.train import advance, checkpoint, diagnosis, feed, guard
+from metajax.train import advance, checkpoint, choices, diagnosis, feed, guard, programs
 from metajax.train import run_dir as folders
 from metajax.types import (
     Estimator,
@@ -60,7 +63,7 @@ def fit(
     key: jax.Array,
     outer_steps: int,
     meta_batch: int | None = None,
-    estimator: Estimator = jax.value_and_grad,
+    estimator: Estimator | None = None,
     validate: Callable[[Params], Any] | None = None,
     callbacks: Sequence[Callable[[Row], Any]] = (),
     report_every: int | None = None,
@@ -88,7 +91,9 @@ def fit(
       key: The key of the whole run.
       outer_steps: Where to stop, counted from the beginning of the run.
       meta_batch: The number of tasks in an outer step; an iterable has its own.
-      estimator: Of the objective's gradient. What it keeps between outer steps is saved with them.
+      estimator: Of the objective's gradient. What it keeps between outer steps is saved with them. By
+        default `automatic` chooses among the devices of this process, unless JAX has a default device,
+        an array of `sample` or `key` is bound to one, or `key` is traced. The log says what was chosen.
       validate: Meta-parameters to a number on validation tasks, or to a mapping of names to numbers.
         It is called at every report with a copy that may be kept. A single number is reported as
         "validation".
@@ -101,7 +106,8 @@ def fit(
         and a checkpoint.
       checkpoint_every_seconds: The longest time between checkpoints.
       run_dir: An empty or new folder for `settings.json`, `metrics.jsonl` and `checkpoints/`.
-        Without it nothing is written.
+        Without it nothing is written. With it, compiled programs are kept in the user's cache, unless
+        JAX has a cache of its own, so that a second start or a resumed run compiles nothing.
       settings: A dataclass or dict of plain values, kept in `settings.json`.
       resume: Go on from the newest checkpoint in `run_dir`, or anew where there is none yet.
       tensorboard: Also write TensorBoard events into `run_dir` (needs `metajax[tensorboard]`).
@@ -137,7 +143,8 @@ def fit(
     settings = folders.plain(settings)
     tasks = feed.feed(sample, meta_batch, outer_steps)
     init_key, step_key, check_key = jax.random.split(key, 3)
-    init, update = outer_step(objective, optimizer, estimator)
+    chosen = _usual_estimator(tasks, key) if estimator is None else estimator
+    init, update = outer_step(objective, optimizer, chosen)
     begin = partial(_begin, learner, objective, init, tasks, init_key, check_key)
     if isinstance(key, Tracer):
         return _traced(begin(), update, tasks, outer_steps, step_key)
@@ -148,6 +155,7 @@ def fit(
     with (
         report.events(run_dir, tensorboard) as events,
         folders.opened(run_dir, facts, resume) as files,
+        contextlib.nullcontext() if run_dir is None else programs.kept(),
         guard.interruptible() as interrupted,
     ):
         plan.callbacks.extend(events)
@@ -158,9 +166,37 @@ def fit(
         carry = advance.begin(state, past.window)
         program = advance.compiled(update, tasks, step_key, carry)
         _tell_of_the_model(program.jaxpr, learner, tasks.first(check_key), state, show_progress)
+        for line in choices.lines(program.jaxpr):
+            report.say(line, show_progress)
         seconds = time.perf_counter() - started
         with report.reporter(outer_steps, show_progress, seconds) as reporter:
-            return _train(plan, objective, carry, program, files, reporter, interrupted, past)
+            state = _train(plan, objective, carry, program, files, reporter, interrupted, past)
+    return _unbound(state) if estimator is None else state
+
+
+def _usual_estimator(tasks: feed.Drawn | feed.Given, key: jax.Array) -> Estimator:
+    """`automatic` on the devices of this process, or on one where JAX or an array is bound to it."""
+    if isinstance(key, Tracer):
+        return jax.value_and_grad
+    given = tasks.sample if isinstance(tasks, feed.Drawn) else tasks.first(key)
+    bound = any(getattr(leaf, "committed", False) for leaf in jax.tree.leaves((given, key)))
+    only = getattr(jax.config, "jax_default_device")  # noqa: B009 - type checkers do not know it
+    if bound or only is not None:
+        return automatic(
+            task_mesh(devices=[only if isinstance(only, jax.Device) else jax.devices()[0]])
+        )
+    return automatic(task_mesh())
+
+
+def _unbound(state: TrainState) -> TrainState:
+    """The state where one device holds it, so that it can be used beside any other array."""
+
+    def unbound(leaf):
+        if len(leaf.devices()) == 1 or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        return jnp.asarray(np.asarray(leaf))
+
+    return jax.tree.map(unbound, state)
 
 
 def _begin(learner, objective, init, tasks, init_key, check_key) -> TrainState:

@@ -278,6 +278,7 @@ ESTIMATORS = {
     "sharded": mj.sharded(mj.task_mesh(4)),
     "sharded and chunked": mj.sharded(mj.task_mesh(4), mj.chunked(1)),
     "parallel": mj.parallel(4, mesh=mj.task_mesh(4)),
+    "automatic": mj.automatic(mj.task_mesh()),
 }
 
 

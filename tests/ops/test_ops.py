@@ -35,16 +35,18 @@ def both(x, w, v, **options):
 
 FORMS = {
     "patches": convolution._together,
-    "patches of an image": partial(convolution._task_by_task, partial(convolution._in_groups, 1)),
-    "patches of two": partial(convolution._task_by_task, partial(convolution._in_groups, 2)),
-    "convolutions": partial(convolution._task_by_task, convolution._alone),
+    "patches of an image": convolution._each(partial(convolution._in_groups, 1)),
+    "patches of two": convolution._each(partial(convolution._in_groups, 2)),
+    "blocks of two": partial(convolution._by_blocks, 2),
+    "blocks of three": partial(convolution._by_blocks, 3),
+    "convolutions": convolution._each(convolution._alone),
 }
 
 
 @pytest.fixture(params=FORMS.values(), ids=list(FORMS))
 def form(request, monkeypatch):
     """Every form the operation takes on a CPU, whatever the size."""
-    monkeypatch.setattr(convolution, "_cpu_form", lambda *sizes, strided: request.param)
+    monkeypatch.setattr(convolution, "_cpu_form", lambda *sizes: request.param)
 
 
 @settings(

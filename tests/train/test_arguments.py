@@ -20,7 +20,7 @@ OPTIONS: Any = {"key": jax.random.key(0), "outer_steps": 2, "meta_batch": 2, "sh
 @pytest.mark.parametrize(
     "arguments, options, message",
     [
-        ((OBJECTIVE, LEARNER, ADAM, SAMPLE), {}, r"learner is objective, not a mj\.Learner .* The order is"),
+        ((OBJECTIVE, LEARNER, ADAM, SAMPLE), {}, r"learner is a TaskMean, not a mj\.Learner .* The order is"),
         ((mj.mlp(), OBJECTIVE, ADAM, SAMPLE), {}, "learner is a Model, not a mj"),
         ((LEARNER, ADAM, OBJECTIVE, SAMPLE), {}, r"objective is a \w+, which cannot be called"),
         ((LEARNER, mj.mse, ADAM, SAMPLE), {}, r"objective is mse, which cannot be called with \(meta_par"),
