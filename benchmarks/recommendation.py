@@ -74,9 +74,8 @@ def kept(study_name: str, split: int, learner: str, seed: int) -> Path:
     return RUNS / f"{study_name}-{split}-{learner}-{seed}.npz"
 
 
-def train(study_name: str, table: Any) -> None:
+def train(study_name: str, study: Study, table: Any) -> None:
     """Trains all that has no predictions yet."""
-    study = STUDIES[study_name]
     RUNS.mkdir(parents=True, exist_ok=True)
     for seed in study.seeds:
         for split in SPLITS:
@@ -148,10 +147,10 @@ def oracles(p: Prepared) -> dict[str, Predict]:
 
 
 def rows_of(
-    study_name: str, scenario: str, split: int, p: Prepared
+    study_name: str, study: Study, scenario: str, split: int, p: Prepared
 ) -> Iterator[tuple[str, list[Predict]]]:
     """Every row of a table, with a prediction for each seed."""
-    study, setting = STUDIES[study_name], Setting(p.ratings, p.split, p.known)
+    setting = Setting(p.ratings, p.split, p.known)
     fair = BASELINES[FAIR](setting)
     means = {}
     for learner in study.learners:
@@ -164,9 +163,9 @@ def rows_of(
         means[learner] = mean_of(each)
         yield learner, each
     if len(study.learners) > 1:
-        yield "neural_process, mean of 3", [means["neural_process"]]
+        yield f"neural_process, mean of {len(study.seeds)}", [means["neural_process"]]
         both = mean_of([means["neural_process"], means["ridge"]])
-        yield "neural_process and ridge, means of 3", [both]
+        yield "neural_process and ridge, mean", [both]
         yield f"the same with {FAIR}, tuned weight", [blended(p, both, fair)]
     for name, fit in BASELINES.items():
         yield name, [fit(setting)]
@@ -213,16 +212,15 @@ def summary(rows: dict[str, list[tuple[int, Judged]]], supports) -> dict[str, An
     return out
 
 
-def write(study_name: str, table: Any) -> None:
+def write(study_name: str, study: Study, table: Any) -> None:
     """Judges everything that is kept, and writes the result of a study."""
-    study = STUDIES[study_name]
     rows: dict[str, dict[str, list]] = {name: {} for name in study.scenarios}
     known: dict[str, dict[str, list]] = {name: {} for name in study.scenarios}
     strengths: dict[str, list] = {name: [] for name in study.scenarios}
     for split in SPLITS:
         for scenario, p in parts_of(study, split, table).items():
             strengths[scenario].append(p.known.shrinkage._asdict())
-            for name, several in rows_of(study_name, scenario, split, p):
+            for name, several in rows_of(study_name, study, scenario, split, p):
                 judged = [
                     judge(p.ratings.scale, one, p.split.test, p.split.supports) for one in several
                 ]
@@ -276,7 +274,7 @@ def speed() -> None:
         items,
         np.arange(len(table.items)),
         items.total,
-        items.count,
+        items.number,
         np.ones(len(table.items), bool),
     )
     for name in ("ridge", "neural_process", "anil"):
@@ -339,11 +337,14 @@ if __name__ == "__main__":
     )
     parser.add_argument("study", choices=[*STUDIES, "speed"])
     parser.add_argument("--judge", action="store_true", help="train nothing")
+    parser.add_argument("--seeds", type=int, help="take the first so many seeds")
     arguments = parser.parse_args()
     if arguments.study == "speed":
         speed()
     else:
-        everything = ratings_of(STUDIES[arguments.study].settings.data_set)
+        chosen = STUDIES[arguments.study]
+        chosen = chosen._replace(seeds=chosen.seeds[: arguments.seeds])
+        everything = ratings_of(chosen.settings.data_set)
         if not arguments.judge:
-            train(arguments.study, everything)
-        write(arguments.study, everything)
+            train(arguments.study, chosen, everything)
+        write(arguments.study, chosen, everything)

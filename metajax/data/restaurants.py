@@ -58,14 +58,14 @@ def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
     if path is None:
         raise FileNotFoundError(f"{NAME}: there is no {names[0]} in {folder}; get it at {ADDRESS}.")
     lines = rows(text_of(path), ",", quoted=True)
-    _, names = next(lines)
+    _, columns = next(lines)
     found = []
     for number, fields in lines:
-        if len(fields) != len(names):
+        if len(fields) != len(columns):
             raise ValueError(
-                f"{path}: line {number} has {len(fields)} fields, but {len(names)} are needed."
+                f"{path}: line {number} has {len(fields)} fields, but {len(columns)} are needed."
             )
-        found.append(dict(zip(names, fields, strict=True)))
+        found.append(dict(zip(columns, fields, strict=True)))
     return found
 
 

@@ -128,7 +128,7 @@ def _over_outputs(values: jax.Array) -> jax.Array:
     return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
-def shrunk(loss: Loss, strength: float) -> Loss:
+def shrunk(loss: Loss, strength: float) -> "Shrunk":
     """A loss whose mean counts `strength` further examples of loss 0: the sum divided by `n + strength`.
 
     As an inner loss it trusts few examples less. One step of SGD at a rate of 1/2 on the shrunk `mse`

@@ -98,8 +98,9 @@ class Ragged:
 
         def part(begin: jax.Array | int, end: jax.Array, length: int) -> Examples:
             place = begin + jnp.arange(length)
-            own = jax.tree.map(lambda leaf: leaf[jnp.minimum(place, slots - 1)], (x, y))
-            return Examples(*own, place < end)
+            row = jnp.minimum(place, slots - 1)
+            own_x, own_y = jax.tree.map(lambda leaf: leaf[row], (x, y))
+            return Examples(own_x, own_y, place < end)
 
         support = part(0, size, self.most)
         query = part(size, number, self.query)

@@ -149,7 +149,7 @@ def test_ridge_without_examples_is_the_prior_and_with_many_least_squares(key, fl
     targets = np.random.default_rng(2).normal(size=(12, 1))
     learner = mj.ridge(mj.pixels, mean=2.0, noise=1e-9)
     meta_params = learner.init(key, FEATURES)
-    none = mj.Examples(FEATURES, targets, np.zeros(12, bool))
+    none = mj.Examples(FEATURES, targets, jnp.zeros(12, bool))
     np.testing.assert_allclose(learner.adapt(meta_params, none, key).weights, 2.0, rtol=1e-9)
     found = learner.adapt(meta_params, mj.Examples(FEATURES, targets), key).weights
     expected = np.linalg.lstsq(FEATURES, targets, rcond=None)[0]

@@ -179,6 +179,7 @@ def test_both_kinds_of_support_across_domains_have_the_same_queries():
 
 
 def test_supports_by_time_are_the_earliest():
+    assert RATINGS.time is not None
     parts = split(RATINGS, "new_users", by_time=True)
     when = {
         (u, i): t for u, i, t in zip(RATINGS.user, RATINGS.item, RATINGS.time.tolist(), strict=True)
@@ -223,7 +224,7 @@ def test_surprise_agrees_on_the_biases():
     known = statistics(RATINGS, PARTS.train, Shrinkage(3.0, 2.0, 1.0))
     for name, ours, theirs, inner in (
         ("user", known.user_bias, model.bu, train.to_inner_uid),
-        ("item", known.total / (known.count + 3.0), model.bi, train.to_inner_iid),
+        ("item", known.total / (known.number + 3.0), model.bi, train.to_inner_iid),
     ):
         present = np.unique({"user": user, "item": item}[name])
         expected = [theirs[inner(one)] for one in present]

@@ -56,7 +56,7 @@ def test_training_tasks_leave_their_own_ratings_out(built):
         strength = known.shrinkage.content
         expected = [
             (known.total[place] - o + strength * known.prior[place])
-            / (known.count[place] - 1 + strength)
+            / (known.number[place] - 1 + strength)
             / known.deviation
             for o in own
         ]

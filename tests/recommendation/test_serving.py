@@ -43,7 +43,7 @@ def test_a_list_is_that_of_the_learner(run):
     # The same from the parts, without padding.
     items = inputs.table(p.ratings, p.known)
     place = np.arange(len(p.ratings.items))
-    x = inputs.described(items, place, items.total, items.count, np.ones(len(place), bool))
+    x = inputs.described(items, place, items.total, items.number, np.ones(len(place), bool))
     y = (np.array([[9.0], [2.0], [7.0]]) - p.known.mean) / p.known.deviation
     support = mj.Examples(jax.tree.map(lambda leaf: leaf[:3], x), y.astype(np.float32))
     adapted = run.learner.adapt(run.meta_params, support, jax.random.key(0))

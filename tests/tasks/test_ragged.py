@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import metajax as mj
+from metajax.masks import exists
 
 COUNTS = [2, 3, 7]
 EXAMPLES = mj.Examples(np.arange(12), 10.0 * np.arange(12)[:, None])
@@ -85,7 +86,7 @@ def test_a_transform_sees_the_whole_task(key):
         support, query = sample(own)
         y = np.concatenate([part.y[part.mask] for part in (support, query)])
         x = np.concatenate([part.x[part.mask] for part in (support, query)])
-        number = int(support.mask.sum())
+        number = int(exists(support).sum())
         np.testing.assert_allclose(x[number:], ((y.sum() - y) / (len(y) - 1))[number:], rtol=1e-5)
         dropped += bool((x[:number] == 0).all())
     assert 8 < dropped < 32

@@ -18,14 +18,14 @@ from metajax.types import Examples, Sample, Task
 class Table(NamedTuple):
     """What is known of items, in units of the deviation of ratings.
 
-    total, count, prior, new_prior: As in `Statistics`.
+    total, number, prior, new_prior: As in `Statistics`.
     strength: Of the shrinkage to the prior.
     features: `(items, d)`.
     known: `(items,)`, 0 for items whose embedding was never trained.
     """
 
     total: jax.Array
-    count: jax.Array
+    number: jax.Array
     prior: jax.Array
     new_prior: jax.Array
     strength: jax.Array
@@ -38,12 +38,12 @@ def table(ratings: Ratings, known: Statistics, *, identified: bool = True) -> Ta
     total, prior, new_prior = (
         part / known.deviation for part in (known.total, known.prior, known.new_prior)
     )
-    seen = known.count > 0 if identified else np.zeros(len(known.count), bool)
-    rows = (total, known.count, prior, new_prior, known.shrinkage.content, ratings.features, seen)
+    seen = known.number > 0 if identified else np.zeros(len(known.number), bool)
+    rows = (total, known.number, prior, new_prior, known.shrinkage.content, ratings.features, seen)
     return Table(*(jnp.asarray(row, jnp.float32) for row in rows))
 
 
-def described(items: Table, place: jax.Array, total, count, named) -> dict[str, jax.Array]:
+def described(items: Table, place: Any, total, count, named) -> dict[str, jax.Array]:
     """What a learner reads of items.
 
     Args:
@@ -58,7 +58,7 @@ def described(items: Table, place: jax.Array, total, count, named) -> dict[str, 
       and "features". An item whose only rating was left out is rare, not new: of new items most ratings
       are of popular ones, and a learner that cannot tell them apart is wrong about both.
     """
-    old = named & (items.count[place] > 0)
+    old = named & (items.number[place] > 0)
     prior = jnp.where(old, items.prior[place], items.new_prior[place])
     shrunk = (total + items.strength * prior) / (count + items.strength)
     bias = jnp.where(old, shrunk, prior)
@@ -115,7 +115,7 @@ def _as_new(items: Table, dropout, key, support: Examples, query: Examples):
         place = examples.x["item"]
         hidden = jax.random.uniform(key, place.shape) < dropout
         total = jnp.where(hidden, 0, items.total[place] - examples.x["own"])
-        count = jnp.where(hidden, 0, items.count[place] - 1)
+        count = jnp.where(hidden, 0, items.number[place] - 1)
         return examples._replace(x=described(items, place, total, count, ~hidden))
 
     support_key, query_key = jax.random.split(key)
@@ -128,7 +128,7 @@ def frozen_tasks(items: Table, known: Statistics, split: Split, tasks: Frozen, k
 
     def part(place, rating, own: Any = 0.0, owned: Any = 0.0, most: int | None = None) -> Examples:
         total = items.total[place] - own / known.deviation
-        x = described(items, place, total, items.count[place] - owned, jnp.ones(place.shape, bool))
+        x = described(items, place, total, items.number[place] - owned, jnp.ones(place.shape, bool))
         exists = ~np.isnan(rating) & (np.arange(place.shape[1]) < (most or place.shape[1]))[None]
         y = (np.nan_to_num(rating) - known.mean) / known.deviation
         return Examples(x, jnp.asarray(y, jnp.float32)[..., None], jnp.asarray(exists))

@@ -20,8 +20,8 @@ def ranks(p: Prepared, learner: Learner, meta_params: Params, task: int) -> tupl
     """
     tasks, known = p.split.test, p.known
     given = tasks.support_item[task], tasks.support_rating[task]
-    often = np.sort(known.count)[-min(OFTEN, len(known.count)) :].min()
-    shown = known.count >= max(1, often)
+    often = np.sort(known.number)[-min(OFTEN, len(known.number)) :].min()
+    shown = known.number >= max(1, often)
     shown[given[0]] = False
     found = []
     for k in STEPS:
@@ -53,7 +53,7 @@ def lists(p: Prepared, learner: Learner, meta_params: Params, task: int = 0) -> 
                 axes.text(
                     x[end] + offset,
                     own[end],
-                    p.ratings.titles[item],
+                    p.ratings.titles[int(item)],
                     ha=side,
                     va="center",
                     fontsize=8,

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metajax.data import DATASETS
 from metajax.data.invented_ratings import invented_ratings
 from metajax.data.rating_files import read_ratings
@@ -76,7 +78,7 @@ def prepared(s: Any, ratings: Ratings | None = None, draw: int = 0) -> Prepared:
     if s.scenario == "cross":
         names = [choose("ratings", "target", name, ratings.tags) for name in s.target]
         columns = [ratings.tags.index(name) for name in names]
-        target = ratings.features[:, columns].any(axis=1)
+        target = np.asarray(ratings.features[:, columns].max(axis=1) > 0)
     if s.split == "time" and ratings.time is None:
         raise ValueError(
             f"ratings: split='time' needs times, but {ratings.name} has none. Leave split out."

@@ -37,7 +37,7 @@ class Recommendation(NamedTuple):
     seconds: float
 
 
-def recommend(run: Any, ratings: Mapping[str, float], *, top: int = 10) -> Recommendation:
+def recommend(run: Any, ratings: Mapping[str, Any], *, top: int = 10) -> Recommendation:
     """Adapts a run of `metajax train ratings` to a new user, and ranks the items not yet rated.
 
     Args:
@@ -104,8 +104,8 @@ def rank_all(
 @partial(jax.jit, static_argnums=0)
 def _ranked(learner: Learner, meta_params, support: Examples, items: inputs.Table):
     """The adapted learner, and its predictions of all items."""
-    place = jnp.arange(len(items.count))
-    x = inputs.described(items, place, items.total, items.count, jnp.ones(place.shape, bool))
+    place = jnp.arange(len(items.number))
+    x = inputs.described(items, place, items.total, items.number, jnp.ones(place.shape, bool))
     adapted = learner.adapt(meta_params, support, jax.random.key(0))
     return adapted, learner.predict(adapted, x)[:, 0]
 
@@ -116,6 +116,6 @@ def _support(p: Prepared, places: Mapping[int, float], items: inputs.Table) -> E
     place[: len(places)] = list(places)
     y[: len(places), 0] = (np.array(list(places.values())) - p.known.mean) / p.known.deviation
     x = inputs.described(
-        items, place, items.total[place], items.count[place], jnp.ones(length, bool)
+        items, place, items.total[place], items.number[place], jnp.ones(length, bool)
     )
     return Examples(x, jnp.asarray(y), jnp.arange(length) < len(places))

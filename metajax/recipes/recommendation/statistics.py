@@ -1,6 +1,6 @@
 """Biases of users and items, shrunk towards 0 or towards what their content predicts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Statistics(NamedTuple):
     mean, deviation: Of the ratings.
     user_bias: `(users,)`, shrunk; 0 for users of no training rating.
     total: `(items,)`, the sum of rating - mean - user bias.
-    count: `(items,)`.
+    number: `(items,)`, of ratings.
     prior, new_prior: `(items,)`, the bias that the features of an item predict if it is rare or new.
     shrinkage: The strengths.
     """
@@ -44,27 +44,27 @@ class Statistics(NamedTuple):
     deviation: float
     user_bias: np.ndarray
     total: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
     prior: np.ndarray
     new_prior: np.ndarray
     shrinkage: Shrinkage
 
-    def item_bias(self, item, own=0.0, owned=0.0) -> np.ndarray:
+    def item_bias(self, item: Any, own: Any = 0.0, owned: Any = 0.0) -> np.ndarray:
         """Biases of items, shrunk to their prior; `own` is left out of the sum.
 
         Args:
           item: Places of items, of any shape.
           own: What a user's own ratings add to the sums, of the same shape.
-          owned: The number of own ratings in the counts, 0 or 1.
+          owned: The number of own ratings among them, 0 or 1.
         """
         strength = self.shrinkage.content
         total = self.total[item] - own + strength * self.prior[item]
-        found = total / (self.count[item] - owned + strength)
-        return np.where(self.count[item] > 0, found, self.new_prior[item])
+        found = total / (self.number[item] - owned + strength)
+        return np.where(self.number[item] > 0, found, self.new_prior[item])
 
     def plain_bias(self) -> np.ndarray:
         """Biases of items, shrunk to 0."""
-        return self.total / (self.count + self.shrinkage.item)
+        return self.total / (self.number + self.shrinkage.item)
 
 
 def statistics(ratings: Ratings, train: np.ndarray, shrinkage: Shrinkage) -> Statistics:
