@@ -63,6 +63,15 @@ def test_training_tasks_leave_their_own_ratings_out(built):
         assert any(np.allclose(stats[:, 0], e, atol=1e-4) for e in expected)
 
 
+def test_tags_of_the_target_domain_are_no_inputs():
+    p = recipes.build(quick(scenario="cross", target=("Horror",))).prepared
+    column = p.ratings.tags.index("Horror")
+    assert (p.ratings.features[:, column] == 0).all()
+    whole = prepared.invented_ratings().features[:, column] > 0
+    np.testing.assert_array_equal(p.split.new, whole)
+    assert not whole[p.ratings.item[p.split.train]].any()
+
+
 def test_hidden_rows_look_like_new_items(built):
     p = built.prepared
     task = inputs.training_tasks(p.ratings, p.split, p.known, id_dropout=0.999999)(

@@ -79,6 +79,10 @@ def prepared(s: Any, ratings: Ratings | None = None, draw: int = 0) -> Prepared:
         names = [choose("ratings", "target", name, ratings.tags) for name in s.target]
         columns = [ratings.tags.index(name) for name in names]
         target = np.asarray(ratings.features[:, columns].max(axis=1) > 0)
+        # No item of training has these tags, so nothing could be learned of them.
+        features = ratings.features.copy()
+        features[:, columns] = 0
+        ratings = ratings._replace(features=features)
     if s.split == "time" and ratings.time is None:
         raise ValueError(
             f"ratings: split='time' needs times, but {ratings.name} has none. Leave split out."
