@@ -178,7 +178,24 @@ def analysis() -> str:
     return "\n\n".join([ANALYSIS, *parts])
 
 
-ANALYSIS = ""
+ANALYSIS = (
+    "**New users, items of training.** The neural process is below the fair baseline with every number of "
+    "ratings, and the interval excludes 0. It is so in RMSE as well, so the gain is not that of a median. "
+    "A constant or a cubic curve, tuned on validation users, does not reach it. MeLU, whose head is a "
+    "network too, has a third of the gain; linear heads and the bias learner tie with the baseline. So "
+    "what is learned is how far ratings of this user and this item can be trusted together, which biases "
+    "that are added cannot express. It is no taste: nDCG is that of the baseline for all of them, and "
+    "genres, factors and neighbours add little at 10 ratings.\n\n"
+    "**New items.** The gain of the neural process is outside of the interval at 1 and 3 ratings and "
+    "vanishes at 10. Rare items of training must not stand for new ones: of new items most ratings are of "
+    "popular films. With one prior for both, learners lost 0.03 on new items, and the baseline lost as "
+    "much on one kind or the other. Where a learner corrects the prior and cannot tell users apart by "
+    "more than a bias, it is worse than the prior.\n\n"
+    "**What the data lack.** The first oracle below knows the mean of what a user's ratings leave, "
+    "queries included; the second one fits a taste of genres to the queries themselves, with a ridge of "
+    "10. Both see the answers, so they bound from below what ten ratings could tell. Most of the distance "
+    "is noise of single ratings: 20 queries of a user are too few to tell the rest."
+)
 
 PAGE = Page(
     "Recommendation",
