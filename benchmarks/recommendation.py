@@ -163,7 +163,8 @@ def rows_of(
         means[learner] = mean_of(each)
         yield learner, each
     if len(study.learners) > 1:
-        yield f"neural_process, mean of {len(study.seeds)}", [means["neural_process"]]
+        if len(study.seeds) > 1:
+            yield f"neural_process, mean of {len(study.seeds)}", [means["neural_process"]]
         both = mean_of([means["neural_process"], means["ridge"]])
         yield "neural_process and ridge, mean", [both]
         yield f"the same with {FAIR}, tuned weight", [blended(p, both, fair)]
