@@ -26,12 +26,10 @@ import metajax as mj
 from metajax.cli.machine import one_device_per_core
 
 
-def outer_step_for(objective, optimizer, meta_batch: int):
-    """The outer step of D to J, and all that they say about devices. JAX has computed nothing yet."""
+def outer_step_for(objective, optimizer):
+    """The outer step of D to J, as `mj.fit` builds it. JAX has computed nothing yet."""
     one_device_per_core()
-    mesh = mj.task_mesh(meta_batch)
-    estimator = mj.parallel(meta_batch, tasks_per_pass=meta_batch, mesh=mesh)
-    return mj.outer_step(objective, optimizer, estimator)
+    return mj.outer_step(objective, optimizer, mj.automatic(mj.task_mesh()))
 
 
 class _Jax(ABC):
@@ -143,7 +141,7 @@ class Metajax(_Jax):
         return learner_and_loss(w)
 
     def outer_step(self, optimizer):
-        return outer_step_for(self.objective, optimizer, self.w.meta_batch)
+        return outer_step_for(self.objective, optimizer)
 
     def start(self):
         x = jax.tree.map(lambda leaf: leaf[0], self.tasks.support.x)

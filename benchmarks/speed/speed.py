@@ -34,8 +34,8 @@ from rows.speed import TUNED, WORKLOADS, UserWorkload, Workload
 from workloads import MALLOC, arrays
 
 TOLERANCE = 1e-4
-ROUNDS = 7
-SECONDS_PER_TURN = 5.0
+ROUNDS = 5
+SECONDS_PER_TURN = 2.5
 TOO_SLOW = 60.0
 """Seconds of a step after which a contestant gets one turn alone."""
 

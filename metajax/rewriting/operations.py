@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -28,7 +29,8 @@ def _convolution(step: Step) -> Found:
     lhs, rhs = step.inputs
     params, layout = step.params, step.params["dimension_numbers"]
     spatial = len(lhs.shape) - 2
-    if params["feature_group_count"] != 1 or params["batch_group_count"] != 1:
+    groups = params["feature_group_count"]
+    if params["batch_group_count"] != 1:
         return None
     if (
         spatial not in (1, 2)
@@ -50,17 +52,46 @@ def _convolution(step: Step) -> Found:
         if spatial == 1:
             lhs, rhs = lhs[:, None], rhs[None]
             strides, padding = (1, *strides), ((0, 0), *padding)
-        result = conv_general_dilated(
-            lhs,
-            rhs,
-            strides,
-            padding,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=params["precision"],
-        )
+        result = _grouped(lhs, rhs, groups, strides, padding, params["precision"])
         return [(result[:, 0] if spatial == 1 else result).transpose(back)]
 
-    return "convolution", function
+    return "convolution" if groups == 1 else "grouped convolution", function
+
+
+def _grouped(lhs, rhs, groups: int, strides, padding, precision):
+    """A convolution of images `(n, h, w, c)` by `(kh, kw, c / groups, features)`."""
+
+    def convolve(lhs, rhs):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return conv_general_dilated(
+            lhs, rhs, strides, padding, dimension_numbers=layout, precision=precision
+        )
+
+    if groups == 1:
+        return convolve(lhs, rhs)
+    if rhs.shape[2] == 1:
+        return _depthwise(lhs, rhs, strides, padding)
+    lhs = lhs.reshape(*lhs.shape[:3], groups, -1)
+    rhs = rhs.reshape(*rhs.shape[:3], groups, -1)
+    result = jax.vmap(convolve, (3, 3), 3)(lhs, rhs)
+    return result.reshape(*result.shape[:3], -1)
+
+
+def _depthwise(lhs, rhs, strides, padding):
+    """The same where each channel is a group: a sum over the kernel's places, without a product."""
+    (kh, kw, _, features), channels = rhs.shape, lhs.shape[3]
+    lhs = lax.pad(
+        lhs, jnp.zeros((), lhs.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)]
+    )
+    oh, ow = ((n - k) // s + 1 for n, k, s in zip(lhs.shape[1:3], (kh, kw), strides, strict=True))
+    (sh, sw), out = strides, 0.0
+    for i in range(kh):
+        for j in range(kw):
+            seen = lhs[:, i : i + (oh - 1) * sh + 1 : sh, j : j + (ow - 1) * sw + 1 : sw]
+            if features > channels:  # the features of a channel are neighbours
+                seen = jnp.repeat(seen, features // channels, axis=3)
+            out = out + seen * rhs[i, j, 0][None, None, None]
+    return out
 
 
 def _dilated(x, dilation):

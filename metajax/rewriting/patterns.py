@@ -80,9 +80,31 @@ def _normalised(program: Program, graph: Graph, root: Step, x: Value) -> bool:
         what = (
             ("layer norm" if kind.centred else "RMS norm") if _is_last(reader) else "normalisation"
         )
-        program.replace(step.outputs[0], what, [x, *map(_source, scales)], function)
+        base = _unshifted(x, reader.reduced) if kind.centred else x
+        program.replace(step.outputs[0], what, [base, *map(_source, scales)], function)
         done = True
     return done
+
+
+def _unshifted(x: Value, reduced: tuple[int, ...]) -> Value:
+    """x without what is constant along the axes of means, such as a layer's bias: means subtract it."""
+    while x.by is not None and x.by.name in ("add", "sub"):
+        a, b = x.by.inputs
+        if a.shape == x.shape and _varies_along(b).isdisjoint(reduced):
+            x = a
+        elif x.by.name == "add" and b.shape == x.shape and _varies_along(a).isdisjoint(reduced):
+            x = b
+        else:
+            break
+    return x
+
+
+def _varies_along(value: Value) -> set[int]:
+    """The axes along which an array repeats nothing."""
+    axes, shape = range(len(value.shape)), value.shape
+    if value.by is not None and value.by.name == "broadcast_in_dim":
+        axes, shape = value.by.params["broadcast_dimensions"], value.by.inputs[0].shape
+    return {axis for axis, size in zip(axes, shape, strict=True) if size != 1}
 
 
 def _is_last(reader: Reader) -> bool:

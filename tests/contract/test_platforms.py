@@ -83,11 +83,11 @@ def test_special_forms_of_a_cpu_stay_there(name, key):
     found = {platform: operations(text) for platform, text in texts.items()}
     cpu = found["cpu"]
     assert (cpu["optimization_barrier"] > 0) == (name in SUMMED)
-    assert cpu["convolution"] == 0
     for platform in ELSEWHERE:
         there = found[platform]
         assert there["optimization_barrier"] == 0
-        assert (there["convolution"] > 0) == (name in CONVOLVING)
+        # On a CPU the gradients of kernels and images are products.
+        assert (there["convolution"] > cpu["convolution"]) == (name in CONVOLVING)
         assert (there["while"] < cpu["while"]) == (name in LOOPING)
         if name not in CONVOLVING:  # a sum of outer products is one product elsewhere
             assert there["dot_general"] == cpu["dot_general"] + cpu["optimization_barrier"]

@@ -172,6 +172,33 @@ CASES = {
         ROWS,
         {"dense product": 1},
     ),
+    "depthwise convolution": (
+        convolution(NHWC, (3, 3, 1, 4), (2, 1), feature_group_count=4),
+        IMAGES,
+        {"grouped convolution": 1},
+    ),
+    "depthwise, two features": (
+        convolution(NHWC, (3, 2, 1, 8), feature_group_count=4),
+        IMAGES,
+        {"grouped convolution": 1},
+    ),
+    "two groups": (
+        convolution(NHWC, (3, 3, 2, 6), (1, 2), feature_group_count=2),
+        IMAGES,
+        {"grouped convolution": 1},
+    ),
+    "normalisation of a shifted array": (
+        lambda x: linen(nn.BatchNorm(use_running_average=False))(
+            0.3 + x + kernel(1, 1, 1, 4).astype(x.dtype)
+        ),
+        IMAGES,
+        {"normalisation": 1},
+    ),
+    "layer norm of a shifted array": (
+        lambda x: linen(nn.LayerNorm())(x + kernel(1, 1, 1, 4).astype(x.dtype)),
+        IMAGES,
+        {"layer norm": 1},
+    ),
     "dense layer, equinox": (equinox_linear, ROWS, {"dense product": 1}),
     "dense layer, weights first": (
         lambda x: jnp.einsum("io,abi->oab", kernel(8, 3).astype(x.dtype), x),
@@ -242,10 +269,6 @@ LEFT = {
             0.5 * x * (1 + jnp.tanh(0.7978845608 * (x + 0.044715 * x**3)).mean(-1, keepdims=True))
         ),
         ROWS,
-    ),
-    "grouped convolution": (
-        convolution(NHWC, (3, 3, 1, 4), feature_group_count=4),
-        IMAGES,
     ),
     "overlapping windows": (lambda x: nn.max_pool(x, (3, 3), (2, 2)), IMAGES),
     "padded windows": (lambda x: nn.avg_pool(x, (2, 2), (2, 2), "SAME"), (3, 7, 7, 4)),
