@@ -77,12 +77,14 @@ from metajax.learners.r2d2 import r2d2 as r2d2
 from metajax.learners.recurrent import recurrent as recurrent
 from metajax.learners.relabelled import relabelled as relabelled
 from metajax.learners.relation import relation as relation
+from metajax.learners.ridge import ridge as ridge
 from metajax.learners.snail import snail as snail
 from metajax.learners.transformer import transformer as transformer
 from metajax.learners.warp import warp as warp
 from metajax.masks import filled as filled
 from metajax.masks import masked_mean as masked_mean
 from metajax.mesh import task_mesh as task_mesh
+from metajax.metrics import losses as losses
 from metajax.metrics.binned import bin_edges as bin_edges
 from metajax.metrics.binned import binned_coverage as binned_coverage
 from metajax.metrics.binned import binned_mean as binned_mean
@@ -96,6 +98,7 @@ from metajax.metrics.losses import gaussian_nll as gaussian_nll
 from metajax.metrics.losses import mae as mae
 from metajax.metrics.losses import mse as mse
 from metajax.metrics.losses import reliability as reliability
+from metajax.metrics.ranking import ndcg as ndcg
 from metajax.nn.contexts import Conditioned as Conditioned
 from metajax.nn.contexts import concatenated as concatenated
 from metajax.nn.contexts import from_collection as from_collection
@@ -121,6 +124,7 @@ from metajax.ops import dot_general as dot_general
 from metajax.optimizers import problems as problems
 from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
+from metajax.recipes.recommendation.recommend import recommend as recommend
 from metajax.recipes.run import Run as Run
 from metajax.recipes.run import restore as restore
 from metajax.rewriting.fast import fast as fast

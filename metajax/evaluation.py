@@ -155,7 +155,8 @@ def evaluate(
         not trained on.
       metric: Predictions and targets of the queries to one value per example, `(n, ...)`, such as
         `accuracy`, whose mean over the queries that exist is the task's value; or a task's value, a
-        scalar, where no query is masked. Metrics on the host take `predictions`.
+        scalar, where no query is masked. A metric with an attribute `average(values, mask)`, such as
+        `ndcg(5)`, is averaged by it. Metrics on the host take `predictions`.
       key: Two learners evaluated with one key see the same tasks. Finitely many tasks need none
         unless adapting draws random numbers.
       num_tasks: At least 2; published numbers use 600 and more. By default all, of finitely many.
@@ -270,7 +271,8 @@ class _Judge(NamedTuple):
                     f"evaluate: the metric returns shape {values.shape} for {number} queries; return "
                     f"one value per query, ({number}, ...), or a scalar."
                 )
-            return masked_mean(values, query.mask)
+            average = getattr(self.metric, "average", masked_mean)
+            return average(values, query.mask)
 
         def policies(adapted):
             together = value(learner.predict(adapted, query.x))

@@ -86,6 +86,7 @@ def mean_loss(loss: Loss, predictions: Any, examples: Examples) -> jax.Array:
 
     Args:
       loss: Predictions and targets to `(n,)`; further axes, as of `optax.squared_error`, are averaged.
+        Its attribute `average`, where it has one, takes the place of `masked_mean`.
       predictions: Of the examples, as `filled` gives them.
       examples: Whose targets are read.
 
@@ -94,5 +95,6 @@ def mean_loss(loss: Loss, predictions: Any, examples: Examples) -> jax.Array:
       >>> float(mean_loss(lambda p, y: (p - y) ** 2, jnp.zeros(2), examples))
       1.0
     """
-    mean = masked_mean(loss(predictions, examples.y), examples.mask)
+    average = getattr(loss, "average", masked_mean)
+    mean = average(loss(predictions, examples.y), examples.mask)
     return jnp.mean(mean) if mean.ndim else mean

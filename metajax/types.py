@@ -14,7 +14,8 @@ Params: TypeAlias = Any
 Loss: TypeAlias = Callable[[Any, Any], jax.Array]
 """Predictions and targets of `n` examples to one value per example, `(n,)`, as in optax.
 
-Where no example is masked, a scalar serves as well: the mean over `n`.
+Where no example is masked, a scalar serves as well: the mean over `n`. A loss or metric that is no mean
+over examples has an attribute `average(values, mask) -> scalar`: `mj.losses.shrunk`, `mj.ndcg`.
 """
 
 Optimizer: TypeAlias = optax.GradientTransformation

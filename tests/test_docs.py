@@ -21,6 +21,7 @@ MODULES = {
     "mj.optimizers": mj.optimizers,
     "mj.problems": mj.problems,
     "mj.ops": mj.ops,
+    "mj.losses": mj.losses,
 }
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted(CHECKOUT.glob("docs/**/*.md"))]
 FAR = re.compile(r"^[a-z]+:")

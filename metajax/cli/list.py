@@ -129,17 +129,23 @@ def public() -> dict[str, tuple[str, str]]:
 
     found, parts = (
         {},
-        {f"mj.{part}.": getattr(metajax, part) for part in ("tasks", "optimizers", "problems")},
+        {
+            f"mj.{part}.": getattr(metajax, part)
+            for part in ("tasks", "optimizers", "problems", "losses")
+        },
     )
+    listed = set()
     for prefix, home in {"mj.": metajax, **parts}.items():
         for name, thing in sorted(vars(home).items()):
             module = getattr(thing, "__module__", "")
             # A function that a part merely imports is listed where it is at home.
             if (
                 inspect.isfunction(thing)
+                and thing not in listed  # under its shortest name
                 and not name.startswith("_")
                 and _of(module, (home.__name__,))
             ):
+                listed.add(thing)
                 found[f"{prefix}{name}"] = module, line_of(thing)
     return found
 

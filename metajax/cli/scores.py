@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.table import Table
 
-from metajax.cli.output import cell, console, plain
+from metajax.cli.output import cell, console, escape, plain
 from metajax.evaluation import Evaluation, Score, evaluate
 from metajax.recipes.experiment import Baseline, Experiment
 
@@ -35,6 +35,9 @@ def test(
       seed: Of the test tasks.
       mesh: The devices that tasks are spread over.
     """
+    if experiment.judge is not None:
+        _judged(experiment, step, meta_params, path, num_tasks=num_tasks, seed=seed)
+        return
     e, number = experiment, experiment.test_tasks if num_tasks is None else num_tasks
     key = jax.random.key(seed)
     scores = evaluate(
@@ -61,6 +64,42 @@ def test(
     rows = {name: _numbers(e, score) for name, score in _rows(scores).items()}
     rows |= {baseline.name: _numbers(e, baseline.scores) for baseline in baselines}
     path.write_text(json.dumps(facts | rows, indent=2) + "\n")
+
+
+def _judged(
+    e: Experiment, step: int, meta_params: Any, path: Path, *, num_tasks: int | None, seed: int
+) -> None:
+    """Prints the tables of an experiment's own report, and writes them as JSON.
+
+    Raises:
+      ValueError: For a number of tasks, which are frozen.
+    """
+    if num_tasks is not None:
+        raise ValueError("evaluate: the test tasks of this run are frozen. Leave --num-tasks out.")
+    assert e.judge is not None
+    with console.status("measuring the learner and its baselines"):
+        report = e.judge(meta_params, seed)
+    console.print(f"[bold]metajax: {escape(report.title)}, outer step {step:,}[/]")
+    for scores in report.tables:
+        table = Table(title=escape(scores.title), title_justify="left", title_style="bold")
+        table.add_column("")
+        for column in scores.columns:
+            table.add_column(column, justify="right")
+        for name, pairs in scores.rows.items():
+            table.add_row(escape(name), *(cell(scores.digits, *pair) for pair in pairs))
+        console.print(table)
+    for note in ("±: half of a 95% interval, 1.96 standard errors", *report.notes):
+        console.print(f"[dim]{escape(note)}.[/]")
+    tables = {
+        scores.title: {
+            name: {"mean": plain([m for m, _ in pairs]), "interval": plain([h for _, h in pairs])}
+            for name, pairs in scores.rows.items()
+        }
+        for scores in report.tables
+    }
+    facts = {"step": step, "seed": seed, "source": e.test_name, "title": report.title}
+    columns = report.tables[0].columns
+    path.write_text(json.dumps(facts | {"columns": columns, "tables": tables}, indent=2) + "\n")
 
 
 def _rows(scores: Evaluation) -> dict[str, Evaluation | Score]:

@@ -1,10 +1,11 @@
 """Published data sets on disk: where they are, how they are fetched, and how they are read."""
 
-from metajax.data import cifar, fashion_mnist, mnist, omniglot
+from metajax.data import cifar, fashion_mnist, mnist, movietweetings, omniglot, restaurants
 from metajax.data.store import Dataset as Dataset
 from metajax.data.store import Pictures as Pictures
 
 DATASETS: dict[str, Dataset] = {
-    module.DATASET.name: module.DATASET for module in (omniglot, cifar, mnist, fashion_mnist)
+    module.DATASET.name: module.DATASET
+    for module in (omniglot, cifar, mnist, fashion_mnist, movietweetings, restaurants)
 }
 """Every data set by its name; each module exports one `DATASET`."""

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax.data.ratings import Ratings
+
 Folder: TypeAlias = str | Path | None
 """The folder that holds the folders of the data sets. None: `METAJAX_DATA`, then the user cache."""
 
@@ -46,6 +48,7 @@ class Dataset(NamedTuple):
     recipe: The arguments of `metajax train` that use it; empty where no recipe trains on it.
     pictures: The data folder to all its pictures by class; None for other kinds of data.
     summary: One line that says what it holds, without reading files.
+    ratings: The data folder to its ratings; None for other kinds of data.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Dataset(NamedTuple):
     recipe: str
     pictures: Callable[[Folder], Pictures] | None
     summary: str
+    ratings: Callable[[Folder], Ratings] | None = None
 
 
 def cache_dir() -> Path:
@@ -65,14 +69,17 @@ def cache_dir() -> Path:
     return Path(pooch.os_cache("metajax"))
 
 
-def locate(name: str, files: Sequence[str], data: Folder = None) -> Path:
+def locate(
+    name: str, files: Sequence[str], data: Folder = None, *, address: str | None = None
+) -> Path:
     """Returns the folder `name` that holds all of `files`.
 
     Args:
       name: The name of the data set, and of its folder.
-      files: The files that must be in the folder.
+      files: The files that must be in the folder, as they are or packed as `.gz`.
       data: The folder above it, which is then the only place searched. None searches
         `METAJAX_DATA`, if set, and the user cache.
+      address: Where to get files that `metajax data` does not download.
 
     Raises:
       FileNotFoundError: Naming the places searched, what is missing, and how to get it.
@@ -88,7 +95,8 @@ def locate(name: str, files: Sequence[str], data: Folder = None) -> Path:
     for place in places:
         folder = place.expanduser() / name
         try:
-            found = {path.name for path in folder.iterdir()}
+            found = {path.name.removesuffix(".gz") for path in folder.iterdir()}
+            found |= {path.name for path in folder.iterdir()}
         except (FileNotFoundError, NotADirectoryError):
             missing.append(f"{folder} (no such folder)")
             continue
@@ -98,9 +106,10 @@ def locate(name: str, files: Sequence[str], data: Folder = None) -> Path:
         if not absent:
             return folder
         missing.append(f"{folder} (no {', no '.join(absent)})")
+    how = f"run `metajax data {name}` to download it" if address is None else f"get it at {address}"
     raise FileNotFoundError(
-        f"{name}: looked in {' and '.join(missing)}; run `metajax data {name}` to download it, or "
-        f"name the folder that holds {name}/ with --data or METAJAX_DATA."
+        f"{name}: looked in {' and '.join(missing)}; {how}, or name the folder that holds "
+        f"{name}/ with --data or METAJAX_DATA."
     )
 
 

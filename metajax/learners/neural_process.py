@@ -12,11 +12,12 @@ from metajax.types import Learner, Model, Params
 
 
 class NeuralProcessParams(NamedTuple):
-    """The weights of the three networks."""
+    """The weights of the three networks, and the logarithm of the strength or None."""
 
     embed: Params
     encode: Params
     decode: Params
+    log_strength: jax.Array | None = None
 
 
 class NeuralProcessState(NamedTuple):
@@ -39,12 +40,19 @@ def distribution(out: jax.Array) -> jax.Array:
     return jnp.stack([means, 0.01 + 0.99 * jax.nn.softplus(raw)], axis=1)
 
 
-def check_decoder(where: str, outputs: int, found: Any) -> None:
-    """Checks that a decoder returns a mean and a deviation for each output.
+def check_decoder(where: str, outputs: int, found: Any, deviations: bool = True) -> None:
+    """Checks that a decoder returns a mean and, where asked, a deviation for each output.
 
     Raises:
-      ValueError: For another width than `2 * outputs`.
+      ValueError: For another width than `2 * outputs`, or `outputs` without deviations.
     """
+    if not deviations and found.shape[-1] != outputs:
+        raise ValueError(
+            f"{where}: decode returns {found.shape[-1]} numbers, but with deviations=False it must return "
+            f"outputs={outputs}. Change one of them."
+        )
+    if not deviations:
+        return
     if found.shape[-1] != 2 * outputs:
         raise ValueError(
             f"{where}: decode returns {found.shape[-1]} numbers, but outputs={outputs} needs "
@@ -72,7 +80,13 @@ def check_targets(where: str, y: Any, outputs: int) -> None:
 
 
 def neural_process(
-    encode: Model, decode: Model, *, outputs: int = 1, embed: Model = pixels
+    encode: Model,
+    decode: Model,
+    *,
+    outputs: int = 1,
+    embed: Model = pixels,
+    strength: float | None = None,
+    deviations: bool = True,
 ) -> Learner:
     """Learns amortised inference by a permutation-invariant encoder: a conditional neural process.
 
@@ -88,6 +102,10 @@ def neural_process(
       outputs: `c`, the width of a target.
       embed: Maps inputs, such as dictionaries of arrays, to features `(n, d)`; `pixels` for the
         inputs themselves.
+      strength: The initial `s` of a mean `sum_i encode([h_i, y_i]) / (n + s)`, above 0; meta-learned. A
+        small support set is then trusted less, and the decoder can tell its size. None for the mean.
+      deviations: Whether standard deviations are predicted. Without them `decode` returns `(n, c)`, and
+        so does the learner; train it with `mse` or `mae`.
 
     Returns:
       A learner for targets `(n, c)`, whose meta-parameters are `NeuralProcessParams`. Predictions are
@@ -95,8 +113,8 @@ def neural_process(
       `gaussian_nll`.
 
     Raises:
-      ValueError: If `outputs` is below 1; from `init`, for a `decode` of another width; from `adapt`,
-        for targets of another shape.
+      ValueError: If `outputs` is below 1 or `strength` is not above 0; from `init`, for a `decode` of
+        another width; from `adapt`, for targets of another shape.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -114,6 +132,8 @@ def neural_process(
     where = "neural_process"
     encode, decode = checks.as_model(where, encode), checks.as_model(where, decode)
     embed, outputs = checks.as_model(where, embed), checks.count(where, "outputs", outputs)
+    if strength is not None:
+        checks.positive(where, "strength", strength)
 
     def init(key, x):
         embed_key, encode_key, decode_key = jax.random.split(key, 3)
@@ -124,8 +144,9 @@ def neural_process(
         width = jax.eval_shape(encode.apply, encoder, pairs).shape[-1]
         inputs = jnp.zeros((1, width + features.shape[-1]), features.dtype)
         decoder = decode.init(decode_key, inputs)
-        check_decoder(where, outputs, jax.eval_shape(decode.apply, decoder, inputs))
-        return NeuralProcessParams(embedding, encoder, decoder)
+        check_decoder(where, outputs, jax.eval_shape(decode.apply, decoder, inputs), deviations)
+        start = None if strength is None else jnp.log(jnp.asarray(strength, features.dtype))
+        return NeuralProcessParams(embedding, encoder, decoder, start)
 
     def adapt(meta_params, support, key):
         del key
@@ -134,12 +155,16 @@ def neural_process(
         features = embed.apply(meta_params.embed, x)
         pairs = jnp.concatenate([features, jnp.asarray(y, features.dtype)], axis=-1)
         mean = masked_mean(encode.apply(meta_params.encode, pairs), mask)
+        if meta_params.log_strength is not None:
+            number = len(pairs) if mask is None else jnp.sum(mask)
+            mean = number / (number + jnp.exp(meta_params.log_strength)) * mean
         return NeuralProcessState(meta_params, mean)
 
     def predict(adapted, x):
         features = embed.apply(adapted.params.embed, x)
         mean = jnp.broadcast_to(adapted.mean[None], (len(features), len(adapted.mean)))
         inputs = jnp.concatenate([mean, features], axis=-1)
-        return distribution(decode.apply(adapted.params.decode, inputs))
+        out = decode.apply(adapted.params.decode, inputs)
+        return distribution(out) if deviations else out
 
     return Learner(init, adapt, predict)

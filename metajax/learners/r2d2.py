@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from metajax import checks
 from metajax.learners.classes import check_labels, lowest_where_absent, one_hot
+from metajax.learners.closed_form import ridge_regression
 from metajax.masks import filled
 from metajax.types import Learner, Model, Params
 
@@ -83,12 +84,7 @@ def r2d2(
       https://arxiv.org/abs/1805.08136
     """
 
-    def solve(features, labels, ridge):
-        # Woodbury: a system of as many equations as examples, not as features.
-        gram = features @ features.T + ridge * jnp.eye(len(features), dtype=features.dtype)
-        return features.T @ jax.scipy.linalg.solve(gram, labels, assume_a="pos")
-
-    return _closed_form("r2d2", embed, ridge, scale, bias, solve)
+    return _closed_form("r2d2", embed, ridge, scale, bias, ridge_regression)
 
 
 def lrd2(

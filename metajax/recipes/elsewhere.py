@@ -36,6 +36,8 @@ def elsewhere(
         no outputs for.
       FileNotFoundError: For data that are missing.
     """
+    if experiment.on is not None and on is not None and way is shot is query_shot is None:
+        return experiment.on(on, data)
     shots = _shots(experiment, way, shot, query_shot)
     name, sample = _source(experiment, on, shots, data)
     _check_inputs(experiment, name, sample)
@@ -45,6 +47,11 @@ def elsewhere(
 
 
 def _shots(e: Experiment, way: int | None, shot: int | None, query_shot: int | None) -> Shots:
+    if e.shots is None and e.on is not None:
+        raise ValueError(
+            "evaluate: the tasks of this run are users with 1 to 10 ratings. Leave --way, --shot and "
+            "--query-shot out."
+        )
     if e.shots is None:
         raise ValueError(
             f"evaluate: a run on {e.test_name} has problems of its own and no other source fits it. "

@@ -58,6 +58,29 @@ class Preprocessing(NamedTuple):
 Baselines = Callable[[jax.Array, int, tuple[int, ...] | None, Mesh | None], tuple[Baseline, ...]]
 
 
+class ScoreTable(NamedTuple):
+    """A table of scores on frozen tasks.
+
+    title: What is measured.
+    columns: Such as numbers of support examples.
+    rows: Each a mean and half its 95% interval for each column.
+    digits: Decimal places.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, tuple[tuple[float, float], ...]]
+    digits: int
+
+
+class Report(NamedTuple):
+    """What a learner and its baselines score on frozen tasks: a title, tables, and notes below them."""
+
+    title: str
+    tables: tuple[ScoreTable, ...]
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A learner, and how it is trained and evaluated.
@@ -83,6 +106,10 @@ class Experiment:
     baselines: `(key, num_tasks, num_steps, mesh)` to scores on the test tasks of this key; further
       rows of the table.
     keep: Writes what else a run leaves in its folder, and returns a sentence on its use.
+    judge: `(meta_params, seed)` to a report on frozen tasks, where one number for each task is not
+      enough; it takes the place of `test` and `baselines`.
+    on: The name or file of other data, and the folder of data sets, to the experiment on them.
+    prepared: What the recipe has read of its data, for serving; None where it keeps nothing.
     """
 
     settings: Any
@@ -116,6 +143,9 @@ class Experiment:
     published: tuple[Published, ...] = ()
     baselines: Baselines | None = None
     keep: Callable[[Params, Path], str] | None = None
+    judge: Callable[[Params, int], Report] | None = None
+    on: Callable[[str, str | Path | None], Any] | None = None
+    prepared: Any = None
 
 
 def refuse_ignored(recipe: str, settings: Any, by: str, has: Mapping[str, bool]) -> None:

@@ -34,6 +34,7 @@ from metajax.learners.protonet import protonet
 from metajax.learners.r2d2 import lrd2, r2d2
 from metajax.learners.recurrent import recurrent
 from metajax.learners.relation import relation
+from metajax.learners.ridge import ridge
 from metajax.learners.snail import snail
 from metajax.learners.transformer import transformer
 from metajax.learners.warp import warp
@@ -268,6 +269,7 @@ LEARNERS: dict[str, Row] = {
     "memory_augmented": Row(
         lambda i: memory_augmented(i.body, i.outputs, **i.width()), classify=Use(), in_context=Use()
     ),
+    "ridge": Row(lambda i: ridge(i.body, outputs=i.outputs), in_context=Use()),
     "neural_process": Row(
         lambda i: neural_process(i.net(i.sizes["width"]), i.net(i.outputs)),
         in_context=Use(density=gaussian),

@@ -136,6 +136,10 @@ LEARNERS = {
     "relation": Make(lambda n, loss: mj.relation(BODY, smooth(1)), numbers=False),
     "r2d2": Make(lambda n, loss: mj.r2d2(BODY), numbers=False),
     "lrd2": Make(lambda n, loss: mj.lrd2(BODY, 3), numbers=False),
+    "ridge": Make(lambda n, loss: mj.ridge(BODY, outputs=n), labels=False),
+    "maml, shrunk loss": Make(
+        lambda n, loss: mj.maml(_net(n), mj.losses.shrunk(loss, 2.0), SGD, 2)
+    ),
     "nearest_neighbour": Make(lambda n, loss: mj.nearest_neighbour(BODY), numbers=False),
     "knn": Make(lambda n, loss: mj.knn(BODY, 2, vote="distance"), numbers=False),
     "decision_tree": Make(lambda n, loss: mj.decision_tree(embed=BODY), numbers=False),
@@ -154,6 +158,11 @@ LEARNERS = {
     ),
     "neural_process": Make(
         lambda n, loss: mj.neural_process(smooth(4), smooth(2), embed=BODY),
+        labels=False,
+        loss=mj.gaussian_nll,
+    ),
+    "neural_process, shrunk": Make(
+        lambda n, loss: mj.neural_process(smooth(4), smooth(2), embed=BODY, strength=2.0),
         labels=False,
         loss=mj.gaussian_nll,
     ),

@@ -200,12 +200,20 @@ LEARNERS = {
     "relation": _classifies(mj.relation(smooth(4), smooth(1)), None),
     "r2d2": _classifies(mj.r2d2(smooth(4)), None),
     "lrd2": _classifies(mj.lrd2(smooth(4), 3), None),
+    "ridge": _regresses(mj.ridge(smooth(4), noise=0.5), None),
+    "maml, shrunk loss": _regresses(mj.maml(smooth(1), mj.losses.shrunk(mj.mse, 2.0), SGD, 2)),
     "ensemble": _classifies(
         mj.ensemble(mj.maml(smooth(3), mj.cross_entropy, SGD, 2), 2),
         lambda m, *_: jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), m),
     ),
     "neural_process": Row(
         mj.neural_process(smooth(6), smooth(2)), mj.gaussian_nll, REGRESSION, None
+    ),
+    "neural_process, shrunk": Row(
+        mj.neural_process(smooth(6), smooth(2), embed=smooth(3), strength=2.0),
+        mj.gaussian_nll,
+        REGRESSION,
+        None,
     ),
     "attentive_process": Row(
         mj.attentive_process(NET, NET, smooth(2), heads=2), mj.gaussian_nll, REGRESSION, None

@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from contract.tables import smooth
 from jax.test_util import check_grads
@@ -128,3 +129,84 @@ def test_many_classes_on_every_core_do_not_wait_for_each_other():
     done = subprocess.run(command, env=free, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) > 0
+
+
+def test_ridge_is_the_posterior_mean_of_bayesian_regression(key, float64):
+    del float64
+    rng = np.random.default_rng(1)
+    mean, variance = rng.normal(size=(5, 2)), np.exp(rng.normal(size=5))
+    targets = rng.normal(size=(12, 2))
+    learner = mj.ridge(mj.pixels, outputs=2, mean=mean, variance=variance, noise=0.7)
+    support = mj.Examples(FEATURES, targets)
+    adapted = learner.adapt(learner.init(key, support.x), support, key)
+    precision = FEATURES.T @ FEATURES / 0.7 + np.diag(1 / variance)
+    right = FEATURES.T @ targets / 0.7 + mean / variance[:, None]
+    np.testing.assert_allclose(adapted.weights, np.linalg.solve(precision, right), rtol=1e-6)
+
+
+def test_ridge_without_examples_is_the_prior_and_with_many_least_squares(key, float64):
+    del float64
+    targets = np.random.default_rng(2).normal(size=(12, 1))
+    learner = mj.ridge(mj.pixels, mean=2.0, noise=1e-9)
+    meta_params = learner.init(key, FEATURES)
+    none = mj.Examples(FEATURES, targets, jnp.zeros(12, bool))
+    np.testing.assert_allclose(learner.adapt(meta_params, none, key).weights, 2.0, rtol=1e-9)
+    found = learner.adapt(meta_params, mj.Examples(FEATURES, targets), key).weights
+    expected = np.linalg.lstsq(FEATURES, targets, rcond=None)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_prior_of_ridge_is_learned(key):
+    # Slopes are 3 + N(0, 0.2^2) and the noise has variance 0.1^2: outer steps find them.
+    def sample(key):
+        slope_key, x_key, noise_key = jax.random.split(key, 3)
+        x = jax.random.normal(x_key, (12, 1))
+        y = (3 + 0.2 * jax.random.normal(slope_key)) * x + 0.1 * jax.random.normal(
+            noise_key, (12, 1)
+        )
+        return mj.Task(mj.Examples(x[:2], y[:2]), mj.Examples(x[2:], y[2:]))
+
+    learner = mj.ridge(mj.pixels, mean=2.0)
+    rate = optax.cosine_decay_schedule(0.1, 300)
+    state = mj.fit(
+        learner, mj.query_loss(learner, mj.mse), optax.adam(rate), sample, key=key, outer_steps=300,
+        meta_batch=32, show_progress=False,
+    )  # fmt: skip
+    assert float(state.meta_params.mean[0, 0]) == pytest.approx(3, abs=0.1)
+    # Only the ratio of both variances changes the posterior mean: 0.01 / 0.04.
+    ratio = np.exp(state.meta_params.log_noise - state.meta_params.log_variance[0])
+    assert float(ratio) == pytest.approx(0.25, rel=0.4)
+
+
+REFUSED_RIDGE = {
+    "noise=0 must be a number above 0": lambda: mj.ridge(mj.pixels, noise=0),
+    "variance=-1.0 must be above 0": lambda: mj.ridge(mj.pixels, variance=-1.0),
+    "outputs=0 must be an integer": lambda: mj.ridge(mj.pixels, outputs=0),
+    r"mean has shape \(3, 1\), which does not broadcast to \(5, 1\)": lambda: mj.ridge(
+        mj.pixels, mean=np.zeros((3, 1))
+    ).init(jax.random.key(0), FEATURES),
+    r"support.y is int64 \(12,\), but with outputs=1": lambda: mj.ridge(mj.pixels).adapt(
+        mj.ridge(mj.pixels).init(jax.random.key(0), FEATURES), SUPPORT, jax.random.key(0)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_RIDGE)
+def test_what_is_no_prior_is_refused(message):
+    with pytest.raises(ValueError, match=f"ridge: {message}"):
+        REFUSED_RIDGE[message]()
+
+
+def test_a_neural_process_that_is_a_shrunk_mean_by_hand(key):
+    # The encoder is the target, the decoder its representation: 6 / (1 + 2), and 0 without examples.
+    encode = mj.Model(lambda key, x: (), lambda params, x: x[:, -1:])
+    decode = mj.Model(lambda key, x: (), lambda params, x: x[:, :1] * jnp.array([[1.0, 0.0]]))
+    learner = mj.neural_process(encode, decode, strength=2.0)
+    support = mj.Examples(jnp.ones((2, 1)), jnp.array([[6.0], [9.0]]), jnp.array([True, False]))
+    meta_params = learner.init(key, support.x)
+    for mask, expected in (([True, False], 2.0), ([True, True], 3.75), ([False, False], 0.0)):
+        given = support._replace(mask=jnp.array(mask))
+        found = learner.predict(learner.adapt(meta_params, given, key), support.x)
+        assert found[:, 0, 0].tolist() == pytest.approx([expected] * 2)
+    with pytest.raises(ValueError, match="neural_process: strength=0 must be a number above 0"):
+        mj.neural_process(encode, decode, strength=0)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import metajax as mj
+from metajax.masks import mean_loss
 
 
 def test_cross_entropy_is_that_of_optax_and_so_is_its_gradient(key):
@@ -86,3 +87,32 @@ def test_coverage_of_the_true_distribution_is_95_percent(key):
     # Entropy of a Gaussian of deviation 2: log(2 sqrt(2 pi e)) = 2.112.
     assert float(mj.gaussian_nll(predictions, targets).mean()) == pytest.approx(2.112, abs=0.02)
     assert float(mj.error_of_mean(predictions, targets).mean()) == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize("mask, expected", [(None, 30 / 4), ([True, True, False], 10 / 3)])
+def test_a_shrunk_loss_divides_by_more_examples_than_there_are(mask, expected):
+    # Squared errors of 1, 9 and 20; one further example of error 0.
+    loss = mj.losses.shrunk(mj.mse, 1.0)
+    targets = jnp.sqrt(jnp.array([[1.0], [9.0], [20.0]]))
+    examples = mj.Examples(None, targets, None if mask is None else jnp.array(mask))
+    assert float(mean_loss(loss, jnp.zeros((3, 1)), examples)) == pytest.approx(expected)
+
+
+def test_a_step_on_a_shrunk_loss_is_a_shrunk_mean(key):
+    # Three ratings of 2, 4 and 6 with 3 more of nothing: 12 / 6. Twice the same for two steps.
+    bias = mj.Model(lambda key, x: jnp.zeros(1), lambda b, x: b[None] + 0 * x)
+    support = mj.Examples(jnp.zeros((3, 1)), jnp.array([[2.0], [4.0], [6.0]]))
+    one, many = (
+        mj.maml(bias, mj.losses.shrunk(mj.mse, 3.0), optax.sgd(0.5), num_steps=steps)
+        for steps in (1, 200)
+    )
+    assert one.adapt(jnp.zeros(1), support, key).tolist() == pytest.approx([2.0])
+    # In the end nothing is shrunk: the minimum is the mean.
+    assert many.adapt(jnp.zeros(1), support, key).tolist() == pytest.approx([4.0])
+
+
+def test_what_cannot_be_shrunk_is_refused():
+    with pytest.raises(ValueError, match=r"shrunk: strength=-1 must be a number of at least 0"):
+        mj.losses.shrunk(mj.mse, -1)
+    with pytest.raises(ValueError, match="shrunk: the loss returns a scalar"):
+        mj.losses.shrunk(mj.mse, 1).average(jnp.zeros(()), None)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import metajax as mj
 from metajax import checks
 from metajax.data.store import Pictures
+from metajax.masks import exists
 from metajax.tasks.scaled import Scaled
 from metajax.trees import as_pytree
 
@@ -64,6 +65,12 @@ ROWS: dict[str, Callable] = {
         Pictures(list(NOISE), list("abcd")), way=3, shot=2, query_shot=2, size=8, channels=3
     ),
     "varied": lambda _: mj.tasks.varied(CLASSIFICATION, way=(2, 3), shot=(1, 2)),
+    "ragged": lambda _: mj.tasks.ragged(
+        mj.Examples(np.arange(25.0), np.arange(25.0)[:, None]),
+        [3, 12, 6, 4],
+        support=(1, 4),
+        query=5,
+    ),
     "varied regression": lambda _: mj.tasks.varied(REGRESSION, way=(1, 1), shot=(1, 4)),
     "mixture": lambda _: mj.tasks.mixture(
         [mj.tasks.sinusoid(), mj.tasks.functions(FAMILIES[0]), mj.tasks.sinusoid()], [1, 2, 3]
@@ -131,11 +138,10 @@ def test_tasks_depend_on_the_key_by_their_program(sample):
 @given(seed=st.integers(0, 2**31 - 1))
 def test_support_and_query_never_share_an_example(sample, seed):
     task = draw(sample, jax.random.key(seed))
-    support = {row.tobytes() for row in np.asarray(task.support.x)}
-    query = {row.tobytes() for row in np.asarray(task.query.x)}
-    assert len(support) == len(task.support.x)
-    assert len(query) == len(task.query.x)
-    assert not support & query
+    support, query = (np.asarray(part.x)[np.asarray(exists(part))] for part in task)
+    rows = [{row.tobytes() for row in part} for part in (support, query)]
+    assert [len(part) for part in rows] == [len(support), len(query)]
+    assert not rows[0] & rows[1]
 
 
 def test_equal_settings_are_one_program_and_stack(make, key):

@@ -1,0 +1,45 @@
+"""`metajax recommend RUN --ratings FILE`: a list for a new user."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.table import Table
+
+from metajax.cli.output import console, escape
+
+
+@dataclass(frozen=True)
+class Recommend:
+    """Recommend items to a new user from a few ratings, with a run of `metajax train ratings`."""
+
+    run: tyro.conf.Positional[Path]
+    """The folder of the run."""
+    ratings: Path
+    """A file of lines item,rating, with titles or identifiers of items."""
+    top: int = 10
+    """The number of items."""
+    data: str | None = None
+    """The folder of the data sets, if it has moved."""
+
+
+def run(command: Recommend) -> bool:
+    """Adapts to the user and prints the list."""
+    from metajax.recipes.recommendation.own import read_own
+    from metajax.recipes.recommendation.recommend import recommend
+    from metajax.recipes.run import restore
+
+    own = read_own(command.ratings)
+    found = recommend(restore(command.run, data=command.data), own, top=command.top)
+    table = Table(title=f"After {len(own)} ratings", title_justify="left", title_style="bold")
+    table.add_column("")
+    table.add_column("item")
+    table.add_column("predicted rating", justify="right")
+    for place, (title, rating) in enumerate(zip(found.titles, found.ratings, strict=True), 1):
+        table.add_row(str(place), escape(title), f"{rating:.1f}")
+    console.print(table)
+    console.print(
+        f"Rated, and left out: {escape(', '.join(found.rated)) or 'nothing'}.\n"
+        f"Adapting to the user and ranking all items took {1e3 * found.seconds:.1f} ms."
+    )
+    return True

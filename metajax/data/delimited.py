@@ -1,0 +1,217 @@
+"""Ratings in delimited text: read by polars, and every line that cannot be read is named."""
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metajax.data import store
+
+_SHOWN = 3
+"""As many of the lines that cannot be read are described."""
+
+_INNER = "\x1f"
+"""In place of a separator of several characters."""
+
+
+class Format(NamedTuple):
+    """How a file of ratings is written.
+
+    columns: "user", "item", "rating" and perhaps "time", each with the place of its field.
+    separator: Between fields.
+    header: Whether the first line holds names.
+    fields: The number of fields of a line.
+    """
+
+    columns: Mapping[str, int]
+    separator: str
+    header: bool
+    fields: int
+
+
+class Columns(NamedTuple):
+    """Columns as numbers, users and items as places in lists of identifiers."""
+
+    values: dict[str, np.ndarray]
+    users: list[str]
+    items: list[str]
+
+
+def text_of(path: Path) -> bytes:
+    """Returns what a file holds, unpacked if its name ends in `.gz`.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: For a file that is empty or not a whole gzip file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file of ratings; check the name.")
+    content = store.read_bytes("ratings", path)
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path} is not a whole gzip file; copy it again.") from error
+    if not content.strip():
+        raise ValueError(f"{path} is empty; give a file of ratings.")
+    return content
+
+
+def decoded(content: bytes) -> str:
+    """Returns text in UTF-8, or in Latin-1 where it is none, as that of older MovieLens files."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def read(path: Path, form: Format) -> Columns:
+    """Reads a file of ratings.
+
+    Args:
+      path: The file.
+      form: How it is written.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ModuleNotFoundError: Without polars.
+      ValueError: For lines that cannot be read: their number, and the first of them by number and
+        reason. Nothing is left out.
+    """
+    content = text_of(path)
+    table = _table(content, form)
+    if table is None:
+        raise _refused(path, content, form)
+    return _as_places(table)
+
+
+def polars() -> Any:
+    """Returns the module polars.
+
+    Raises:
+      ModuleNotFoundError: If it is not installed.
+    """
+    try:
+        import polars
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ratings are read by polars; install it with pip install 'metajax[recommendation]'."
+        ) from error
+    return polars
+
+
+def _table(content: bytes, form: Format) -> Any:
+    """A data frame of the columns, or None where a line cannot be read."""
+    pl = polars()
+    separator = form.separator
+    if len(separator) > 1:
+        content, separator = content.replace(separator.encode(), _INNER.encode()), _INNER
+    try:
+        raw = pl.read_csv(
+            io.BytesIO(content),
+            separator=separator,
+            has_header=form.header,
+            infer_schema=False,
+            quote_char='"' if form.header else None,
+        )
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        return None
+    lines = content.rstrip(b"\r\n").count(b"\n") + (0 if form.header else 1)
+    if raw.width != form.fields or raw.height != lines:
+        return None
+    named = raw.select(pl.col(raw.columns[place]).alias(c) for c, place in form.columns.items())
+    numbers = [c for c in form.columns if c in ("rating", "time")]
+    table = named.with_columns(pl.col(c).cast(pl.Float64, strict=False) for c in numbers)
+    readable = table.select(
+        *(pl.col(c).is_finite().all() for c in numbers),
+        *((pl.col(c).str.len_bytes() > 0).all() for c in ("user", "item")),
+    )
+    whole = not any(table.null_count().row(0)) and all(readable.row(0))
+    return table if whole and not table.select("user", "item").is_duplicated().any() else None
+
+
+def _as_places(table: Any) -> Columns:
+    """Identifiers as places in sorted lists: by number where all are numbers, by letters otherwise."""
+    pl = polars()
+    lists, values = {}, {}
+    for name in ("user", "item"):
+        column = table[name]
+        numbers = column.cast(pl.Int64, strict=False)
+        numeric = not numbers.null_count() and numbers.n_unique() == column.n_unique()
+        order = numbers if numeric else column
+        values[name] = (order.rank("dense") - 1).to_numpy()
+        first = pl.DataFrame({"id": column, "place": values[name]}).unique("place").sort("place")
+        lists[name] = first["id"].to_list()
+    for name in set(table.columns) & {"rating", "time"}:
+        values[name] = table[name].to_numpy()
+    return Columns(values, lists["user"], lists["item"])
+
+
+def rows(content: bytes, separator: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yields the number of a line, from 1, and its fields."""
+    text = decoded(content)
+    if len(separator) == 1 and quoted:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        begin = 1
+        for fields in reader:
+            yield begin, fields
+            begin = reader.line_num + 1
+        return
+    for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
+        line = line.rstrip("\r")
+        yield number, line.split(separator) if line else []
+
+
+def _refused(path: Path, content: bytes, form: Format) -> ValueError:
+    """The error that counts the lines that cannot be read, and describes the first of them."""
+    wrong, total = [], 0
+    seen: dict[tuple[str, str], int] = {}
+    for number, fields in rows(content, form.separator, quoted=form.header):
+        if number == 1 and form.header:
+            continue
+        total += 1
+        reason = _reason(fields, form) or _repeated(fields, form, number, seen)
+        if reason:
+            wrong.append(f"line {number}: {reason}")
+    if not wrong:
+        return ValueError(f"{path} cannot be read as text with {form.separator!r} between fields.")
+    more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+    return ValueError(
+        f"{path}: {len(wrong):,} of {total:,} lines cannot be read: {'; '.join(wrong[:_SHOWN])}{more}. "
+        "Correct or remove them."
+    )
+
+
+def _reason(fields: Sequence[str], form: Format) -> str | None:
+    """Why a line cannot be read; None where it can."""
+    if len(fields) != form.fields:
+        return f"{len(fields)} fields, but {form.fields} are needed" if fields else "it is empty"
+    for column, place in form.columns.items():
+        value = fields[place]
+        if column in ("user", "item"):
+            if not value:
+                return f"{column} is empty"
+            continue
+        try:
+            good = math.isfinite(float(value))
+        except ValueError:
+            good = False
+        if not good:
+            return f"{column}={value!r} must be a number"
+    return None
+
+
+def _repeated(
+    fields: Sequence[str], form: Format, number: int, seen: dict[tuple[str, str], int]
+) -> str | None:
+    """Whether a line rates what an earlier one has rated."""
+    pair = fields[form.columns["user"]], fields[form.columns["item"]]
+    if pair in seen:
+        return f"user {pair[0]} rated item {pair[1]} on line {seen[pair]} already; keep one"
+    seen[pair] = number
+    return None

@@ -1,0 +1,80 @@
+"""The ratings of one user, as a person gives them: titles, identifiers, and a small file."""
+
+import csv
+import difflib
+from pathlib import Path
+from typing import Any
+
+from metajax.data.ratings import Ratings
+
+
+def place_of(ratings: Ratings, name: str) -> int:
+    """The place of an item by identifier or title, with or without its year, in any case of letters.
+
+    Raises:
+      ValueError: For an unknown item, naming the nearest, and for a title that several items have.
+    """
+    if name in ratings.items:
+        return list(ratings.items).index(name)
+    wanted = name.strip().casefold()
+    titles = [title.casefold() for title in ratings.titles]
+    found = [i for i, title in enumerate(titles) if title == wanted]
+    found = found or [i for i, title in enumerate(titles) if title.rpartition(" (")[0] == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(f"{ratings.titles[i]} = {ratings.items[i]}" for i in found[:5])
+        raise ValueError(
+            f"recommend: {name!r} is the title of several items: {several}. Give one of these."
+        )
+    bare = [title.rpartition(" (")[0] or title for title in titles]
+    near = difflib.get_close_matches(wanted, bare, n=3, cutoff=0.5)
+    shown = " or ".join(repr(ratings.titles[bare.index(title)]) for title in near)
+    hint = f" Did you mean {shown}?" if shown else ""
+    raise ValueError(f"recommend: {name!r} is unknown in {ratings.name}.{hint}")
+
+
+def rating_of(ratings: Ratings, name: str, value: Any) -> float:
+    """A rating of an item as a number.
+
+    Raises:
+      ValueError: For what is no number of the scale.
+    """
+    low, high = ratings.scale
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not low <= found <= high:
+        raise ValueError(
+            f"recommend: {name!r} is rated {value!r}; a rating must be a number from {low:g} to {high:g}."
+        )
+    return found
+
+
+def read_own(path: Path) -> dict[str, float | str]:
+    """Reads the ratings of one user: lines `item,rating`, with or without that header.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: For a line without two fields, or an item that is rated twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"recommend: {path} is no file; give one of lines item,rating.")
+    found: dict[str, float | str] = {}
+    reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
+    for fields in reader:
+        if not fields or [field.strip().lower() for field in fields] == ["item", "rating"]:
+            continue
+        if len(fields) != 2:
+            raise ValueError(
+                f"recommend: {path}: line {reader.line_num} has {len(fields)} fields, but item,rating are 2. "
+                "Quote a title that holds a comma."
+            )
+        name = fields[0].strip()
+        if name in found:
+            raise ValueError(
+                f"recommend: {path}: line {reader.line_num} rates {name!r} again. Keep one."
+            )
+        found[name] = fields[1].strip()
+    return found
