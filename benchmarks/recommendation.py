@@ -315,7 +315,9 @@ def speed() -> None:
                 many,
             )
             compiled = jax.jit(served).lower(meta_params, more, catalogue).compile()
-            sizes.append(compiled.memory_analysis().temp_size_in_bytes / 2**20)
+            analysis = compiled.memory_analysis()
+            assert analysis is not None
+            sizes.append(analysis.temp_size_in_bytes / 2**20)
         rows[f"{name}: memory for 64 and 640 users"] = f"{sizes[0]:.0f} and {sizes[1]:.0f} MB"
     result = {"rows": rows, "items": len(table.items), **record.context()}
     print(record.write("recommendation_speed", result).read_text())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -84,14 +85,14 @@ def _depthwise(lhs, rhs, strides, padding):
         lhs, jnp.zeros((), lhs.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)]
     )
     oh, ow = ((n - k) // s + 1 for n, k, s in zip(lhs.shape[1:3], (kh, kw), strides, strict=True))
-    (sh, sw), out = strides, 0.0
+    (sh, sw), terms = strides, []
     for i in range(kh):
         for j in range(kw):
             seen = lhs[:, i : i + (oh - 1) * sh + 1 : sh, j : j + (ow - 1) * sw + 1 : sw]
             if features > channels:  # the features of a channel are neighbours
                 seen = jnp.repeat(seen, features // channels, axis=3)
-            out = out + seen * rhs[i, j, 0][None, None, None]
-    return out
+            terms.append(seen * rhs[i, j, 0][None, None, None])
+    return reduce(jnp.add, terms)
 
 
 def _dilated(x, dilation):

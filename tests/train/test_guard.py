@@ -33,7 +33,7 @@ def sample(key):
     return mj.Task(mj.Examples(x, x), mj.Examples(x, x))
 
 
-def fit(objective=PLAIN, optimizer: Any = SGD, run_dir=None, tasks=sample, **changes) -> Any:
+def fit(objective: Any = PLAIN, optimizer: Any = SGD, run_dir=None, tasks=sample, **changes) -> Any:
     options = {
         "key": jax.random.key(0), "outer_steps": 40, "meta_batch": 2, "show_progress": False,
         "report_every": 40, "run_dir": run_dir,
