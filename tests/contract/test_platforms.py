@@ -45,6 +45,7 @@ _CHOLESKY = {"cuda": {"cusolver_potrf_ffi"}, "rocm": {"hipsolver_potrf_ffi"}, "t
 _SOLVE = {"cpu": {"lapack_spotrf_ffi", "lapack_strsm_ffi"}, **_CHOLESKY}
 CALLS = {
     "r2d2": _SOLVE,
+    "ridge": _SOLVE,
     "linear_gaussian_optimum": _SOLVE,
     "gaussian_process_optimum": {"cpu": {"lapack_strsm_ffi"}},
 }
