@@ -117,7 +117,7 @@ def gaussian_process_optimum(
         across = jnp.where(adapted.mask[None], across, 0)
         explained = jax.scipy.linalg.solve_triangular(adapted.factor, across.T, lower=True)
         variance = amplitude**2 + own - jnp.sum(explained**2, axis=0)
-        deviations = jnp.sqrt(jnp.maximum(variance, own))[:, None]
+        deviations = jnp.sqrt(jnp.where(variance > own, variance, own))[:, None]
         return jnp.stack([across @ adapted.weights, deviations], axis=1)
 
     return Learner(lambda key, x: (), adapt, predict)

@@ -182,7 +182,8 @@ def _logistic_duals(gram: jax.Array, targets: jax.Array, ridge, num_steps: int) 
         # Weighted least squares, in the outputs on the support set. The system is scaled so that the
         # identity is added to the Gram matrix: few steps of conjugate gradients solve it.
         probability = jax.nn.sigmoid(outputs)
-        weight = jnp.maximum(probability * (1 - probability), 1e-4)
+        weight = probability * (1 - probability)
+        weight = jnp.where(weight > 1e-4, weight, 1e-4)
         working = outputs + (targets - probability) / weight
         root = jnp.sqrt(weight / ridge)
         dual = root * _solve_positive(lambda z: root * (gram @ (root * z)) + z, root * working)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from metajax import checks
 from metajax.learners.in_context import Reader, Tokens, in_context
 from metajax.nn.attention import KeyValues, attend, causal
+from metajax.nn.normalisation import LayerNorm
 from metajax.types import Learner, Model
 
 
@@ -21,7 +22,7 @@ class Block(nn.Module):
 
     def setup(self):
         """Makes the layers."""
-        self.before_attention, self.before_hidden = nn.LayerNorm(), nn.LayerNorm()
+        self.before_attention, self.before_hidden = LayerNorm(), LayerNorm()
         self.project = nn.DenseGeneral((3, self.heads, self.width // self.heads))
         self.mix = nn.DenseGeneral(self.width, axis=(-2, -1))
         self.widen, self.narrow = nn.Dense(4 * self.width), nn.Dense(self.width)
@@ -65,7 +66,7 @@ class Transformer(nn.Module):
         """Makes the layers."""
         self.tokens = Tokens(self.width)
         self.blocks = [Block(self.width, self.heads) for _ in range(self.layers)]
-        self.last = nn.LayerNorm()
+        self.last = LayerNorm()
         self.head = nn.Dense(self.readout, kernel_init=nn.initializers.zeros)
 
     def encode(self, features, targets, mask) -> TransformerContext:

@@ -104,6 +104,26 @@ class TaskNorm(nn.Module):
         return pool(normal * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1))
 
 
+class LayerNorm(nn.Module):
+    """`flax.linen.LayerNorm` over `axes`, whose derivatives do not depend on how a program is compiled.
+
+    Those of flax pass through `maximum(0, variance)`, whose derivative compares a number with itself:
+    it is 0 where a compiler computes the variance twice and rounds it in two ways.
+    """
+
+    axes: tuple[int, ...] = (-1,)
+
+    @nn.compact
+    def __call__(self, x):
+        """Normalises `(..., d)`, then scales and shifts along `d`."""
+        mean, square = (jnp.mean(v, self.axes, keepdims=True) for v in (x, x * x))
+        variance = square - mean * mean
+        variance = jnp.where(variance > 0, variance, 0)
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        scale = scale.reshape((1,) * (x.ndim - 1) + (-1,))
+        return _shifted(self, (x - mean) * (jax.lax.rsqrt(variance + 1e-6) * scale))
+
+
 class OwnStatistics(nn.Module):
     """Normalises by the statistics of each example alone, over `axes`: layer or instance normalisation."""
 
@@ -112,7 +132,7 @@ class OwnStatistics(nn.Module):
     @nn.compact
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
         """Normalises images `(n, h, w, c)`, then pools."""
-        return pool(nn.LayerNorm(reduction_axes=self.axes)(layer(x)))
+        return pool(LayerNorm(self.axes)(layer(x)))
 
 
 class Identity(nn.Module):

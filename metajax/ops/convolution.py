@@ -217,10 +217,12 @@ def _cpu_form(want: str, n: int, c: int, of_image: int, window: _Window):
         return _together if want == "images" else partial(_by_blocks, _outputs_of_block(window))
     # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product,
     # and the images' gradient of a strided one with holes between.
+    strided = window.strides != (1, 1)
+    if want == "out" or (want == "images" and not strided and n * of_image > IN_CACHE):
+        return _each(_alone)
     if n * of_image <= IN_CACHE:
         return _together
-    strided = window.strides != (1, 1)
-    if of_image > IN_CACHE or not (want == "kernel" or strided):
+    if of_image > IN_CACHE:
         return _each(_alone)
     fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= IN_CACHE)
     return _each(partial(_in_groups, next(fit)))

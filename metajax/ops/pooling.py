@@ -90,13 +90,18 @@ def _greatest(x, window):
 
 @_greatest.defjvp
 def _greatest_jvp(window, primals, tangents):
-    """Keeps the position of the first maximum only, a byte each; ties go where flax sends them."""
+    """Keeps the position of the first maximum only, a byte each; ties go where flax sends them.
+
+    The value is asked of `_greatest` again, so that this rule is its derivative in every order. JAX's
+    derivative of `maximum` is right only while `x == maximum(x, y)` holds for one of the two, and a
+    compiler that computes `x` twice, rounded in two ways, breaks that.
+    """
     first, *others = _parts(primals[0], window)
     greatest, place = first, jnp.zeros(first.shape, jnp.uint8)
     for i, part in enumerate(others, start=1):
         place = jnp.where(part > greatest, jnp.uint8(i), place)
         greatest = jnp.maximum(greatest, part)
-    return greatest, _pick_p.bind(place, tangents[0], window=window)
+    return _greatest(primals[0], window), _pick_p.bind(place, tangents[0], window=window)
 
 
 # Of each window, the number at a place, and back: linear, and transposes of each other. JAX's own

@@ -19,7 +19,7 @@ def fast(model: Model) -> Model:
     """Returns an equal model that is fast under `vmap` over tasks and in second derivatives.
 
     `apply` is traced, and its program is rewritten with `metajax.ops`: convolutions of any layout,
-    grouped ones too, dense layers and average pooling; layer, group, batch and RMS normalisation, softmax, GELU
+    grouped ones too, dense layers and pooling; layer, group, batch and RMS normalisation, softmax, GELU
     and SiLU, which are known by what they compute, however they are written. Values and derivatives are
     equal but for rounding. What is not understood stays as it is: custom derivative rules, other
     normalisations, a network that cannot be traced. Loops, branches and rematerialised parts are

@@ -205,6 +205,7 @@ CASES = {
         ROWS,
         {"dense product": 1},
     ),
+    "max pooling": (lambda x: nn.max_pool(x, (2, 2), (2, 2)), IMAGES, {"max pooling": 1}),
     "average pooling": (lambda x: nn.avg_pool(x, (2, 2), (2, 2)), IMAGES, {"average pooling": 1}),
     "layer norm, flax": (linen(nn.LayerNorm()), ROWS, {"layer norm": 1}),
     "layer norm, flax, two passes": (
@@ -269,7 +270,6 @@ LEFT = {
         ),
         ROWS,
     ),
-    "max pooling": (lambda x: nn.max_pool(x, (2, 2), (2, 2)), IMAGES),
     "overlapping windows": (lambda x: nn.max_pool(x, (3, 3), (2, 2)), IMAGES),
     "padded windows": (lambda x: nn.avg_pool(x, (2, 2), (2, 2), "SAME"), (3, 7, 7, 4)),
     "variance with n - 1": (
