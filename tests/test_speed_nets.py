@@ -1,7 +1,10 @@
 """The networks of the speed benchmark: what PyTorch and equinox compute is what flax computes."""
 
+from dataclasses import replace
 from functools import partial
 
+import chex
+import flax.linen as nn
 import in_torch
 import jax
 import jax.numpy as jnp
@@ -100,3 +103,36 @@ def test_metajax_races_first_on_every_workload(name):
     w = speed.WORKLOADS[name]
     assert w.framework in MODELS and w.learner in in_torch.LEARNERS
     assert w.framework == "tuned" or w.framework in TREES
+
+
+def by_shape(x, window, strides=None, padding="VALID"):
+    """Max pooling as a maximum over axes of a reshaped array."""
+    (kh, kw), (n, h, w, c) = window, x.shape
+    return x.reshape(n, h // kh, kh, w // kw, kw, c).max((2, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [nn.max_pool, by_shape])
+def test_compiled_and_rewritten_a_resnet_has_the_second_derivatives_as_written(
+    pool, as_users, monkeypatch
+):
+    # Compiled as it is written, the second way of pooling gives a Hessian-vector product that is wrong
+    # by three quarters: see `metajax.ops.greatest`.
+    w = speed.USER["G"]
+    w = replace(w, settings={**w.settings, "size": 16, "filters": 8})
+    (net,) = nets.load(w.net).linen(w)
+    x, y = (
+        jnp.asarray(a[0], float if a.dtype == np.float32 else None) for a in arrays(w).tasks[:2]
+    )
+    written = mj.linen_model(net, statistics="batch", fast=False)
+    shapes = jax.eval_shape(written.init, jax.random.key(0), x)
+    weights = arrays(w).weights
+    params = jax.tree.map(lambda v: v.astype(float), filled(shapes, mapping(w, "linen")(weights)))
+
+    def product(model):
+        gradient = jax.grad(lambda p: jnp.mean(mj.cross_entropy(model.apply(p, x), y)))
+        return jax.jit(lambda p: jax.jvp(gradient, (p,), (p,))[1])(params)
+
+    expected = product(written)
+    monkeypatch.setattr(nn, "max_pool", pool)
+    chex.assert_trees_all_close(product(mj.fast(written)), expected, rtol=1e-9, atol=1e-11)

@@ -1,4 +1,4 @@
-"""Single operations that are replaced: convolutions, dense layers, pooling."""
+"""Single operations that are replaced: convolutions, dense layers, pooling, maxima."""
 
 import math
 from collections.abc import Callable
@@ -9,18 +9,28 @@ import jax.numpy as jnp
 from jax import lax
 
 from metajax.ops import conv_general_dilated, dot_general, max_pool
+from metajax.ops.greatest import maximum, reduce_max
 from metajax.ops.pooling import sum_pool
-from metajax.rewriting.program import Program, Step
+from metajax.rewriting.program import Program, Step, Value, needed
 
 
 def operations(program: Program) -> None:
-    """Replaces every operation that `RULES` knows a faster form of."""
-    for step in program.steps:
+    """Replaces every operation that `RULES` knows a faster or safer form of."""
+    derived = {id(value) for value in program.inputs if _floats(value)}
+    for step in needed(program):
+        # What no derivative passes through, such as random numbers, is as fast as it is.
+        if step.name == "stop_gradient" or not any(id(value) in derived for value in step.inputs):
+            continue
+        derived |= {id(value) for value in step.outputs if _floats(value)}
         if step.name in RULES:
             found = RULES[step.name](step)
             if found is not None:
                 what, function = found
                 program.replace(step.outputs[0], what, step.inputs, function)
+
+
+def _floats(value: Value) -> bool:
+    return value.dtype is not None and jnp.issubdtype(value.dtype, jnp.floating)
 
 
 Found = tuple[str, Callable] | None
@@ -157,14 +167,36 @@ def _pooling(pool: Callable, what: str):
     return rule
 
 
-def _greatest(x, window):
+def _pool_greatest(x, window):
     return max_pool(x, window, window)
+
+
+def _extreme(of_greatest: Callable, what: str, *, least: bool = False):
+    """A rule for the greatest or, as the greatest of what has the other sign, the least of numbers."""
+
+    def rule(step: Step) -> Found:
+        if not jnp.issubdtype(step.inputs[0].dtype, jnp.floating):
+            return None
+        options = [tuple(step.params["axes"])] if "axes" in step.params else []
+
+        def function(*arrays):
+            if not least:
+                return [of_greatest(*arrays, *options)]
+            return [-of_greatest(*(-x for x in arrays), *options)]
+
+        return what, function
+
+    return rule
 
 
 RULES: dict[str, Callable[[Step], Found]] = {
     "conv_general_dilated": _convolution,
     "dot_general": _product,
-    "reduce_window_max": _pooling(_greatest, "max pooling"),
+    "reduce_window_max": _pooling(_pool_greatest, "max pooling"),
     "reduce_window_sum": _pooling(sum_pool, "average pooling"),
+    "max": _extreme(maximum, "maximum"),
+    "min": _extreme(maximum, "minimum", least=True),
+    "reduce_max": _extreme(reduce_max, "maximum"),
+    "reduce_min": _extreme(reduce_max, "minimum", least=True),
 }
 """A primitive's name, to what replaces a step of it, or to None where it stays."""

@@ -22,7 +22,9 @@ IMAGES = np.random.default_rng(1).uniform(size=(3, 4, 16, 16, 1)).astype(np.floa
 def _pooled(normalisation) -> Row:
     net = mj.conv4(2, filters=2, downsample="pool", normalisation=normalisation)
     learner = mj.maml(net, mj.cross_entropy, optax.sgd(0.1), 1)
-    return Row(learner, mj.cross_entropy, mj.tasks.episodes(IMAGES, way=2, shot=1, query_shot=1), None)
+    return Row(
+        learner, mj.cross_entropy, mj.tasks.episodes(IMAGES, way=2, shot=1, query_shot=1), None
+    )
 
 
 ROWS = {name: row for name, row in LEARNERS.items() if row.estimator is jax.value_and_grad} | {

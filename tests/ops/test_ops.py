@@ -13,6 +13,7 @@ from jax import lax
 
 import metajax as mj
 from metajax.ops import convolution
+from metajax.ops.greatest import maximum, reduce_max
 
 pytestmark = pytest.mark.usefixtures("optimised")
 
@@ -380,3 +381,25 @@ def test_mapped_over_tasks_moments_of_a_first_layer_have_second_derivatives(key)
         return jax.jit(jax.vmap(second))(kernels, x, v)
 
     chex.assert_trees_all_close(of(True), of(False), rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_greatest_shares_its_derivative_as_jax_does(axes, mapped, key):
+    # Few different numbers, so that many are equal.
+    x = jax.random.randint(key, (2, 4, 5, 3), 0, 3).astype(jnp.float32)
+    changes = jax.random.normal(key, x.shape)
+
+    def quantities(of_greatest):
+        def loss(x):
+            return jnp.sum(jnp.sin(of_greatest(x) + 1))
+
+        def derived(x, v):
+            return of_greatest(x), *jax.jvp(jax.grad(loss), (x,), (v,))
+
+        return jax.vmap(derived)(x, changes) if mapped else derived(x[0], changes[0])
+
+    ours = quantities(lambda x: reduce_max(x, axes))
+    chex.assert_trees_all_close(ours, quantities(lambda x: jnp.max(x, axes)), atol=1e-6)
+    ours = quantities(lambda x: maximum(x, x[::-1]))
+    chex.assert_trees_all_close(ours, quantities(lambda x: jnp.maximum(x, x[::-1])), atol=1e-6)

@@ -148,6 +148,14 @@ def softmax_by_hand(x):
 
 
 NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
+
+
+def in_the_wrong_place(x):
+    """On a square, every row is divided by the sum of another one."""
+    powers = jnp.exp(x - jnp.max(x, axis=1, keepdims=True))
+    return powers / powers.sum(axis=1)[None]
+
+
 CASES = {
     "convolution, flax": (linen(nn.Conv(3, (3, 3), strides=2)), IMAGES, {"convolution": 1}),
     "convolution, channels first": (
@@ -233,6 +241,11 @@ CASES = {
     "SiLU, bare": (lambda x: x * jax.nn.sigmoid(x), ROWS, {"SiLU": 1}),
     "softmax": (jax.nn.softmax, ROWS, {"softmax": 1}),
     "softmax, bare": (softmax_by_hand, ROWS, {"softmax": 1}),
+    "sums in the wrong place": (in_the_wrong_place, (4, 4), {"maximum": 1}),
+    "maximum": (lambda x: jnp.maximum(x, 0.1) + jnp.maximum(x, x.T), (4, 4), {"maximum": 2}),
+    "minimum": (lambda x: jnp.minimum(x, x.sum()), ROWS, {"minimum": 1}),
+    "greatest": (lambda x: x.max((0, 2)), ROWS, {"maximum": 1}),
+    "least": (lambda x: x.min(), ROWS, {"minimum": 1}),
     "scan": (in_scan, ROWS, {"layer norm": 1}),
     "cond": (in_cond, ROWS, {"GELU": 1}),
     "remat": (in_remat, ROWS, {"layer norm": 1}),
@@ -256,14 +269,7 @@ def own_rule(x):
 own_rule.defjvp(lambda primals, tangents: (own_rule(*primals), 7 * tangents[0]))
 
 
-def in_the_wrong_place(x):
-    """On a square, every row is divided by the sum of another one."""
-    powers = jnp.exp(x - jnp.max(x, axis=1, keepdims=True))
-    return powers / powers.sum(axis=1)[None]
-
-
 LEFT = {
-    "sums in the wrong place": (in_the_wrong_place, (4, 4)),
     "a mean inside of GELU": (
         lambda x: (
             0.5 * x * (1 + jnp.tanh(0.7978845608 * (x + 0.044715 * x**3)).mean(-1, keepdims=True))
