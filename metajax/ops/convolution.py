@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
@@ -177,11 +177,11 @@ def _together(a, b, *, want: str, window: _Window, precision):
         seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
         return product(seen, b.reshape(tasks, -1, features)).reshape(shape)
     if want == "kernel":
-        seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
-        out = b.reshape(tasks, -1, features)
-        if seen.shape[-1] < features:
-            return product(seen.mT, out).reshape(shape)  # whichever is the smaller to turn
-        return product(out.mT, seen).mT.reshape(shape)
+        if math.prod(window.kernel) * c < features:  # whichever is the smaller to turn
+            seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
+            return product(seen.mT, b.reshape(tasks, -1, features)).reshape(shape)
+        by_rows = partial(_kernel_by_rows, window=window, precision=precision)
+        return jax.vmap(by_rows)(a, b).mT.reshape(shape)
     seen = product(b.reshape(tasks, -1, features), a.reshape(tasks, -1, features).mT)
     images = jax.ShapeDtypeStruct(shape, a.dtype)
     (out,) = jax.linear_transpose(see, images)(seen.reshape(jax.eval_shape(see, images).shape))
@@ -190,6 +190,9 @@ def _together(a, b, *, want: str, window: _Window, precision):
 
 IN_CACHE = 2**22
 """Bytes that stay in a CPU's cache: of patches, up to which a product of them is as fast as a convolution."""
+
+ROWS = 1024
+"""Positions below which a product of a group of images is not worth the sum over groups that follows."""
 
 NARROW = 4
 """Channels below which XLA's convolution on a CPU falls far behind a product of blocks of outputs."""
@@ -215,17 +218,17 @@ def _cpu_form(want: str, n: int, c: int, of_image: int, window: _Window):
         return _together
     if c < NARROW:
         return _together if want == "images" else partial(_by_blocks, _outputs_of_block(window))
-    # XLA's convolution wants the kernel's gradient transposed, which costs as much as the product,
-    # and the images' gradient of a strided one with holes between.
-    strided = window.strides != (1, 1)
-    if want == "out" or (want == "images" and not strided and n * of_image > IN_CACHE):
+    # XLA's convolution wants the images' gradient of a strided one with holes between, and the kernel's
+    # gradient transposed, which costs as much as the product.
+    if want == "out" or (want == "images" and window.strides == (1, 1) and n * of_image > IN_CACHE):
         return _each(_alone)
     if n * of_image <= IN_CACHE:
         return _together
-    if of_image > IN_CACHE:
-        return _each(_alone)
-    fit = (g for g in range(n, 0, -1) if n % g == 0 and g * of_image <= IN_CACHE)
-    return _each(partial(_in_groups, next(fit)))
+    if want == "kernel":  # its patches are written down a row of the kernel at a time
+        size = min(n, max(1, IN_CACHE * window.kernel[0] // of_image))
+        summed = size < n and size * math.prod(window.out) < ROWS
+        return _each(_alone if summed else partial(_in_groups, size))
+    return _each(_alone if of_image > IN_CACHE else partial(_in_groups, IN_CACHE // of_image))
 
 
 def _each(form):
@@ -244,22 +247,31 @@ def _task_by_task(form, a, b, **options):
 
 
 def _in_groups(size: int, a, b, *, want: str, **options):
-    """One task, `size` images after the other, each group as patches."""
+    """One task, `size` images after the other, each group as patches; fewer in the last one."""
 
-    def group(x):
-        return x.reshape(-1, size, *x.shape[1:])
-
-    def one(a, b):
+    def of_group(images, other):
+        if want == "kernel":
+            return _kernel_by_rows(images, other, **options)
+        a, b = (images, other) if want == "out" else (other, images)
         return _together(a[None], b[None], want=want, **options)[0]
 
-    if want == "kernel":
-        rows = partial(_kernel_by_rows, **options)
-        turned = jnp.sum(lax.map(lambda ab: rows(*ab), (group(a), group(b))), axis=0)
-        return turned.T.reshape(*options["window"].kernel, a.shape[3], b.shape[3])
-    out = lax.map(
-        lambda x: one(x, b) if want == "out" else one(a, x), group(a if want == "out" else b)
-    )
-    return out.reshape(-1, *out.shape[2:])
+    def of_groups(images, other):
+        grouped = images.reshape(-1, size, *images.shape[1:])
+        if want == "kernel":
+            other = other.reshape(-1, size, *other.shape[1:])
+            return jnp.sum(lax.map(lambda pair: of_group(*pair), (grouped, other)), axis=0)
+        out = lax.map(lambda images: of_group(images, other), grouped)
+        return out.reshape(-1, *out.shape[2:])
+
+    images, other = (b, a) if want == "images" else (a, b)
+    n = len(images)
+    whole, parts = n // size * size, []
+    for of_part, part in ((of_groups, slice(0, whole)), (of_group, slice(whole, n))):
+        if part.start < part.stop:
+            parts.append(of_part(images[part], other[part] if want == "kernel" else other))
+    if want != "kernel":
+        return jnp.concatenate(parts)
+    return reduce(jnp.add, parts).T.reshape(*options["window"].kernel, a.shape[3], b.shape[3])
 
 
 def _kernel_by_rows(images, out, *, window: _Window, precision):
