@@ -300,22 +300,24 @@ def _race(what: str, pattern: str, shown: Iterable[str]) -> str:
             cell for name in shown for cell in _workload(name, workloads.get(name, {"rows": {}}))
         ]
         titles = [
-            f"- {name}: {WORKLOADS[name].title}; {_conditions(workloads.get(name))}."
+            f"- {name}: {WORKLOADS[name].title}; {_conditions(result, workloads.get(name))}."
             for name in shown
         ]
         parts += [
-            f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32; metajax "
-            f"{record.version_of(result)}.",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32.",
             lines(TITLES, cells),
             "\n".join(titles),
         ]
     return "\n\n".join(parts if results else [*parts, "Not run."])
 
 
-def _conditions(workload: dict[str, Any] | None) -> str:
+def _conditions(result: dict[str, Any], workload: dict[str, Any] | None) -> str:
     if workload is None:
         return NOT_RUN
-    return f"{workload['date']}, when matrix products reached {workload['matmul_peak_gflops']:.0f} GFLOP/s"
+    return (
+        f"metajax {record.version_of({**result, **workload})}, {workload['date']}, when matrix products "
+        f"reached {workload['matmul_peak_gflops']:.0f} GFLOP/s"
+    )
 
 
 def _workload(name: str, workload: dict[str, Any]) -> list[list[str]]:

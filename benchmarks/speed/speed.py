@@ -225,13 +225,13 @@ print(2 * 4096**3 / best / 1e9)
 
 
 def _kept(name: str, context: dict) -> dict:
-    """The workloads in a file of results, if they were measured on this machine by this version."""
+    """The workloads in a file of results, if they were measured on this machine with these packages."""
     result = record.read(name)
     if result is None:
         return {}
-    same = all(result[part] == context[part] for part in ("machine", "versions", "commit"))
+    same = all(result[part] == context[part] for part in ("machine", "versions"))
     if not same:
-        print(f"{name} is of another machine or version and is begun anew")
+        print(f"{name} is of another machine or other packages and is begun anew")
     return result["workloads"] if same else {}
 
 
@@ -271,6 +271,7 @@ def main() -> None:
                 "gigaflop": gigaflop(workload),
                 "matmul_peak_gflops": matmul_peak(),
                 "date": context["date"],
+                "commit": context["commit"],
             }
             record.write(name, {**context, "workloads": kept})
 
