@@ -40,7 +40,9 @@ def load(data: store.Folder = None) -> Sentences:
     rows = [(text, intent) for part in PARTS for text, intent in found[part]]
     unknown = sorted({intent for _, intent in rows} - set(domain_of))
     if unknown:
-        raise ValueError(f"{NAME}: domains.json in {folder} has no domain for {', '.join(unknown)}.")
+        raise ValueError(
+            f"{NAME}: domains.json in {folder} has no domain for {', '.join(unknown)}."
+        )
     outside = [text for part in PARTS for text, _ in found[f"oos_{part}"]]
     texts, intents = (list(column) for column in zip(*rows, strict=True))
     return Sentences(NAME, texts, intents, [domain_of[i] for i in intents], outside)

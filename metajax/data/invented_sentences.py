@@ -1,4 +1,4 @@
-"""Invented sentences: domains whose intents are templates over words of their own, so that no data are needed."""
+"""Invented sentences: intents are templates over words of their domain, so that no data are needed."""
 
 import numpy as np
 

@@ -106,8 +106,10 @@ def _reason(row: dict) -> str | None:
         if name not in row:
             return f"column {name} is missing"
         if not isinstance(row[name], str) or not row[name].strip():
-            return f"{name} is empty" if row[name] in (None, "") or isinstance(row[name], str) else (
-                f"{name}={row[name]!r} must be text"
+            return (
+                f"{name} is empty"
+                if row[name] in (None, "") or isinstance(row[name], str)
+                else (f"{name}={row[name]!r} must be text")
             )
     domain = row.get("domain")
     return None if domain is None or isinstance(domain, str) else f"domain={domain!r} must be text"

@@ -108,6 +108,4 @@ class Outside:
         support, query = sample(key)  # the task that `sample` has for this key
         x = inputs[draw(outside_key, len(inputs), self.number)]
         y = jnp.full(self.number, -1, query.y.dtype)
-        return Task(
-            support, Examples(jnp.concatenate([query.x, x]), jnp.concatenate([query.y, y]))
-        )
+        return Task(support, Examples(jnp.concatenate([query.x, x]), jnp.concatenate([query.y, y])))

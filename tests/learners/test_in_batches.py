@@ -1,6 +1,5 @@
 """Inner loops in mini-batches against loops on paper."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax

@@ -1,4 +1,4 @@
-"""What a learner of sentences must beat, each tuned on validation tasks: neighbours, centroids, linear heads."""
+"""What a learner of sentences must beat, tuned on validation tasks: neighbours, centroids, linear heads."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -118,9 +118,7 @@ def tuned(name: str, embed: Model, val: Sample, *, num_tasks: int = VALIDATION_T
         return found[0]
 
     def score(candidate):
-        scores = evaluate(
-            *candidate, val, accuracy, key=key, num_tasks=num_tasks, inductive=False
-        )
+        scores = evaluate(*candidate, val, accuracy, key=key, num_tasks=num_tasks, inductive=False)
         return float(scores.mean)
 
     return max(found, key=score)

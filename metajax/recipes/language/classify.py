@@ -74,12 +74,16 @@ def check(name: str, s: Classify) -> None:
     choose(name, "learner", s.learner, LEARNERS)
     choose(name, "encoder", s.encoder, ENCODERS)
     frozen = s.encoder == "vectors"
-    refuse_ignored(name, s, "encoder", {"vectors": frozen, "dropout": not frozen, "width": not frozen})
+    refuse_ignored(
+        name, s, "encoder", {"vectors": frozen, "dropout": not frozen, "width": not frozen}
+    )
     if frozen and s.vectors is None:
         raise ValueError(f"{name}: encoder='vectors' needs vectors, such as vectors='wordllama'.")
     for setting in ("mixed", "dropout"):
         if not 0 <= getattr(s, setting) <= (1 if setting == "mixed" else 0.9):
-            raise ValueError(f"{name}: {setting}={getattr(s, setting):g} must be a share from 0 to 1.")
+            raise ValueError(
+                f"{name}: {setting}={getattr(s, setting):g} must be a share from 0 to 1."
+            )
     if LEARNERS[s.learner].fixed_head and s.train_way not in (None, s.way):
         raise ValueError(
             f"{name}: train_way={s.train_way} must equal way={s.way}, because learner={s.learner!r} has one "

@@ -16,7 +16,7 @@ from metajax.recipes.language.vectors import kept, vectors_of
 from metajax.types import Learner, Model
 
 WORDS, CHARS, BUCKETS = (1, 2), (3, 5), 1024
-"""The n-grams, and the number of their buckets. On CLINC150, 1,024 and 4,096 buckets of each kind serve alike."""
+"""The n-grams, and the buckets of each kind. On CLINC150, 1,024 and 4,096 of them serve alike."""
 KINDS = len(kinds_of(WORDS, CHARS))
 SIZE = 1 + KINDS * BUCKETS
 TOKENS = 8192

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import jax
-import numpy as np
 import optax
 
 from metajax.data.sentences import Sentences
@@ -15,7 +13,7 @@ from metajax.recipes.experiment import Experiment, Report, Shots
 from metajax.recipes.language import picture
 from metajax.recipes.language.classify import learner_of, training, untrained
 from metajax.recipes.language.learners import LEARNERS
-from metajax.recipes.language.prepared import Prepared, least_way
+from metajax.recipes.language.prepared import Prepared
 from metajax.recipes.language.report import UNTRAINED, report, rows_of
 from metajax.tasks.sentences import sentences
 from metajax.types import Params
@@ -84,7 +82,9 @@ def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
         shots=shots,
         fixed_way=s.way if LEARNERS[s.learner].fixed_head else None,
         judge=lambda meta_params, seed: judged(p, meta_params, shots, seed),
-        on=lambda name, data, size: elsewhere(p, experiment(p, read, thing), read, name, data, size),
+        on=lambda name, data, size: elsewhere(
+            p, experiment(p, read, thing), read, name, data, size
+        ),
         prepared=p,
     )
 

@@ -11,6 +11,9 @@ from metajax.recipes.experiment import Shots
 from metajax.tasks.sentences import sentences, with_outside
 from metajax.types import Learner, Params, Sample
 
+OUTSIDE = 50
+"""The number of sentences without a label in a test task."""
+
 
 class Judged(NamedTuple):
     """What a learner scores on each task of every domain.
@@ -43,7 +46,7 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 def sources(
     where: str, test: Sentences, inputs: np.ndarray, outside: np.ndarray | None, shots: Shots
 ) -> dict[str, Sample]:
-    """A source of test tasks for every domain; outsiders are as many as the queries.
+    """A source of test tasks for every domain, each with `OUTSIDE` further queries that have no class.
 
     Args:
       where: The name of the recipe.
@@ -53,7 +56,6 @@ def sources(
       shots: The size of a task.
     """
     domains = np.array(test.domains)
-    number = (shots.way or 1) * shots.query_shot
     found = {}
     for domain in dict.fromkeys(test.domains):
         sample = sentences(
@@ -64,8 +66,8 @@ def sources(
             query_shot=shots.query_shot,
             name=where,
         )
-        enough = outside is not None and len(outside) >= number
-        found[domain] = with_outside(sample, outside, number) if enough else sample
+        number = 0 if outside is None else min(OUTSIDE, len(outside))
+        found[domain] = with_outside(sample, outside, number) if outside is not None else sample
     return found
 
 

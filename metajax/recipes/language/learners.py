@@ -44,7 +44,7 @@ LEARNERS: dict[str, Row] = {
     "anil": Row(partial(_anil), fixed_head=True),
     "maml": Row(partial(_maml), fixed_head=True),
 }
-"""Those of `metajax train intents` and `relations`. The default ridge of `r2d2` is for features of another size."""
+"""Those of the recipes of sentences. The default ridge of `r2d2` is for features of another size."""
 
 if TYPE_CHECKING:
     SentenceLearner: TypeAlias = str

@@ -4,9 +4,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from metajax.data.sentences import Sentences
 from metajax.recipes.language.encoders import ENCODERS, Fitted, fitted, longest
 from metajax.recipes.language.split import Parts
+
+_AT_ONCE = 1000
 
 
 class Prepared(NamedTuple):
@@ -24,6 +29,14 @@ class Prepared(NamedTuple):
         """The test sentences that have no label."""
         texts = list(self.test.outside)
         return Sentences(self.test.name, texts, [""] * len(texts), [""] * len(texts))
+
+    def plain_rows(self, found: Sentences) -> np.ndarray:
+        """What baselines read of sentences, `(n, d)`: rows of length 1, computed once for all tasks."""
+        plain, inputs = jax.jit(self.fitted.plain.apply), self.fitted.inputs(found)
+        parts = [
+            np.asarray(plain((), inputs[i : i + _AT_ONCE])) for i in range(0, len(inputs), _AT_ONCE)
+        ]
+        return np.concatenate(parts)
 
     @property
     def most_val_way(self) -> int:
@@ -55,6 +68,12 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
     if s.width is None:
         everything = [*parts.train.texts, *parts.val.texts, *parts.test.texts, *parts.test.outside]
         cut = ENCODERS[s.encoder]
-        s = replace(s, width=max(256, longest(everything, **cut)) if s.encoder == "ngrams" else
-                    longest(everything, **cut) if cut else 1)
+        s = replace(
+            s,
+            width=max(256, longest(everything, **cut))
+            if s.encoder == "ngrams"
+            else longest(everything, **cut)
+            if cut
+            else 1,
+        )
     return Prepared(name, s, *parts, fitted(name, s, parts.train))

@@ -1,6 +1,6 @@
 """Relations between two entities of a sentence: from Wikipedia to medicine and to other text."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal

@@ -1,16 +1,19 @@
 """A learner of sentences beside its baselines, on the same frozen tasks of every test domain."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from metajax.data.sentences import Sentences
 from metajax.evaluation import score
+from metajax.nn.models import pixels
 from metajax.recipes.experiment import Report, ScoreTable, Shots
 from metajax.recipes.language.baselines import BASELINES, tuned
 from metajax.recipes.language.judge import Judged, judge, sources
 from metajax.recipes.language.prepared import Prepared
 from metajax.tasks.sentences import sentences
-from metajax.types import Learner, Params
+from metajax.types import Learner, Params, Sample
 
 UNTRAINED = "untrained"
 
@@ -35,22 +38,31 @@ def rows_of(
     Raises:
       ValueError: For a label with too few sentences, or a domain with too few labels.
     """
-    inputs = p.fitted.inputs
+    how: Any = {"num_tasks": num_tasks, "seed": seed}
+    samples = test_sources(p, p.fitted.inputs, shots)
+    own = {name: judge(*one, samples, shots, **how) for name, one in candidates.items()}
+    samples, val = test_sources(p, p.plain_rows, shots), val_source(p, shots)
+    return own | {
+        name: judge(*tuned(name, pixels, val), samples, shots, **how) for name in BASELINES
+    }
+
+
+def test_sources(p: Prepared, inputs: Callable[[Sentences], np.ndarray], shots: Shots):
+    """Test tasks of every domain, of what `inputs` gives of sentences: the same tasks for any of them."""
     outside = inputs(p.outside) if p.outside.texts else None
-    samples = sources(p.name, p.test, inputs(p.test), outside, shots)
-    val = sentences(
+    return sources(p.name, p.test, inputs(p.test), outside, shots)
+
+
+def val_source(p: Prepared, shots: Shots) -> Sample:
+    """Validation tasks of this size, or of as many classes as there are, for baselines."""
+    return sentences(
         p.val,
-        inputs(p.val),
+        p.plain_rows(p.val),
         way=min(shots.way or 1, p.most_val_way),
         shot=shots.shot,
         query_shot=shots.query_shot,
         name=p.name,
     )
-    chosen = {name: tuned(name, p.fitted.plain, val) for name in BASELINES}
-    return {
-        name: judge(learner, meta_params, samples, shots, num_tasks=num_tasks, seed=seed)
-        for name, (learner, meta_params) in {**candidates, **chosen}.items()
-    }
 
 
 def report(p: Prepared, rows: Mapping[str, Judged], shots: Shots, first: str) -> Report:

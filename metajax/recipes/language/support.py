@@ -20,9 +20,9 @@ class CountedState(NamedTuple):
 
 
 def statistics_of(support: Examples, size: int) -> jax.Array:
-    """Returns two numbers of every n-gram, `(size, 2)`: log(1 + sentences with it), and in how few classes it is.
+    """Returns `(size, 2)`: of every n-gram log(1 + sentences with it), and in how few classes it is.
 
-    The second one is 1 - (classes with it - 1) / (classes - 1): 1 for an n-gram of one class, 0 for one of
+    The latter is 1 - (classes with it - 1) / (classes - 1): 1 for an n-gram of one class, 0 for one of
     all, and 0 for one that no sentence of the support set has.
 
     Args:

@@ -51,7 +51,9 @@ def _wordllama() -> Vectors:
     return WordLlama.load(disable_download=True).embed  # the weights are in the package
 
 
-def kept(name: str, vectors: Vectors, texts: Sequence[str], folder: Path | None = None) -> np.ndarray:
+def kept(
+    name: str, vectors: Vectors, texts: Sequence[str], folder: Path | None = None
+) -> np.ndarray:
     """Returns the vectors of sentences, computed once and kept in the user cache.
 
     Args:
