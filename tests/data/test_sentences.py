@@ -140,7 +140,11 @@ def test_damaged_and_unknown_files_are_named(tmp_path):
 
 def test_masks_replace_whole_entities(tmp_path):
     (tmp_path / "fewrel").mkdir()
-    example = {"tokens": "New York is in the USA".split(), "h": ["", "", [[0, 1]]], "t": ["", "", [[5]]]}
+    example = {
+        "tokens": ["New", "York", "is", "in", "the", "USA"],
+        "h": ["", "", [[0, 1]]],
+        "t": ["", "", [[5]]],
+    }
     for file in fewrel.FILES:
         (tmp_path / "fewrel" / file).write_text(json.dumps({"place": [example]}))
     assert fewrel.load(tmp_path).texts[0] == "headentity is in the tailentity"

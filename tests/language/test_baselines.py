@@ -97,7 +97,10 @@ def test_the_weights_have_a_derivative_by_the_statistics(key):
     model = weighed(np.array([0, 1, 2, 1.5, 1], np.float32), kinds=2, features=3)
     learner = counted(mj.r2d2(model, ridge=2.0), 5)
     x = jnp.array([[1, 2], [3, 4], [2, 3]])
-    task = mj.Task(mj.Examples(x[None, :2], jnp.arange(2)[None]), mj.Examples(x[None, 2:], jnp.zeros((1, 1), int)))
+    task = mj.Task(
+        mj.Examples(x[None, :2], jnp.arange(2)[None]),
+        mj.Examples(x[None, 2:], jnp.zeros((1, 1), int)),
+    )
     meta_params = learner.init(key, x)
     slope = jax.grad(mj.query_loss(learner, mj.cross_entropy))(meta_params, task, key)
     norms = jax.tree.map(lambda leaf: float(jnp.abs(leaf).max()), slope.embed)

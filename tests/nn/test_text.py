@@ -67,7 +67,9 @@ def test_padding_does_not_change_the_token_encoder(key):
     ids = jnp.array([[3, 1, 7, 0, 0], [2, 0, 0, 0, 0]])
     params = model.init(key, ids)
     found = model.apply(params, ids)
-    alone = model.apply({"params": params["params"] | {"places": params["params"]["places"][:3]}}, ids[:1, :3])
+    alone = model.apply(
+        {"params": params["params"] | {"places": params["params"]["places"][:3]}}, ids[:1, :3]
+    )
     np.testing.assert_allclose(found[:1], alone, atol=1e-6)
     assert not np.allclose(found[0], found[1])
     # An empty sentence has features of 0 and no nan in its derivative.
