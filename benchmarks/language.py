@@ -31,6 +31,11 @@ from metajax.recipes.run import estimator_of
 RUNS = Path("runs/language")
 
 
+def label_of(size: tuple[int, int]) -> str:
+    """Such as "15w5s"."""
+    return f"{size[0]}w{size[1]}s"
+
+
 def kept(name: str, make: Any) -> Any:
     """Arrays by name, made once."""
     path = RUNS / f"{name}.npz"
@@ -84,7 +89,7 @@ def trained(study: Study, name: str, own: Any, seed: int, size: tuple[int, int])
         outer_steps=s.outer_steps,
         meta_batch=s.meta_batch,
         estimator=estimator_of(experiment, s.meta_batch, mesh),
-        run_dir=RUNS / f"fit-{name}-{seed}{f'-{size[0]}w{size[1]}s' if fixed else ''}",
+        run_dir=RUNS / f"fit-{name}-{seed}{f'-{label_of(size)}' if fixed else ''}",
         resume=True,
         show_progress=False,
     )
@@ -99,7 +104,7 @@ def of_learners(study_name: str, study: Study, name: str, seed: int, tasks: int)
     for size in study.sizes:
         if "shot" in own and own["shot"] != size[1]:
             continue
-        label = f"{size[0]}w{size[1]}s"
+        label = label_of(size)
 
         def make(size=size, shared=shared):
             if fixed or not shared:
@@ -119,7 +124,7 @@ def of_baselines(study_name: str, study: Study, tasks: int) -> dict[str, dict[st
     prepared: list[Prepared] = []
     found: dict[str, dict[str, Any]] = {}
     for size in study.sizes:
-        label = f"{size[0]}w{size[1]}s"
+        label = label_of(size)
         for name in (*BASELINES, "untrained network, r2d2"):
 
             def make(name=name, size=size):
@@ -173,7 +178,7 @@ def write(study_name: str, study: Study, baselines: Any, learners: Any, tasks: i
     """Writes the result of all that is there."""
     sizes = {}
     for size in study.sizes:
-        label = f"{size[0]}w{size[1]}s"
+        label = label_of(size)
         rows = {n: [one[label] for one in seeds if label in one] for n, seeds in learners.items()}
         rows = {name: seeds for name, seeds in rows.items() if seeds}
         rows |= {name: [of[label]] for name, of in baselines.items()}
@@ -196,10 +201,12 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--seeds", type=int, help="take the first so many seeds")
     parser.add_argument("--learners", nargs="+", help="train these alone")
+    parser.add_argument("--sizes", nargs="+", help="such as 15w5s; by default all of the study")
     parser.add_argument("--tasks", type=int, default=TASKS)
     a = parser.parse_args()
     study = STUDIES[a.study]
-    study = study._replace(seeds=study.seeds[: a.seeds])
+    chosen = [size for size in study.sizes if a.sizes is None or label_of(size) in a.sizes]
+    study = study._replace(seeds=study.seeds[: a.seeds], sizes=tuple(chosen))
     baselines = of_baselines(a.study, study, a.tasks)
     learners: dict[str, list[Any]] = {}
     for name in a.learners or study.learners:

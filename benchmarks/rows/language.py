@@ -11,7 +11,7 @@ from rows.table import NOT_RUN, Page, Section, lines
 
 SEEDS = (0, 1, 2)
 TASKS = 600
-SIZES = ((5, 1), (5, 5), (15, 1), (15, 5))
+SIZES = ((15, 5), (5, 1), (15, 1), (5, 5))
 
 
 class Study(NamedTuple):
@@ -101,6 +101,12 @@ def tables(study: str) -> str:
             for name, row in found["rows"].items()
         ]
         parts.append(lines(titles, rows))
+    for way, shot in STUDIES[study].sizes:
+        if f"{way}w{shot}s" not in result["sizes"]:
+            parts.append(f"{way}w{shot}s: {NOT_RUN}")
+    for name in STUDIES[study].learners:
+        if name not in result["learners"]:
+            parts.append(f"{name}: {NOT_RUN}")
     return "\n\n".join(parts)
 
 

@@ -64,7 +64,7 @@ REFUSED = [
 def test_what_cannot_be_read_is_named_by_file_and_line(name, content, message, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="a.") as caught:
+    with pytest.raises(ValueError, match=r"line|name|empty|gzip") as caught:
         read_sentences(path)
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_named_by_file_and_line(name, content, message, t
 def test_more_lines_than_are_described_are_counted(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + ",x\n" * 5 + "hi,x\n")
-    with pytest.raises(ValueError, match="5 of 6 lines .* and 2 more. Correct or remove them"):
+    with pytest.raises(ValueError, match=r"5 of 6 lines .* and 2 more. Correct or remove them"):
         read_sentences(path)
 
 
@@ -129,7 +129,7 @@ def test_damaged_and_unknown_files_are_named(tmp_path):
         clinc150.load(tmp_path)
     (folder / "data_full.json").write_text("{")
     (folder / "domains.json").write_text(json.dumps({"talk": ["greeting"]}))
-    with pytest.raises(ValueError, match="data_full.json is damaged"):
+    with pytest.raises(ValueError, match=r"data_full\.json is damaged"):
         clinc150.load(tmp_path)
     whole = {f"{o}{part}": [] for part in clinc150.PARTS for o in ("", "oos_")}
     whole["train"] = [["hi", "salute"]]

@@ -158,7 +158,7 @@ def test_vectors_are_computed_once_and_checked(tmp_path):
     assert calls == [2, 2]
     with pytest.raises(ValueError, match=r"returns shape \(2,\) for 2 sentences"):
         kept("one", lambda texts: np.zeros(len(texts)), ["a", "b"], tmp_path)
-    with pytest.raises(ValueError, match="nan or infinity for 1 sentence.*'b'"):
+    with pytest.raises(ValueError, match=r"nan or infinity for 1 sentence.*'b'"):
         kept("two", lambda texts: np.array([[1.0], [np.nan]]), ["a", "b"], tmp_path)
 
 
