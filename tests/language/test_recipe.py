@@ -79,6 +79,7 @@ def test_every_learner_and_encoder_is_built_and_has_a_hypergradient(name, encode
 def test_settings_rebuild_the_experiment(kind):
     made = recipes.build(quick(kind)).settings
     assert {f.name for f in fields(made) if getattr(made, f.name) is None} == {"data", "vectors"}
+    assert made.width == 256
     values = json.loads(json.dumps(recipes.to_json(made), allow_nan=False))
     assert recipes.build(recipes.from_json(values.pop("recipe"), values)).settings == made
 

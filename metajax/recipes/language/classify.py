@@ -1,7 +1,6 @@
 """Few-shot classification of sentences: what the recipes of intents and relations share."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -91,16 +90,10 @@ def check(name: str, s: Classify) -> None:
         )
 
 
-def resolved(s: Any) -> Any:
-    """Settings with the size of training tasks, and those without effect at what they are."""
-    way = s.way if LEARNERS[s.learner].fixed_head else max(s.way, 10)
-    return replace(s, train_way=s.train_way or way)
-
-
 def training(p: Prepared) -> Sample:
     """Training tasks: of one domain each, or of classes of any."""
     s, inputs = p.settings, p.fitted.inputs(p.train)
-    transform = None if s.encoder == "vectors" else Dropped(jnp.float32(s.dropout))
+    transform = None if s.encoder == "vectors" else Dropped(s.dropout)
 
     def source(within: bool) -> Sample:
         return sentences(

@@ -1,6 +1,7 @@
 """What a learner reads of sentences, and the network that reads it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -65,7 +66,7 @@ def longest(texts: Sequence[str], **how: Any) -> int:
 
 def grams(where: str, train: Sentences, width: int) -> Fitted:
     """N-grams of words and characters, weighted by what is known of them."""
-    how: Any = {"words": WORDS, "chars": CHARS, "buckets": BUCKETS}
+    how = _how("ngrams")
     frequency = inverse_frequency(read_by(where, train, width, **how), SIZE)
     return Fitted(
         lambda found: read_by(where, found, width, **how),
@@ -77,7 +78,7 @@ def grams(where: str, train: Sentences, width: int) -> Fitted:
 
 def tokens(where: str, train: Sentences, width: int) -> Fitted:
     """Words, read by a small Transformer; baselines weigh them by their inverse frequency."""
-    how: Any = {"words": (1, 1), "chars": None, "buckets": TOKENS}
+    how = _how("tokens")
     frequency = inverse_frequency(read_by(where, train, width, **how), 1 + TOKENS)
     return Fitted(
         lambda found: read_by(where, found, width, **how),
@@ -100,17 +101,30 @@ def frozen(where: str, train: Sentences, name: str) -> Fitted:
     )
 
 
-ENCODERS: dict[str, dict[str, Any]] = {
-    "ngrams": {"words": WORDS, "chars": CHARS, "buckets": BUCKETS},
-    "tokens": {"words": (1, 1), "chars": None, "buckets": TOKENS},
-    "vectors": {},
+class Cut(NamedTuple):
+    """How a sentence is cut into n-grams, and the least width."""
+
+    how: Mapping[str, Any]
+    least: int
+
+
+ENCODERS: dict[str, Cut | None] = {
+    "ngrams": Cut({"words": WORDS, "chars": CHARS, "buckets": BUCKETS}, 256),
+    "tokens": Cut({"words": (1, 1), "chars": None, "buckets": TOKENS}, 32),
+    "vectors": None,
 }
-"""The encoders, each with how it cuts a sentence into n-grams."""
+"""The encoders, each with how it cuts a sentence; None where it does not."""
 
 if TYPE_CHECKING:
     EncoderName: TypeAlias = str
 else:
     EncoderName = Literal[tuple(ENCODERS)]
+
+
+def _how(encoder: str) -> Any:
+    cut = ENCODERS[encoder]
+    assert cut is not None
+    return cut.how
 
 
 def fitted(where: str, s: Any, train: Sentences) -> Fitted:
@@ -126,10 +140,11 @@ def fitted(where: str, s: Any, train: Sentences) -> Fitted:
     return {"ngrams": grams, "tokens": tokens}[s.encoder](where, train, s.width)
 
 
-class Dropped(NamedTuple):
+@dataclass(frozen=True)
+class Dropped:
     """A transform of episodes that replaces n-grams by padding, each with this probability."""
 
-    rate: jax.Array
+    rate: float
 
     def __call__(self, key: jax.Array, x: Any) -> Any:
         """Drops n-grams of ids `(n, width)`."""

@@ -6,7 +6,7 @@ from typing import Literal
 from metajax.data import clinc150
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment, refuse_ignored
-from metajax.recipes.language.classify import Classify, check, resolved
+from metajax.recipes.language.classify import Classify, check
 from metajax.recipes.language.experiment import experiment
 from metajax.recipes.language.prepared import prepared
 from metajax.recipes.language.split import SYNTHETIC, by_domain, resolved_path, sentences_of
@@ -47,5 +47,5 @@ def build(settings: Intents) -> Experiment:
     refuse_ignored("intents", replace(s, split=split), "split", {"split_seed": split == "drawn"})
     found = sentences_of("intents", s.data_set, s.data)
     parts = by_domain("intents", found, split, s.split_seed, clinc150.SPLITS)
-    p = prepared("intents", resolved(replace(s, split=split)), parts)
+    p = prepared("intents", replace(s, split=split), parts)
     return experiment(p, lambda name, data: sentences_of("intents", name, data), "intents")

@@ -9,6 +9,7 @@ import numpy as np
 
 from metajax.data.sentences import Sentences
 from metajax.recipes.language.encoders import ENCODERS, Fitted, fitted, longest
+from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.split import Parts
 
 _AT_ONCE = 1000
@@ -65,15 +66,11 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
     for part in (parts.val, parts.test):
         part.with_enough(name, 1, s.shot + s.test_query_shot)
     parts.test.with_enough(name, s.way, s.shot + s.test_query_shot)
-    if s.width is None:
+    if s.train_way is None:
+        usual = s.way if LEARNERS[s.learner].fixed_head else max(s.way, 10)
+        s = replace(s, train_way=min(usual, least_way(parts.train)))
+    cut = ENCODERS[s.encoder]
+    if s.width is None and cut is not None:
         everything = [*parts.train.texts, *parts.val.texts, *parts.test.texts, *parts.test.outside]
-        cut = ENCODERS[s.encoder]
-        s = replace(
-            s,
-            width=max(256, longest(everything, **cut))
-            if s.encoder == "ngrams"
-            else longest(everything, **cut)
-            if cut
-            else 1,
-        )
+        s = replace(s, width=max(cut.least, longest(everything, **cut.how)))
     return Prepared(name, s, *parts, fitted(name, s, parts.train))

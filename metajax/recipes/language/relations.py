@@ -10,7 +10,7 @@ from metajax.data.invented_sentences import invented_sentences
 from metajax.data.sentences import Sentences
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment
-from metajax.recipes.language.classify import Classify, check, resolved
+from metajax.recipes.language.classify import Classify, check
 from metajax.recipes.language.experiment import experiment
 from metajax.recipes.language.prepared import prepared
 from metajax.recipes.language.split import Parts, by_domain, by_label, sentences_of
@@ -44,7 +44,7 @@ def build(settings: Relations) -> Experiment:
     """
     check("relations", settings)
     choose("relations", "entities", settings.entities, ("masked", "plain"))
-    s = resolved(settings)
+    s = settings
     masked = s.entities == "masked"
     if s.synthetic:
         parts = by_domain("relations", invented_sentences(seed=1), "drawn", s.split_seed, {})
