@@ -24,6 +24,17 @@ TOKENS = 8192
 """The number of buckets of words that the Transformer reads."""
 
 
+class Cut(NamedTuple):
+    """How a sentence is cut into n-grams, and the least width."""
+
+    how: Mapping[str, Any]
+    least: int
+
+
+_NGRAMS = Cut({"words": WORDS, "chars": CHARS, "buckets": BUCKETS}, 256)
+_TOKENS = Cut({"words": (1, 1), "chars": None, "buckets": TOKENS}, 32)
+
+
 class Fitted(NamedTuple):
     """An encoder that has seen training text.
 
@@ -66,7 +77,7 @@ def longest(texts: Sequence[str], **how: Any) -> int:
 
 def grams(where: str, train: Sentences, width: int) -> Fitted:
     """N-grams of words and characters, weighted by what is known of them."""
-    how = _how("ngrams")
+    how = _NGRAMS.how
     frequency = inverse_frequency(read_by(where, train, width, **how), SIZE)
     return Fitted(
         lambda found: read_by(where, found, width, **how),
@@ -78,7 +89,7 @@ def grams(where: str, train: Sentences, width: int) -> Fitted:
 
 def tokens(where: str, train: Sentences, width: int) -> Fitted:
     """Words, read by a small Transformer; baselines weigh them by their inverse frequency."""
-    how = _how("tokens")
+    how = _TOKENS.how
     frequency = inverse_frequency(read_by(where, train, width, **how), 1 + TOKENS)
     return Fitted(
         lambda found: read_by(where, found, width, **how),
@@ -101,30 +112,13 @@ def frozen(where: str, train: Sentences, name: str) -> Fitted:
     )
 
 
-class Cut(NamedTuple):
-    """How a sentence is cut into n-grams, and the least width."""
-
-    how: Mapping[str, Any]
-    least: int
-
-
-ENCODERS: dict[str, Cut | None] = {
-    "ngrams": Cut({"words": WORDS, "chars": CHARS, "buckets": BUCKETS}, 256),
-    "tokens": Cut({"words": (1, 1), "chars": None, "buckets": TOKENS}, 32),
-    "vectors": None,
-}
+ENCODERS: dict[str, Cut | None] = {"ngrams": _NGRAMS, "tokens": _TOKENS, "vectors": None}
 """The encoders, each with how it cuts a sentence; None where it does not."""
 
 if TYPE_CHECKING:
     EncoderName: TypeAlias = str
 else:
     EncoderName = Literal[tuple(ENCODERS)]
-
-
-def _how(encoder: str) -> Any:
-    cut = ENCODERS[encoder]
-    assert cut is not None
-    return cut.how
 
 
 def fitted(where: str, s: Any, train: Sentences) -> Fitted:
