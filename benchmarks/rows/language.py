@@ -39,7 +39,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "maml": {"learner": "maml"},
     "r2d2, Transformer": {"encoder": "tokens", "outer_rate": 1e-3},
 }
-WORDLLAMA: dict[str, Any] = {"encoder": "vectors", "vectors": "wordllama", "dropout": 0.1}
+WORDLLAMA: dict[str, Any] = {"encoder": "vectors", "vectors": "wordllama"}
 STUDIES: dict[str, Study] = {
     "intents": Study(TRAINED, OTHERS),
     "intents_second": Study(Intents(**{**vars(TRAINED), "split": "second"}), {"r2d2": {}}),

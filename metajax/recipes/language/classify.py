@@ -40,7 +40,7 @@ class Classify:
     """Query sentences of each class in validation and test."""
     mixed: float = 0.5
     """The share of training tasks whose classes are of any domains: there are few training domains."""
-    dropout: float = 0.1
+    dropout: float = 0.3
     """The probability that an n-gram is left out of a training sentence; not for vectors."""
     width: int | None = None
     """The most n-grams of a sentence; by default those of the longest, and 256 at least."""
