@@ -1,5 +1,7 @@
 """Invented sentences: intents are templates over words of their domain, so that no data are needed."""
 
+import math
+
 import numpy as np
 
 from metajax.data.sentences import Sentences
@@ -31,9 +33,10 @@ def invented_sentences(
     """
     rng = np.random.default_rng(seed)
     texts, labels, names = [], [], []
+    side = math.isqrt(intents) + 2
     for domain in range(domains):
-        verbs = [_synonyms(rng) for _ in range(intents // 3 + 1)]
-        objects = [_synonyms(rng) for _ in range(intents // 3 + 1)]
+        verbs = [_synonyms(rng) for _ in range(side)]
+        objects = [_synonyms(rng) for _ in range(side)]
         pairs = [(i, j) for i in range(len(verbs)) for j in range(len(objects))]
         for intent, place in enumerate(rng.permutation(len(pairs))[:intents]):
             verb, thing = pairs[place]

@@ -60,10 +60,6 @@ def test_inverse_frequencies_come_from_training_text(built):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_learner_and_encoder_is_built_and_has_a_hypergradient(name, encoder):
     own = {"vectors": f"{__name__}:letters"} if encoder == "vectors" else {}
-    if encoder == "vectors":
-        import sys
-
-        sys.modules.setdefault(__name__, sys.modules[letters.__module__])
     experiment, key = recipes.build(quick(learner=name, encoder=encoder, **own)), jax.random.key(0)
     x = jax.eval_shape(experiment.train, key).support.x
     meta_params = jax.eval_shape(experiment.learner.init, key, x)
