@@ -43,6 +43,12 @@ WORDLLAMA: dict[str, Any] = {"encoder": "vectors", "vectors": "wordllama"}
 STUDIES: dict[str, Study] = {
     "intents": Study(TRAINED, OTHERS),
     "intents_second": Study(Intents(**{**vars(TRAINED), "split": "second"}), {"r2d2": {}}),
+    "intents_domains": Study(
+        TRAINED,
+        {f"r2d2, {n} training domain{'s' * (n > 1)}": {"train_domains": n} for n in (1, 2, 4)},
+        ((15, 5),),
+        seeds=(0,),
+    ),
     "intents_vectors": Study(
         Intents(**{**vars(TRAINED), **WORDLLAMA}), {"r2d2": {}, "r2d2, 1 shot": {"shot": 1}}
     ),
@@ -58,6 +64,7 @@ STUDIES: dict[str, Study] = {
 TITLES = {
     "intents": "Intents, without pretraining",
     "intents_second": "Intents, other domains",
+    "intents_domains": "Intents, fewer training domains",
     "intents_vectors": "Intents, frozen vectors",
     "relations": "Relations, entities masked",
     "relations_plain": "Relations, plain",

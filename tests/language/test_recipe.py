@@ -40,6 +40,8 @@ def test_domains_are_disjoint(built):
     domains = [set(part.domains) for part in (p.train, p.val, p.test)]
     assert [len(d) for d in domains] == [4, 2, 2]
     assert len(set.union(*domains)) == 8
+    one = recipes.build(quick(train_domains=1)).prepared
+    assert set(one.train.domains) < domains[0]
     second = recipes.build(quick(split_seed=1)).prepared
     assert set(second.test.domains) != domains[2]
 
@@ -74,7 +76,11 @@ def test_every_learner_and_encoder_is_built_and_has_a_hypergradient(name, encode
 @pytest.mark.parametrize("kind", [Intents, Relations])
 def test_settings_rebuild_the_experiment(kind):
     made = recipes.build(quick(kind)).settings
-    assert {f.name for f in fields(made) if getattr(made, f.name) is None} == {"data", "vectors"}
+    assert {f.name for f in fields(made) if getattr(made, f.name) is None} <= {
+        "data",
+        "vectors",
+        "train_domains",
+    }
     assert made.width == 256
     values = json.loads(json.dumps(recipes.to_json(made), allow_nan=False))
     assert recipes.build(recipes.from_json(values.pop("recipe"), values)).settings == made

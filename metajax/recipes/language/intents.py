@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from metajax import checks
 from metajax.data import clinc150
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment, refuse_ignored
@@ -30,6 +31,8 @@ class Intents(Classify):
     other data always are."""
     split_seed: int = 0
     """Seed of domains that are drawn."""
+    train_domains: int | None = None
+    """Train on the first so many training domains alone, for a learning curve; by default on all."""
 
 
 def build(settings: Intents) -> Experiment:
@@ -47,5 +50,9 @@ def build(settings: Intents) -> Experiment:
     refuse_ignored("intents", replace(s, split=split), "split", {"split_seed": split == "drawn"})
     found = sentences_of("intents", s.data_set, s.data)
     parts = by_domain("intents", found, split, s.split_seed, clinc150.SPLITS)
+    if s.train_domains is not None:
+        known = list(dict.fromkeys(parts.train.domains))
+        number = checks.count("intents", "train_domains", s.train_domains)
+        parts = parts._replace(train=parts.train.of(known[:number]))
     p = prepared("intents", replace(s, split=split), parts)
     return experiment(p, lambda name, data: sentences_of("intents", name, data), "intents")
