@@ -133,7 +133,8 @@ def of_baselines(study_name: str, study: Study, tasks: int) -> dict[str, dict[st
                 p = prepared[0]
                 if name in BASELINES:
                     at = Tasks(p, size, plain=True)
-                    return at.judged(*tuned(name, mj.pixels, val_source(p, at.shots)), tasks)
+                    learner, meta_params = tuned(name, mj.pixels, val_source(p, at.shots))
+                    return at.judged(learner, meta_params, tasks)
                 learner = learner_of(p, size[0])
                 return Tasks(p, size).judged(learner, untrained(p, learner), tasks)
 

@@ -26,10 +26,15 @@ class Sentences(NamedTuple):
     def of(self, domains: Iterable[str]) -> "Sentences":
         """Those of some domains."""
         chosen = set(domains)
-        rows = [i for i, domain in enumerate(self.domains) if domain in chosen]
-        parts = ([part[i] for i in rows] for part in (self.texts, self.labels, self.domains))
+        return self.at([i for i, domain in enumerate(self.domains) if domain in chosen])
+
+    def at(self, rows: Sequence[int]) -> "Sentences":
+        """Those at some places."""
+        texts, labels, domains = (
+            [part[i] for i in rows] for part in (self.texts, self.labels, self.domains)
+        )
         lines = None if self.lines is None else [self.lines[i] for i in rows]
-        return Sentences(self.name, *parts, self.outside, self.source, lines)
+        return self._replace(texts=texts, labels=labels, domains=domains, lines=lines)
 
     def where(self, index: int) -> str:
         """Names a sentence: its file and line, or its text."""

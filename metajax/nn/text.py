@@ -226,8 +226,9 @@ class Encoder(nn.Module):
         for _ in range(self.layers):
             y = LayerNorm()(x)
             split = (*y.shape[:2], self.heads, self.width // self.heads)
-            parts = [Dense(self.width)(y).reshape(split) for _ in range(3)]
-            x = x + drop(Dense(self.width)(attention(*parts, visible).reshape(x.shape)))
+            queries, keys, values = (Dense(self.width)(y).reshape(split) for _ in range(3))
+            read = attention(queries, keys, values, visible).reshape(x.shape)
+            x = x + drop(Dense(self.width)(read))
             x = x + drop(Dense(self.width)(nn.relu(Dense(4 * self.width)(LayerNorm()(x)))))
         x = jnp.where(exists[..., None], LayerNorm()(x), 0)
         return jnp.sum(x, axis=1) / jnp.maximum(jnp.sum(exists, axis=1), 1)[:, None]

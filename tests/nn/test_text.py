@@ -1,6 +1,7 @@
 """Hashed n-grams, bags and the token encoder: on paper, and against scikit-learn where it is installed."""
 
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,8 @@ def test_a_sentence_that_does_not_fit_is_refused_and_none_is_cut():
     with pytest.raises(TooLongError, match="3 n-grams do not fit in width=2") as caught:
         mj.text.ngrams(["a", "a b c"], words=(1, 1), chars=None, width=2)
     assert caught.value.index == 1
-    for options in ({"words": (0, 1)}, {"words": (2, 1)}, {"words": None, "chars": None}):
+    wrong: list[Any] = [{"words": (0, 1)}, {"words": (2, 1)}, {"words": None, "chars": None}]
+    for options in wrong:
         with pytest.raises(ValueError, match="ngrams: "):
             mj.text.ngrams(["a"], **options)
 
@@ -85,7 +87,9 @@ def test_the_order_of_tokens_matters_to_the_encoder(key):
     params = model.init(key, ids)
     first, second = model.apply(params, ids)
     assert not np.allclose(first, second, atol=1e-6)
+    assert model.train is not None
     assert not np.allclose(model.train(params, ids, key), model.apply(params, ids))
-    for options in ({"width": 6, "heads": 4}, {"dropout": 1.0}, {"layers": 0}):
+    wrong: list[Any] = [{"width": 6, "heads": 4}, {"dropout": 1.0}, {"layers": 0}]
+    for options in wrong:
         with pytest.raises(ValueError, match="token_encoder: "):
             mj.text.token_encoder(50, **options)

@@ -118,7 +118,10 @@ def tuned(name: str, embed: Model, val: Sample, *, num_tasks: int = VALIDATION_T
         return found[0]
 
     def score(candidate):
-        scores = evaluate(*candidate, val, accuracy, key=key, num_tasks=num_tasks, inductive=False)
+        learner, meta_params = candidate
+        scores = evaluate(
+            learner, meta_params, val, accuracy, key=key, num_tasks=num_tasks, inductive=False
+        )
         return float(scores.mean)
 
     return max(found, key=score)

@@ -40,11 +40,15 @@ def rows_of(
     """
     how: Any = {"num_tasks": num_tasks, "seed": seed}
     samples = test_sources(p, p.fitted.inputs, shots)
-    own = {name: judge(*one, samples, shots, **how) for name, one in candidates.items()}
-    samples, val = test_sources(p, p.plain_rows, shots), val_source(p, shots)
-    return own | {
-        name: judge(*tuned(name, pixels, val), samples, shots, **how) for name in BASELINES
+    rows = {
+        name: judge(learner, meta_params, samples, shots, **how)
+        for name, (learner, meta_params) in candidates.items()
     }
+    samples, val = test_sources(p, p.plain_rows, shots), val_source(p, shots)
+    for name in BASELINES:
+        learner, meta_params = tuned(name, pixels, val)
+        rows[name] = judge(learner, meta_params, samples, shots, **how)
+    return rows
 
 
 def test_sources(p: Prepared, inputs: Callable[[Sentences], np.ndarray], shots: Shots):

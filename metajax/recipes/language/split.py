@@ -99,10 +99,7 @@ def by_label(found: Sentences, number: int, seed: int) -> tuple[Sentences, Sente
     held = {labels[i] for i in np.random.default_rng(seed).permutation(len(labels))[:number]}
 
     def those(inside: bool) -> Sentences:
-        rows = [i for i, label in enumerate(found.labels) if (label in held) == inside]
-        parts = ([part[i] for i in rows] for part in (found.texts, found.labels, found.domains))
-        lines = None if found.lines is None else [found.lines[i] for i in rows]
-        return Sentences(found.name, *parts, found.outside, found.source, lines)
+        return found.at([i for i, label in enumerate(found.labels) if (label in held) == inside])
 
     return those(False), those(True)
 

@@ -48,7 +48,8 @@ def _wordllama() -> Vectors:
         raise ModuleNotFoundError(
             "vectors='wordllama' needs it; install it with pip install 'metajax[language]'."
         ) from error
-    return WordLlama.load(disable_download=True).embed  # the weights are in the package
+    model = WordLlama.load(disable_download=True)  # the weights are in the package
+    return lambda texts: np.asarray(model.embed(list(texts)))
 
 
 def kept(
