@@ -29,7 +29,7 @@ class Study(NamedTuple):
     seeds: tuple[int, ...] = SEEDS
 
 
-TRAINED = Intents(way=15, shot=5, train_way=15, meta_batch=4, outer_steps=300)
+TRAINED = Intents(way=15, shot=5, train_way=15, meta_batch=4, outer_steps=120)
 OTHERS: dict[str, dict[str, Any]] = {
     "r2d2": {},
     "r2d2, 1 shot": {"shot": 1},
