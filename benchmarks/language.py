@@ -21,7 +21,7 @@ import metajax as mj
 from metajax import recipes
 from metajax.recipes.experiment import Shots
 from metajax.recipes.language.baselines import BASELINES, tuned
-from metajax.recipes.language.classify import learner_of, untrained
+from metajax.recipes.language.classify import learner_of
 from metajax.recipes.language.judge import Judged, judge
 from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.prepared import Prepared
@@ -120,23 +120,19 @@ def of_learners(study_name: str, study: Study, name: str, seed: int, tasks: int)
 
 
 def of_baselines(study_name: str, study: Study, tasks: int) -> dict[str, dict[str, Any]]:
-    """Scores of every baseline, and of the learner before training, on every size."""
+    """Scores of every baseline on every size."""
     prepared: list[Prepared] = []
     found: dict[str, dict[str, Any]] = {}
     for size in study.sizes:
         label = label_of(size)
-        for name in (*BASELINES, "untrained network, r2d2"):
+        for name in BASELINES:
 
             def make(name=name, size=size):
                 if not prepared:
                     prepared.append(recipes.build(study.settings).prepared)
-                p = prepared[0]
-                if name in BASELINES:
-                    at = Tasks(p, size, plain=True)
-                    learner, meta_params = tuned(name, mj.pixels, val_source(p, at.shots))
-                    return at.judged(learner, meta_params, tasks)
-                learner = learner_of(p, size[0])
-                return Tasks(p, size).judged(learner, untrained(p, learner), tasks)
+                at = Tasks(prepared[0], size, plain=True)
+                learner, meta_params = tuned(name, mj.pixels, val_source(prepared[0], at.shots))
+                return at.judged(learner, meta_params, tasks)
 
             own = f"{study_name}-{name}-{label}-{tasks}".replace(", ", "-").replace(" ", "_")
             found.setdefault(name, {})[label] = kept(own, make)
