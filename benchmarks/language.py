@@ -80,6 +80,7 @@ def trained(study: Study, name: str, own: Any, seed: int, size: tuple[int, int])
     s = experiment.settings
     mesh = mj.task_mesh(s.meta_batch)
     fixed = LEARNERS[s.learner].fixed_head
+    folder = RUNS / f"fit-{name}-{seed}{f'-{label_of(size)}' if fixed else ''}"
     state = mj.fit(
         experiment.learner,
         experiment.objective,
@@ -89,8 +90,9 @@ def trained(study: Study, name: str, own: Any, seed: int, size: tuple[int, int])
         outer_steps=s.outer_steps,
         meta_batch=s.meta_batch,
         estimator=estimator_of(experiment, s.meta_batch, mesh),
-        run_dir=RUNS / f"fit-{name}-{seed}{f'-{label_of(size)}' if fixed else ''}",
-        resume=True,
+        run_dir=folder,
+        resume=(folder / "settings.json").exists(),
+        settings=recipes.to_json(s),
         show_progress=False,
     )
     return experiment, state.meta_params
