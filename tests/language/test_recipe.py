@@ -58,8 +58,10 @@ def test_inverse_frequencies_come_from_training_text(built):
     np.testing.assert_allclose(features, mj.text.bag(frequency).apply((), x), rtol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["ngrams", "tokens", "vectors"])
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(
+    "name, encoder",
+    [*((name, "ngrams") for name in LEARNERS), ("maml", "tokens"), ("lrd2", "vectors")],
+)
 def test_every_learner_and_encoder_is_built_and_has_a_hypergradient(name, encoder):
     own = {"vectors": f"{__name__}:letters"} if encoder == "vectors" else {}
     experiment, key = recipes.build(quick(learner=name, encoder=encoder, **own)), jax.random.key(0)

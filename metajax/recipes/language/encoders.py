@@ -62,17 +62,15 @@ def read_by(where: str, found: Sentences, width: int, **how: Any) -> np.ndarray:
         raise ValueError(f"{where}: {found.where(error.index)}: {error}") from error
 
 
-def longest(texts: Sequence[str], **how: Any) -> int:
-    """The number of n-grams of the longest sentence, rounded up to a multiple of 32."""
-    low = 32
+def longest(texts: Sequence[str], least: int, **how: Any) -> int:
+    """A width that every sentence fits into: `least`, or an eighth more until it does."""
     while True:
         try:
-            ngrams(texts, width=low, **how)
+            ngrams(texts, width=least, **how)
         except TooLongError:
-            low *= 2
+            least += max(32, least // 8)
             continue
-        used = (ngrams(texts, width=low, **how) > 0).sum(axis=1).max()
-        return int(-(-used // 32) * 32)
+        return least
 
 
 def grams(where: str, train: Sentences, width: int) -> Fitted:

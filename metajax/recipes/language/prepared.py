@@ -72,5 +72,5 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
     cut = ENCODERS[s.encoder]
     if s.width is None and cut is not None:
         everything = [*parts.train.texts, *parts.val.texts, *parts.test.texts, *parts.test.outside]
-        s = replace(s, width=max(cut.least, longest(everything, **cut.how)))
+        s = replace(s, width=longest(everything, cut.least, **cut.how))
     return Prepared(name, s, *parts, fitted(name, s, parts.train))
