@@ -43,12 +43,14 @@ def vectors_of(name: str) -> Vectors:
 
 def _wordllama() -> Vectors:
     try:
-        from wordllama import WordLlama
+        import wordllama
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "vectors='wordllama' needs it; install it with pip install 'metajax[language]'."
         ) from error
-    model = WordLlama.load(disable_download=True)  # the weights are in the package
+    # Weights and tokenizer are in the package, which looks for the latter in another of its folders.
+    folder = Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
     return lambda texts: np.asarray(model.embed(list(texts)))
 
 
