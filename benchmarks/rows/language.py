@@ -120,8 +120,8 @@ def tables(study: str) -> str:
 ANALYSIS = (
     "**The aim was missed.** With one seed and 120 outer steps, training on n-grams does not pass ridge "
     "regression without training once its ridge is tuned on validation tasks: it is level with it or below. "
-    "Against logistic regression it is level. The settings of training have not been searched, and the learning curve "
-    "over training domains below, which could say why, has not been run."
+    "Against logistic regression it is level. The settings of training have not been searched, and the "
+    "learning curve over training domains below, which could say why, has not been run."
 )
 
 PAGE = Page(

@@ -22,7 +22,9 @@ from metajax.recipes.language.vectors import kept
 
 
 def quick(kind: Any = Intents, **options: Any):
-    return kind(synthetic=True, outer_steps=2, meta_batch=2, test_tasks=6, **options)
+    return kind(
+        **{"synthetic": True, "outer_steps": 2, "meta_batch": 2, "test_tasks": 6, **options}
+    )
 
 
 @pytest.fixture(scope="module")
