@@ -49,6 +49,7 @@ from metajax.learners.gaussian_process_optimum import (
     gaussian_process_optimum as gaussian_process_optimum,
 )
 from metajax.learners.imaml import imaml as imaml
+from metajax.learners.in_batches import in_batches as in_batches
 from metajax.learners.in_context import Reader as Reader
 from metajax.learners.in_context import in_context as in_context
 from metajax.learners.knn import knn as knn
@@ -99,6 +100,7 @@ from metajax.metrics.losses import mae as mae
 from metajax.metrics.losses import mse as mse
 from metajax.metrics.losses import reliability as reliability
 from metajax.metrics.ranking import ndcg as ndcg
+from metajax.nn import text as text
 from metajax.nn.contexts import Conditioned as Conditioned
 from metajax.nn.contexts import concatenated as concatenated
 from metajax.nn.contexts import from_collection as from_collection

@@ -70,7 +70,8 @@ class Learner(NamedTuple):
 
     init: `(key, x) -> meta_params`, with `x` of shape `(n, ...)` read for its shape.
     adapt: `(meta_params, support, key) -> adapted`, an opaque pytree. A learner with an inner loop
-      also takes `num_steps=`, other inner steps than its own: one number or several.
+      also takes `num_steps=`, other inner steps than its own: one number or several. `maml`, `anil` and
+      learners made of them take `at_step=` as well, what each step reads: see `in_batches`.
     predict: `(adapted, x) -> predictions` of shape `(n, ...)`.
     num_steps: the number of inner steps; None for a learner without an inner loop.
     """

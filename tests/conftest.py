@@ -34,6 +34,7 @@ SLOW = (
     "tests/cli/test_cli.py",
     "tests/cli/test_evaluate.py",
     "tests/data/test_cifar.py",
+    "tests/language/test_recipe.py",
     "tests/recommendation/test_serving.py",
     "tests/recommendation/test_recipe.py",
     "tests/data/test_omniglot.py",

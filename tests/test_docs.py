@@ -22,6 +22,7 @@ MODULES = {
     "mj.problems": mj.problems,
     "mj.ops": mj.ops,
     "mj.losses": mj.losses,
+    "mj.text": mj.text,
 }
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted(CHECKOUT.glob("docs/**/*.md"))]
 FAR = re.compile(r"^[a-z]+:")
@@ -81,6 +82,7 @@ ELSEWHERE = {
     "in_context": "a part of the learners that read, each of which has a row",
     "pretrained": "trained by another objective: tests/learners/test_gradient.py",
     "relabelled": "permutes labels at random: tests/learners/test_gradient.py",
+    "in_batches": "shuffles the support set: tests/learners/test_in_batches.py",
     "linear_gaussian_optimum": "learns nothing: the closed form in tests/contract/test_sources.py",
     "gaussian_process_optimum": "learns nothing: the closed form in tests/contract/test_sources.py",
 }

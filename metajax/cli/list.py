@@ -131,7 +131,7 @@ def public() -> dict[str, tuple[str, str]]:
         {},
         {
             f"mj.{part}.": getattr(metajax, part)
-            for part in ("tasks", "optimizers", "problems", "losses")
+            for part in ("tasks", "optimizers", "problems", "losses", "text")
         },
     )
     listed = set()

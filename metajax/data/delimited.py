@@ -42,7 +42,7 @@ class Columns(NamedTuple):
     items: list[str]
 
 
-def text_of(path: Path) -> bytes:
+def text_of(path: Path, what: str = "ratings") -> bytes:
     """Returns what a file holds, unpacked if its name ends in `.gz`.
 
     Raises:
@@ -50,15 +50,15 @@ def text_of(path: Path) -> bytes:
       ValueError: For a file that is empty or not a whole gzip file.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file of ratings; check the name.")
-    content = store.read_bytes("ratings", path)
+        raise FileNotFoundError(f"{path}: there is no such file of {what}; check the name.")
+    content = store.read_bytes(what, path)
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError) as error:
             raise ValueError(f"{path} is not a whole gzip file; copy it again.") from error
     if not content.strip():
-        raise ValueError(f"{path} is empty; give a file of ratings.")
+        raise ValueError(f"{path} is empty; give a file of {what}.")
     return content
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from metajax.data.ratings import Ratings
+from metajax.data.sentences import Sentences
 
 Folder: TypeAlias = str | Path | None
 """The folder that holds the folders of the data sets. None: `METAJAX_DATA`, then the user cache."""
@@ -49,6 +50,7 @@ class Dataset(NamedTuple):
     pictures: The data folder to all its pictures by class; None for other kinds of data.
     summary: One line that says what it holds, without reading files.
     ratings: The data folder to its ratings; None for other kinds of data.
+    sentences: The data folder to its labelled sentences; None for other kinds of data.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Dataset(NamedTuple):
     pictures: Callable[[Folder], Pictures] | None
     summary: str
     ratings: Callable[[Folder], Ratings] | None = None
+    sentences: Callable[[Folder], Sentences] | None = None
 
 
 def cache_dir() -> Path:

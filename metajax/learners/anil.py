@@ -66,11 +66,11 @@ def anil(
         check_derivative("anil", inner, adjoint, meta_params.head)
         return meta_params
 
-    def adapt(meta_params, support, key, num_steps=num_steps):
+    def adapt(meta_params, support, key, num_steps=num_steps, **how):
         body_key, head_key = jax.random.split(key)
         support = filled(support)
         features = embed(meta_params.body, support.x, body_key)
-        run = partial(fit, key=head_key, num_steps=num_steps)
+        run = partial(fit, key=head_key, num_steps=num_steps, **how)
         return Parts(repeat(meta_params.body, num_steps), run(meta_params.head, features, support))
 
     return Learner(init, adapt, joined(body, head).apply, num_steps)

@@ -57,7 +57,7 @@ def maml(
         check_derivative("maml", inner, adjoint, meta_params)
         return meta_params
 
-    def adapt(meta_params, support, key, num_steps=num_steps):
-        return fit(meta_params, filled(support), key=key, num_steps=num_steps)
+    def adapt(meta_params, support, key, num_steps=num_steps, **how):
+        return fit(meta_params, filled(support), key=key, num_steps=num_steps, **how)
 
     return Learner(init, adapt, model.apply, num_steps)

@@ -35,7 +35,7 @@ def descent(
     *models: Model | Conditioned,
     at_step: AtStep | None = None,
 ) -> Callable[..., Params]:
-    """Returns descent of a loss: `(params, *args, key=, num_steps=) -> params`.
+    """Returns descent of a loss: `(params, *args, key=, num_steps=, at_step=) -> params`.
 
     Args:
       support_loss: `(params, *args, key) -> scalar`; `key` is None unless a model draws from it.
@@ -43,17 +43,18 @@ def descent(
       adjoint: How the inner loop is differentiated; None to choose by the number of steps.
       models: Those that `support_loss` applies. If one draws random numbers in training, every step
         has a key of its own.
-      at_step: `(args, step) -> args`, where each step reads something else; see `descend`.
+      at_step: `(args, step) -> args`, where each step reads something else, unless `run` is given another;
+        see `descend`.
     """
     gradient = jax.grad(support_loss)
     random = any(model.train is not None for model in models)
 
-    def of_step(args, step):
-        *args, key = args
-        args = args if at_step is None else at_step(tuple(args), step)
-        return (*args, jax.random.fold_in(key, step) if random else None)
+    def run(params, *args, key, num_steps, at_step=at_step):
+        def of_step(args, step):
+            *args, key = args
+            args = args if at_step is None else at_step(tuple(args), step)
+            return (*args, jax.random.fold_in(key, step) if random else None)
 
-    def run(params, *args, key, num_steps):
         solve = descend(inner, num_steps, of_step if random or at_step else None)
         chosen = usual(num_steps) if adjoint is None else adjoint
         params = marked(chosen, num_steps, params)

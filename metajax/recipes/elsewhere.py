@@ -36,8 +36,10 @@ def elsewhere(
         no outputs for.
       FileNotFoundError: For data that are missing.
     """
-    if experiment.on is not None and on is not None and way is shot is query_shot is None:
-        return experiment.on(on, data)
+    if experiment.on is not None:
+        own_size = way is shot is query_shot is None
+        shots = None if own_size else _shots(experiment, way, shot, query_shot)
+        return experiment.on(on, data, shots)
     shots = _shots(experiment, way, shot, query_shot)
     name, sample = _source(experiment, on, shots, data)
     _check_inputs(experiment, name, sample)

@@ -108,7 +108,8 @@ class Experiment:
     keep: Writes what else a run leaves in its folder, and returns a sentence on its use.
     judge: `(meta_params, seed)` to a report on frozen tasks, where one number for each task is not
       enough; it takes the place of `test` and `baselines`.
-    on: The name or file of other data, and the folder of data sets, to the experiment on them.
+    on: The name or file of other data, or None for the run's own; the folder of data sets; and the size of
+      tasks, or None for that of the run: to the experiment on them.
     prepared: What the recipe has read of its data, for serving; None where it keeps nothing.
     """
 
@@ -144,7 +145,7 @@ class Experiment:
     baselines: Baselines | None = None
     keep: Callable[[Params, Path], str] | None = None
     judge: Callable[[Params, int], Report] | None = None
-    on: Callable[[str, str | Path | None], Any] | None = None
+    on: Callable[[Any, str | Path | None, Shots | None], Any] | None = None
     prepared: Any = None
 
 

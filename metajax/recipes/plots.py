@@ -161,3 +161,25 @@ def curve(
 def _clean(axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+
+
+def sentences(lines: Sequence[tuple[str, str, str]], title: str) -> Figure:
+    """Sentences with their label and the one that was predicted, green where they agree.
+
+    Args:
+      lines: Text, label and predicted label.
+      title: Above them.
+    """
+    figure = Figure(figsize=(9, 0.34 * len(lines) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_ylim(len(lines), -0.5)
+    for row, (text, label, predicted) in enumerate(lines):
+        right = label == predicted
+        shown = predicted if right else f"{predicted} (it is {label})"
+        axes.text(0, row, text if len(text) < 80 else f"{text[:77]}...", fontsize=8, va="center")
+        axes.text(
+            0.66, row, shown, fontsize=8, va="center", color="green" if right else "firebrick"
+        )
+    return figure

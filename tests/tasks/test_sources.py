@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import metajax as mj
 from metajax import checks
+from metajax.data.invented_sentences import invented_sentences
 from metajax.data.store import Pictures
 from metajax.masks import exists
 from metajax.tasks.scaled import Scaled
@@ -28,6 +29,8 @@ FAMILIES = (
 )
 REGRESSION = mj.tasks.sinusoid(shot=4, query_shot=6)
 CLASSIFICATION = mj.tasks.clusters(way=3, shot=2, query_shot=2, dimension=3)
+INVENTED = invented_sentences(domains=2, intents=5, each=6, outside=0)
+IDS = np.arange(60 * 4).reshape(60, 4)
 NOISE = np.random.default_rng(0).integers(256, size=(4, 6, 9, 8, 3), dtype=np.uint8)
 
 
@@ -60,6 +63,10 @@ ROWS: dict[str, Callable] = {
     ),
     "episodes with a transform": lambda _: mj.tasks.episodes(
         NOISE, way=3, shot=2, query_shot=2, transform=Scaled((0.5,), (0.2,))
+    ),
+    "sentences": lambda _: mj.tasks.sentences(INVENTED, IDS, way=3, shot=2, query_shot=2),
+    "with_outside": lambda _: mj.tasks.with_outside(
+        mj.tasks.sentences(INVENTED, IDS, way=3, shot=2, query_shot=2), -IDS[:9] - 1, 4
     ),
     "images": lambda _: mj.tasks.images(
         Pictures(list(NOISE), list("abcd")), way=3, shot=2, query_shot=2, size=8, channels=3

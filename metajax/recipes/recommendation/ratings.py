@@ -126,6 +126,6 @@ def experiment(p: Prepared) -> Experiment:
         picture=lambda meta_params: picture.lists(p, learner, meta_params),
         test_name=p.ratings.name,
         judge=lambda meta_params, seed: report.judged(p, learner, meta_params, seed),
-        on=lambda name, data: report.elsewhere(p, experiment(p), name, data),
+        on=lambda name, data, shots: report.elsewhere(p, experiment(p), name, data),
         prepared=p,
     )

@@ -1,0 +1,140 @@
+"""Few-shot intents and relations, whole domains unseen: learners beside baselines that are fair."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import record
+
+from metajax.recipes.language.intents import Intents
+from metajax.recipes.language.relations import Relations
+from rows.table import NOT_RUN, Page, Section, lines
+
+SEEDS = (0, 1, 2)
+TASKS = 600
+SIZES = ((15, 5), (5, 1), (15, 1), (5, 5))
+
+
+class Study(NamedTuple):
+    """What is trained once for each seed and learner, and judged on tasks of several sizes.
+
+    settings: Of the recipe, without learner and seed.
+    learners: Names to settings of their own.
+    sizes: Way and shot of the test tasks; a learner with an output for each class takes its own alone.
+    seeds: Of training.
+    """
+
+    settings: Intents | Relations
+    learners: Mapping[str, Mapping[str, Any]]
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    seeds: tuple[int, ...] = SEEDS
+
+
+TRAINED = Intents(way=15, shot=5, train_way=15, meta_batch=4, outer_steps=120)
+OTHERS: dict[str, dict[str, Any]] = {
+    "r2d2": {},
+    "r2d2, 1 shot": {"shot": 1},
+    "protonet": {"learner": "protonet"},
+    "lrd2": {"learner": "lrd2"},
+    "anil": {"learner": "anil"},
+    "maml": {"learner": "maml"},
+    "r2d2, Transformer": {"encoder": "tokens", "outer_rate": 1e-3},
+}
+WORDLLAMA: dict[str, Any] = {"encoder": "vectors", "vectors": "wordllama"}
+STUDIES: dict[str, Study] = {
+    "intents": Study(TRAINED, OTHERS),
+    "intents_second": Study(Intents(**{**vars(TRAINED), "split": "second"}), {"r2d2": {}}),
+    "intents_domains": Study(
+        TRAINED,
+        {f"r2d2, {n} training domain{'s' * (n > 1)}": {"train_domains": n} for n in (1, 2, 4)},
+        ((15, 5),),
+        seeds=(0,),
+    ),
+    "intents_vectors": Study(
+        Intents(**{**vars(TRAINED), **WORDLLAMA}), {"r2d2": {}, "r2d2, 1 shot": {"shot": 1}}
+    ),
+    "relations": Study(
+        Relations(way=5, shot=5, train_way=5, meta_batch=4), {"r2d2": {}}, ((5, 1), (5, 5))
+    ),
+    "relations_plain": Study(
+        Relations(way=5, shot=5, train_way=5, meta_batch=4, entities="plain"),
+        {"r2d2": {}},
+        ((5, 1), (5, 5)),
+    ),
+}
+TITLES = {
+    "intents": "Intents, without pretraining",
+    "intents_second": "Intents, other domains",
+    "intents_domains": "Intents, fewer training domains",
+    "intents_vectors": "Intents, frozen vectors",
+    "relations": "Relations, entities masked",
+    "relations_plain": "Relations, plain",
+}
+
+
+def read(study: str) -> dict[str, Any] | None:
+    """The result of a study."""
+    return record.read(f"language_{study}")
+
+
+def cell(pair: tuple[float, float], *, signed: bool = False) -> str:
+    """A mean and half its interval; a difference that the interval tells from 0 is bold."""
+    mean, interval = pair
+    shown = f"{mean:{'+' if signed else ''}.1f} ± {interval:.1f}"
+    return f"**{shown}**" if signed and abs(mean) > interval else shown
+
+
+def tables(study: str) -> str:
+    """Accuracy of every row and size, by domain, with differences, and AUROC."""
+    result = read(study)
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/language.py {study}`"
+    head = (
+        f"{result['tasks']:,} tasks of each size, {len(result['seeds'])} seed(s) of each learner. Best "
+        "baseline: the one with the highest mean of those without training, of each size by itself. "
+        f"Measured with metajax {record.version_of(result)}."
+    )
+    parts = [head, *([ANALYSIS] if study == "intents" else [])]
+    for size, found in result["sizes"].items():
+        domains = found["domains"]
+        titles = [f"{size}, accuracy %", "all", *domains, f"above {found['best']}", "AUROC"]
+        rows = [
+            [
+                name,
+                cell(row["all"]),
+                *(cell(row["domains"][domain]) for domain in domains),
+                "" if name == found["best"] else cell(row["difference"], signed=True),
+                "" if row["auroc"] is None else cell(row["auroc"]),
+            ]
+            for name, row in found["rows"].items()
+        ]
+        parts.append(lines(titles, rows))
+    for way, shot in STUDIES[study].sizes:
+        if f"{way}w{shot}s" not in result["sizes"]:
+            parts.append(f"{way}w{shot}s: {NOT_RUN}")
+    for name in STUDIES[study].learners:
+        if name not in result["learners"]:
+            parts.append(f"{name}: {NOT_RUN}")
+    return "\n\n".join(parts)
+
+
+ANALYSIS = (
+    "**The aim was missed.** With one seed and 120 outer steps, training on n-grams does not pass ridge "
+    "regression without training once its ridge is tuned on validation tasks: it is level with it or below. "
+    "Against logistic regression it is level. The settings of training have not been searched, and the "
+    "learning curve over training domains below, which could say why, has not been run."
+)
+
+PAGE = Page(
+    "Language",
+    "Few-shot classification of sentences whose classes and domains are not in training. All classes of a task "
+    "are of one domain, which is harder than a mixture of domains. 10 queries a class. Every row has the same "
+    "tasks; intervals are over tasks, after the mean over seeds, and differences are paired by task. Inverse "
+    "frequencies come from training text alone. Baselines are tuned on 100 validation tasks of each size: the "
+    "strength of logistic regression (scikit-learn's objective) and the ridge of `r2d2`. AUROC is that of the "
+    "greatest logit, of queries against 50 sentences without any intent. First split: validation work; test "
+    "banking, credit_cards, travel. Second: validation utility; test auto_and_commute, kitchen_and_dining "
+    "and work. "
+    "Relations train on 11 relations of Wikipedia and validate on 5. Reproduce with "
+    "`python benchmarks/language.py STUDY`.",
+    tuple(Section(title, lambda study=study: tables(study)) for study, title in TITLES.items()),
+)

@@ -1,0 +1,86 @@
+"""CLINC150: sentences to an assistant, 150 intents in ten domains, and some that have no intent.
+
+Larson et al., EMNLP 2019. https://github.com/clinc/oos-eval, CC BY 3.0. Place `data_full.json` and
+`domains.json` of its folder data, or both packed as `.gz`, into `clinc150/`.
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+from metajax.data import store
+from metajax.data.sentences import Sentences
+
+NAME = "clinc150"
+ADDRESS = "https://github.com/clinc/oos-eval/tree/master/data"
+FILES = ("data_full.json", "domains.json")
+PARTS = ("train", "val", "test")
+SPLITS = {
+    "first": (("work",), ("banking", "credit_cards", "travel")),
+    "second": (("utility",), ("auto_and_commute", "kitchen_and_dining", "work")),
+}
+"""Domains for validation and test; all others are for training."""
+
+
+def load(data: store.Folder = None) -> Sentences:
+    """Reads all sentences of the three parts as one, and those without an intent.
+
+    The published parts divide the sentences of every intent, which episodes do anew.
+
+    Args:
+      data: The folder that holds `clinc150/`; see `store.locate`.
+
+    Raises:
+      FileNotFoundError, PermissionError: If the files are missing or may not be read.
+      ValueError: For a damaged file, or an intent without a domain.
+    """
+    folder = store.locate(NAME, FILES, data, address=ADDRESS)
+    found, domains = (read_json(NAME, folder / file) for file in FILES)
+    domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
+    rows = [(text, intent) for part in PARTS for text, intent in found[part]]
+    unknown = sorted({intent for _, intent in rows} - set(domain_of))
+    if unknown:
+        raise ValueError(
+            f"{NAME}: domains.json in {folder} has no domain for {', '.join(unknown)}."
+        )
+    outside = [text for part in PARTS for text, _ in found[f"oos_{part}"]]
+    texts, intents = (list(column) for column in zip(*rows, strict=True))
+    return Sentences(NAME, texts, intents, [domain_of[i] for i in intents], outside)
+
+
+def read_json(name: str, path: Path):
+    """Reads a published file of JSON, or the same packed as `.gz`.
+
+    Raises:
+      ValueError: For a damaged file.
+    """
+    packed = path.with_name(f"{path.name}.gz")
+    try:
+        if path.exists():
+            return json.loads(store.read_bytes(name, path))
+        return json.loads(gzip.decompress(store.read_bytes(name, packed)))
+    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise ValueError(f"{name}: {path} is damaged ({error}); copy it again.") from error
+
+
+def _describe(data: store.Folder) -> str:
+    found = load(data)
+    return (
+        f"{len(found.texts):,} sentences of {len(set(found.labels))} intents in "
+        f"{len(set(found.domains))} domains, and {len(found.outside):,} without an intent"
+    )
+
+
+DATASET = store.Dataset(
+    name=NAME,
+    downloads=(),
+    describe=_describe,
+    licence="CC BY 3.0",
+    citation="Larson et al. 2019",
+    recipe="intents",
+    pictures=None,
+    summary="22,500 sentences to an assistant, 150 intents in 10 domains",
+    sentences=load,
+)

@@ -1,0 +1,115 @@
+"""Anybody's labelled sentences: JSON lines or CSV, of which every line that cannot be read is named."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from metajax.data.delimited import text_of
+from metajax.data.sentences import Sentences
+
+_SHOWN = 3
+COLUMNS = ("text", "label")
+
+
+def read_sentences(path: str | Path) -> Sentences:
+    """Reads labelled sentences from JSON lines or CSV, perhaps packed as `.gz`.
+
+    Args:
+      path: A file whose name ends in `.jsonl` or `.csv`, in UTF-8, with columns text, label, and perhaps
+        domain; without it all are of one domain, which has the name of the file.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: For another ending or encoding, missing columns, and lines that cannot be read: their
+        number, and the first of them by line and reason. Nothing is left out.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     file = Path(folder) / "mine.csv"
+      ...     _ = file.write_text("text,label\\nhello there,greeting\\n")
+      ...     found = read_sentences(file)
+      >>> found.texts, found.labels, found.domains
+      (['hello there'], ['greeting'], ['mine'])
+    """
+    path = Path(path).expanduser()
+    content = text_of(path, "sentences")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} is not UTF-8; save the file as UTF-8.") from error
+    name = path.name.removesuffix(".gz")
+    readers = {".jsonl": _json_lines, ".csv": _csv}
+    if Path(name).suffix not in readers:
+        raise ValueError(f"{path}: the name must end in .jsonl or .csv, or either with .gz.")
+    rows, wrong, total = [], [], 0
+    for line, row in readers[Path(name).suffix](path, text):
+        total += 1
+        reason = row if isinstance(row, str) else _reason(row)
+        if reason:
+            wrong.append(f"line {line}: {reason}")
+        else:
+            rows.append((line, row))
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+        raise ValueError(
+            f"{path}: {len(wrong):,} of {total:,} lines cannot be read: {'; '.join(wrong[:_SHOWN])}{more}. "
+            "Correct or remove them."
+        )
+    whole = Path(name).stem
+    return Sentences(
+        whole,
+        [row["text"].strip() for _, row in rows],
+        [row["label"].strip() for _, row in rows],
+        [(row.get("domain") or whole).strip() for _, row in rows],
+        source=path,
+        lines=[line for line, _ in rows],
+    )
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
+    for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            row = f"it is no JSON ({error.msg})"
+        yield number, row if isinstance(row, dict | str) else "it is no JSON object"
+
+
+def _csv(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise ValueError(
+            f"{path}: line 1 has columns {', '.join(header)}, but {' and '.join(missing)} is missing; the "
+            "columns must be text, label, and perhaps domain."
+        )
+    begin = reader.line_num + 1
+    for fields in reader:
+        good = len(fields) == len(header)
+        yield (
+            begin,
+            dict(zip(header, fields, strict=True))
+            if good
+            else f"{len(fields)} fields, but {len(header)} columns",
+        )
+        begin = reader.line_num + 1
+
+
+def _reason(row: dict) -> str | None:
+    """Why a row is no labelled sentence; None where it is one."""
+    for name in COLUMNS:
+        if name not in row:
+            return f"column {name} is missing"
+        if not isinstance(row[name], str) or not row[name].strip():
+            return (
+                f"{name} is empty"
+                if row[name] in (None, "") or isinstance(row[name], str)
+                else (f"{name}={row[name]!r} must be text")
+            )
+    domain = row.get("domain")
+    return None if domain is None or isinstance(domain, str) else f"domain={domain!r} must be text"

@@ -1,0 +1,143 @@
+"""What a learner reads of sentences, and the network that reads it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metajax.data.sentences import Sentences
+from metajax.nn.text import TooLongError, bag, inverse_frequency, kinds_of, ngrams, token_encoder
+from metajax.nn.text import unit as unit_rows
+from metajax.recipes.language.networks import residual, weighed
+from metajax.recipes.language.support import counted
+from metajax.recipes.language.vectors import kept, vectors_of
+from metajax.types import Learner, Model
+
+WORDS, CHARS, BUCKETS = (1, 2), (3, 5), 1024
+"""The n-grams, and the buckets of each kind. On CLINC150, 1,024 and 4,096 of them serve alike."""
+KINDS = len(kinds_of(WORDS, CHARS))
+SIZE = 1 + KINDS * BUCKETS
+TOKENS = 8192
+"""The number of buckets of words that the Transformer reads."""
+
+
+class Cut(NamedTuple):
+    """How a sentence is cut into n-grams, and the least width."""
+
+    how: Mapping[str, Any]
+    least: int
+
+
+_NGRAMS = Cut({"words": WORDS, "chars": CHARS, "buckets": BUCKETS}, 256)
+_TOKENS = Cut({"words": (1, 1), "chars": None, "buckets": TOKENS}, 32)
+
+
+class Fitted(NamedTuple):
+    """An encoder that has seen training text.
+
+    inputs: Sentences to arrays `(n, ...)`, on the host.
+    embed: Arrays to features.
+    wrap: What is put around a learner.
+    plain: Arrays to features of length 1 without parameters, for baselines.
+    """
+
+    inputs: Callable[[Sentences], np.ndarray]
+    embed: Model
+    wrap: Callable[[Learner], Learner]
+    plain: Model
+
+
+def read_by(where: str, found: Sentences, width: int, **how: Any) -> np.ndarray:
+    """The n-grams of sentences, where one that does not fit is named by its file and line.
+
+    Raises:
+      ValueError: For a sentence with more n-grams than the width.
+    """
+    try:
+        return ngrams(found.texts, width=width, **how)
+    except TooLongError as error:
+        raise ValueError(f"{where}: {found.where(error.index)}: {error}") from error
+
+
+def longest(texts: Sequence[str], least: int, **how: Any) -> int:
+    """A width that every sentence fits into: `least`, or an eighth more until it does."""
+    while True:
+        try:
+            ngrams(texts, width=least, **how)
+        except TooLongError:
+            least += max(32, least // 8)
+            continue
+        return least
+
+
+def grams(where: str, train: Sentences, width: int) -> Fitted:
+    """N-grams of words and characters, weighted by what is known of them."""
+    how = _NGRAMS.how
+    frequency = inverse_frequency(read_by(where, train, width, **how), SIZE)
+    return Fitted(
+        lambda found: read_by(where, found, width, **how),
+        weighed(frequency, KINDS, 64),
+        lambda learner: counted(learner, SIZE),
+        bag(frequency),
+    )
+
+
+def tokens(where: str, train: Sentences, width: int) -> Fitted:
+    """Words, read by a small Transformer; baselines weigh them by their inverse frequency."""
+    how = _TOKENS.how
+    frequency = inverse_frequency(read_by(where, train, width, **how), 1 + TOKENS)
+    return Fitted(
+        lambda found: read_by(where, found, width, **how),
+        token_encoder(1 + TOKENS, width=64, layers=2, heads=4),
+        lambda learner: learner,
+        bag(frequency),
+    )
+
+
+def frozen(where: str, train: Sentences, name: str) -> Fitted:
+    """Frozen vectors, mapped by a network that starts at the identity."""
+    del where
+    vectors = vectors_of(name)
+    width = kept(name, vectors, train.texts).shape[1]
+    return Fitted(
+        lambda found: kept(name, vectors, found.texts),
+        residual(width),
+        lambda learner: learner,
+        Model(lambda key, x: (), lambda params, x: unit_rows(x)),
+    )
+
+
+ENCODERS: dict[str, Cut | None] = {"ngrams": _NGRAMS, "tokens": _TOKENS, "vectors": None}
+"""The encoders, each with how it cuts a sentence; None where it does not."""
+
+if TYPE_CHECKING:
+    EncoderName: TypeAlias = str
+else:
+    EncoderName = Literal[tuple(ENCODERS)]
+
+
+def fitted(where: str, s: Any, train: Sentences) -> Fitted:
+    """Returns the encoder of settings, fitted to training sentences alone.
+
+    Args:
+      where: The name of the recipe.
+      s: Its settings, with the width resolved.
+      train: The training sentences.
+    """
+    if s.encoder == "vectors":
+        return frozen(where, train, s.vectors)
+    return {"ngrams": grams, "tokens": tokens}[s.encoder](where, train, s.width)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A transform of episodes that replaces n-grams by padding, each with this probability."""
+
+    rate: float
+
+    def __call__(self, key: jax.Array, x: Any) -> Any:
+        """Drops n-grams of ids `(n, width)`."""
+        return jnp.where(jax.random.bernoulli(key, 1 - self.rate, x.shape), x, 0)

@@ -1,0 +1,129 @@
+"""The experiment of prepared sentences, and that of a run on other sentences."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import optax
+
+from metajax.data.sentences import Sentences
+from metajax.metrics.losses import accuracy, cross_entropy
+from metajax.objectives import query_loss
+from metajax.recipes.experiment import Experiment, Report, Shots
+from metajax.recipes.language import picture
+from metajax.recipes.language.classify import learner_of, training, untrained
+from metajax.recipes.language.learners import LEARNERS
+from metajax.recipes.language.prepared import Prepared
+from metajax.recipes.language.report import UNTRAINED, report, rows_of
+from metajax.tasks.sentences import sentences
+from metajax.types import Params
+
+Read = Callable[[str, str | Path | None], Sentences]
+"""The name of a data set or a file, and the folder of data sets, to sentences for a test."""
+
+
+def judged(p: Prepared, meta_params: Params, shots: Shots, seed: int) -> Report:
+    """The report of a run beside its baselines, and beside the same learner before training."""
+    name, learner = p.settings.learner, learner_of(p)
+    candidates = {
+        name: (learner, meta_params),
+        f"{UNTRAINED} {name} of this network": (learner, untrained(p, learner)),
+    }
+    rows = rows_of(p, candidates, shots, num_tasks=p.settings.test_tasks, seed=seed)
+    return report(p, rows, shots, name)
+
+
+def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
+    """Returns the experiment of prepared sentences.
+
+    Args:
+      p: The prepared sentences.
+      read: What `--on` reads.
+      thing: What a class is, such as "intents".
+    """
+    s, learner = p.settings, learner_of(p)
+    shots = Shots(s.shot, s.test_query_shot, s.way)
+    steps = learner.num_steps
+
+    def draw(found: Sentences, size: Shots):
+        return sentences(
+            found,
+            p.fitted.inputs(found),
+            way=size.way or 1,
+            shot=size.shot,
+            query_shot=size.query_shot,
+            name=p.name,
+        )
+
+    rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)
+    val_shots = shots._replace(way=min(s.way, p.most_val_way))
+    return Experiment(
+        settings=s,
+        learner=learner,
+        loss=cross_entropy,
+        objective=query_loss(learner, cross_entropy),
+        optimizer=optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate)),
+        train=training(p),
+        val=draw(p.val, val_shots),
+        test=draw(p.test, shots),
+        metric=accuracy,
+        metric_name="accuracy %",
+        scale=100.0,
+        columns=("accuracy",) if steps is None else (f"step {steps}",),
+        eval_steps=None if steps is None else (steps,),
+        validation_steps=steps,
+        test_tasks=s.test_tasks,
+        digits=1,
+        inductive=False,
+        learned=f"to tell {s.way} {thing} of a domain it has never seen apart, from {s.shot} of each.",
+        next_flags="--on FILE.csv, with columns text, label and perhaps domain",
+        picture=lambda meta_params: picture.queries(p, learner, meta_params, draw),
+        test_name=p.test.name,
+        shots=shots,
+        fixed_way=s.way if LEARNERS[s.learner].fixed_head else None,
+        judge=lambda meta_params, seed: judged(p, meta_params, shots, seed),
+        on=lambda name, data, size: elsewhere(
+            p, experiment(p, read, thing), read, name, data, size
+        ),
+        prepared=p,
+    )
+
+
+def elsewhere(
+    p: Prepared,
+    own: Experiment,
+    read: Read,
+    on: str | None,
+    data: str | Path | None,
+    shots: Shots | None,
+) -> Experiment:
+    """Returns the experiment of a trained learner on other sentences, or on tasks of another size.
+
+    The encoder stays that of the run, its inverse frequencies too; baselines are tuned on its validation
+    tasks.
+
+    Args:
+      p: The prepared sentences of the run.
+      own: The experiment of the run.
+      read: Names and files to sentences.
+      on: The name of a data set, or a file; None for the run's own test sentences.
+      data: The folder of the data sets.
+      shots: The size of a task; None for that of the run.
+
+    Raises:
+      ValueError: For lines that cannot be read, a label with too few sentences, a domain with too few
+        labels, and a sentence that does not fit the width: each with its file and line.
+    """
+    shots = own.shots if shots is None else shots
+    assert shots is not None
+    test = p.test if on is None else read(on, data)
+    test.with_enough(p.name, shots.way or 1, shots.shot + shots.query_shot)
+    p.fitted.inputs(test)  # names a sentence that does not fit
+    p.val.with_enough(p.name, 1, shots.shot + shots.query_shot)
+    there = p._replace(test=test)
+    return replace(
+        own,
+        test_name=test.name,
+        shots=shots,
+        judge=lambda meta_params, seed: judged(there, meta_params, shots, seed),
+    )

@@ -1,0 +1,95 @@
+"""Networks of the recipes of language: n-grams weighted by word statistics, and maps of frozen vectors."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metajax.nn.models import mlp
+from metajax.nn.text import unit
+from metajax.types import Model
+
+LENGTH = 4.0
+"""The length of a row of features, for which a ridge of about its square suits `r2d2`."""
+SHARE = 0.5
+"""The length at which the projection starts, as a share of the bag's."""
+
+
+def weighed(frequency: np.ndarray, kinds: int, features: int, *, hidden: int = 16) -> Model:
+    """A bag whose weights are a function of word statistics, beside a learned projection of it.
+
+    The weight of an n-gram is its inverse frequency times `exp(f(statistics))`, where `f` is a small network
+    that starts at 0, so that an untrained bag is TF-IDF. It reads the inverse frequency, the kind of the
+    n-gram, in how many support sentences it is, and in how few classes. The projection weighs by a function
+    of its own.
+
+    Args:
+      frequency: `(size,)`, the inverse frequency of every id.
+      kinds: The number of kinds of n-grams, each with equally many ids.
+      features: The width of the projection; 0 for none.
+      hidden: The width of `f`.
+
+    Returns:
+      A model of a dict of `ids (n, width)` and `statistics (n, width, 2)` to features
+      `(n, size + features)`.
+    """
+    size = len(frequency)
+    buckets = (size - 1) // kinds
+    scaled = jnp.asarray(frequency / frequency.max())
+    frequency_of = jnp.asarray(frequency)
+    net = mlp((hidden,), 2, start="lecun")
+
+    def described(x):
+        ids = x["ids"]
+        kind = jax.nn.one_hot((ids - 1) // buckets, kinds)
+        return jnp.concatenate([scaled[ids][..., None], x["statistics"], kind], axis=-1)
+
+    def init(key, x):
+        net_key, projection_key = jax.random.split(key)
+        params = net.init(net_key, described(jax.tree.map(lambda leaf: leaf[:1, :1], x))[0])
+        last = params["params"]["Dense_1"]
+        params["params"]["Dense_1"] = {name: jnp.zeros_like(leaf) for name, leaf in last.items()}
+        start = jax.random.normal(projection_key, (size, features)) / max(features, 1) ** 0.5
+        return {"weigh": params, "projection": LENGTH * SHARE * start}
+
+    def apply(params, x):
+        ids = x["ids"]
+        rows = jnp.arange(len(ids))[:, None]
+        known = described(x)
+        factors = jnp.exp(net.apply(params["weigh"], known.reshape(-1, known.shape[-1])))
+        factors = factors.reshape(*ids.shape, 2) * frequency_of[ids][..., None]
+
+        def bag(weights):
+            return unit(jnp.zeros((len(ids), size)).at[rows, ids].add(weights))
+
+        own = LENGTH * bag(factors[..., 0])
+        if not features:
+            return own
+        return jnp.concatenate([own, bag(factors[..., 1]) @ params["projection"]], axis=1)
+
+    return Model(init, apply)
+
+
+def residual(width: int, *, hidden: int = 256) -> Model:
+    """A map of frozen vectors that starts at the identity, after which rows have one length.
+
+    Args:
+      width: Of the vectors.
+      hidden: Of the network that is added, whose last layer starts at 0.
+
+    Returns:
+      A model of vectors `(n, width)` and features `(n, width)`.
+    """
+
+    def init(key, x) -> Any:
+        del x
+        first = jax.random.normal(key, (width, hidden)) / width**0.5
+        return {"first": first, "last": jnp.zeros((hidden, width))}
+
+    def apply(params, x):
+        x = unit(x)
+        more = jax.nn.relu(x @ params["first"] * width**0.5) @ params["last"]
+        return LENGTH * unit(x + more)
+
+    return Model(init, apply)

@@ -1,0 +1,91 @@
+"""Frozen vectors of sentences: any callable, whose results are kept on disk."""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metajax.data import store
+
+Vectors = Callable[[Sequence[str]], np.ndarray]
+"""Sentences to vectors `(n, d)`."""
+
+
+def vectors_of(name: str) -> Vectors:
+    """Returns a callable by its name.
+
+    Args:
+      name: "wordllama", whose weights are in its package, or "module:function" of your own.
+
+    Raises:
+      ModuleNotFoundError: If it is not installed.
+      ValueError: For a name of another form, or a function that does not exist.
+    """
+    if name == "wordllama":
+        return _wordllama()
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise ValueError(
+            f"vectors={name!r} is neither 'wordllama' nor 'module:function', such as 'mine:embed'."
+        )
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"vectors={name!r}: there is no module {module!r}; install it, or run where it is."
+        ) from error
+    except AttributeError as error:
+        raise ValueError(f"vectors={name!r}: module {module!r} has no {function!r}.") from error
+    return found
+
+
+def _wordllama() -> Vectors:
+    try:
+        import wordllama
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "vectors='wordllama' needs it; install it with pip install 'metajax[language]'."
+        ) from error
+    # Weights and tokenizer are in the package, which looks for the latter in another of its folders.
+    folder = Path(wordllama.__file__).parent
+    model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
+    return lambda texts: np.asarray(model.embed(list(texts)))
+
+
+def kept(
+    name: str, vectors: Vectors, texts: Sequence[str], folder: Path | None = None
+) -> np.ndarray:
+    """Returns the vectors of sentences, computed once and kept in the user cache.
+
+    Args:
+      name: Of the callable, as part of the file's name.
+      vectors: The callable.
+      texts: The sentences.
+      folder: Of the files; by default `vectors` in the user cache.
+
+    Raises:
+      ValueError: For vectors of another shape than `(n, d)`, or that are not finite, naming a sentence.
+    """
+    digest = hashlib.sha256("\0".join([name, *texts]).encode()).hexdigest()[:16]
+    folder = store.cache_dir() / "vectors" if folder is None else folder
+    path = folder / f"{name.replace(':', '-').replace('/', '-')}-{digest}.npy"
+    if path.exists():
+        return np.load(path)
+    found = np.asarray(vectors(list(texts)), np.float32)
+    if found.ndim != 2 or len(found) != len(texts):
+        raise ValueError(
+            f"vectors={name!r} returns shape {found.shape} for {len(texts)} sentences; it must return (n, d)."
+        )
+    wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"vectors={name!r} returns nan or infinity for {len(wrong)} sentence(s), the first of them "
+            f"{texts[wrong[0]][:60]!r}."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npy")
+    np.save(part, found)
+    part.replace(path)
+    return found

@@ -1,0 +1,115 @@
+"""Baselines and word statistics of sentences against arithmetic on paper and scikit-learn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import metajax as mj
+from metajax.recipes.language.baselines import BASELINES, logistic, tuned
+from metajax.recipes.language.judge import auroc
+from metajax.recipes.language.networks import LENGTH, residual, weighed
+from metajax.recipes.language.support import counted, statistics_of
+
+RNG = np.random.default_rng(0)
+
+
+def rows(number, width=12):
+    found = RNG.normal(size=(number, width))
+    return jnp.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), jnp.float32)
+
+
+@pytest.mark.parametrize("strength", [1.0, 30.0])
+def test_logistic_regression_is_that_of_scikit_learn(strength, key):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x, y, asked = rows(15), jnp.repeat(jnp.arange(3), 5), rows(20)
+    learner = logistic(mj.pixels, strength)
+    found = learner.predict(learner.adapt((), mj.Examples(x, y), key), asked)[:, :3]
+    theirs = linear_model.LogisticRegression(
+        C=strength, fit_intercept=False, tol=1e-8, max_iter=5000
+    )
+    expected = theirs.fit(np.asarray(x), np.asarray(y)).decision_function(np.asarray(asked))
+    # Scores are known but for a constant of each query.
+    ours = np.asarray(found) - np.asarray(found).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, expected - expected.mean(axis=1, keepdims=True), atol=5e-3)
+
+
+def test_masked_examples_change_no_logistic_regression(key):
+    x, y, asked = rows(6), jnp.array([0, 0, 0, 1, 1, 1]), rows(4)
+    learner = logistic(mj.pixels, 10.0)
+    whole = learner.predict(learner.adapt((), mj.Examples(x, y), key), asked)
+    padded = mj.Examples(
+        jnp.concatenate([x, jnp.full((2, 12), jnp.nan)]),
+        jnp.concatenate([y, jnp.array([0, 7])]),
+        jnp.arange(8) < 6,
+    )
+    found = learner.predict(learner.adapt((), padded, key), asked)
+    np.testing.assert_allclose(found[:, :2], whole[:, :2], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_tells_directions_apart(name):
+    centres = np.repeat(np.eye(4), 6, axis=0) + 0.05 * RNG.normal(size=(24, 4))
+    sample = mj.tasks.episodes(
+        jnp.asarray(centres, jnp.float32).reshape(4, 6, 4), way=3, shot=2, query_shot=2
+    )
+    learner, meta_params = tuned(name, mj.pixels, sample, num_tasks=4)
+    scores = mj.evaluate(
+        learner, meta_params, sample, mj.accuracy, key=jax.random.key(1), num_tasks=10
+    )
+    assert scores.mean == 1
+
+
+def test_areas_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    inside, outside = RNG.integers(6, size=30), RNG.integers(4, size=20)
+    labels = np.repeat([1, 0], [30, 20])
+    expected = metrics.roc_auc_score(labels, np.concatenate([inside, outside]))
+    assert auroc(inside, outside) == pytest.approx(expected)
+
+
+def test_statistics_count_sentences_and_classes_and_ignore_masked_ones():
+    # Ids 1 in all three classes, 2 in two sentences of one, 3 nowhere.
+    x = jnp.array([[1, 2], [1, 2], [1, 0], [1, 0], [3, 3]])
+    support = mj.Examples(x, jnp.array([0, 0, 1, 2, 1]), jnp.arange(5) < 4)
+    found = statistics_of(support, 4)
+    np.testing.assert_allclose(found[:, 0], np.log1p([0, 4, 2, 0]), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1], [0, 0, 1, 0])
+
+
+def test_an_untrained_bag_is_tfidf_and_does_not_read_queries(key):
+    frequency = np.array([0, 1, 2, 1.5, 1, 3, 1], np.float32)
+    model = weighed(frequency, kinds=2, features=0)
+    learner = counted(mj.protonet(model), 7)
+    x = jnp.array([[1, 2, 0], [4, 5, 6], [2, 3, 0], [6, 0, 0]])
+    support, query = mj.Examples(x[:2], jnp.arange(2)), x[2:]
+    meta_params = learner.init(key, x)
+    expected = mj.protonet(mj.text.bag(frequency, scale=LENGTH))
+    plain = expected.predict(expected.adapt((), support, key), query)
+    found = learner.predict(learner.adapt(meta_params, support, key), query)
+    np.testing.assert_allclose(found, plain, rtol=1e-4)
+    # Another query beside it changes nothing.
+    alone = learner.predict(learner.adapt(meta_params, support, key), query[:1])
+    np.testing.assert_allclose(found[:1], alone, rtol=1e-5)
+
+
+def test_the_weights_have_a_derivative_by_the_statistics(key):
+    model = weighed(np.array([0, 1, 2, 1.5, 1], np.float32), kinds=2, features=3)
+    learner = counted(mj.r2d2(model, ridge=2.0), 5)
+    x = jnp.array([[1, 2], [3, 4], [2, 3]])
+    task = mj.Task(
+        mj.Examples(x[None, :2], jnp.arange(2)[None]),
+        mj.Examples(x[None, 2:], jnp.zeros((1, 1), int)),
+    )
+    meta_params = learner.init(key, x)
+    slope = jax.grad(mj.query_loss(learner, mj.cross_entropy))(meta_params, task, key)
+    norms = jax.tree.map(lambda leaf: float(jnp.abs(leaf).max()), slope.embed)
+    assert norms["weigh"]["params"]["Dense_1"]["kernel"] > 0
+    assert norms["projection"] > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+
+
+def test_a_residual_map_starts_at_the_identity(key):
+    x = rows(5)
+    model = residual(12)
+    np.testing.assert_allclose(model.apply(model.init(key, x), 7 * x), LENGTH * x, rtol=1e-5)

@@ -1,0 +1,195 @@
+"""The recipes of sentences: what they build, what they learn, and what they refuse."""
+
+import json
+from dataclasses import fields, replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import metajax as mj
+from metajax import recipes
+from metajax.cli import main as cli
+from metajax.data.invented_sentences import invented_sentences
+from metajax.recipes.experiment import Shots
+from metajax.recipes.language.classify import learner_of
+from metajax.recipes.language.intents import Intents
+from metajax.recipes.language.learners import LEARNERS
+from metajax.recipes.language.relations import Relations
+from metajax.recipes.language.report import rows_of
+from metajax.recipes.language.vectors import kept
+
+
+def quick(kind: Any = Intents, **options: Any):
+    return kind(
+        **{"synthetic": True, "outer_steps": 2, "meta_batch": 2, "test_tasks": 6, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def built():
+    return recipes.build(quick())
+
+
+def letters(texts):
+    """Vectors of sentences: how often each letter is in them."""
+    return np.array([[text.count(chr(97 + i)) for i in range(26)] for text in texts], float) + 0.01
+
+
+def test_domains_are_disjoint(built):
+    p = built.prepared
+    domains = [set(part.domains) for part in (p.train, p.val, p.test)]
+    assert [len(d) for d in domains] == [4, 2, 2]
+    assert len(set.union(*domains)) == 8
+    one = recipes.build(quick(train_domains=1)).prepared
+    assert set(one.train.domains) < domains[0]
+    second = recipes.build(quick(split_seed=1)).prepared
+    assert set(second.test.domains) != domains[2]
+
+
+def test_inverse_frequencies_come_from_training_text(built):
+    p = built.prepared
+    changed = recipes.build(quick()).prepared
+    x = p.fitted.inputs(p.train)[:3]
+    features = changed.fitted.plain.apply((), x)
+    number = len(p.train.texts)
+    # An n-gram of no training sentence weighs log(n + 1) + 1, which is the most.
+    frequency = mj.text.inverse_frequency(p.fitted.inputs(p.train), 1 + 5 * 1024)
+    assert frequency.max() == pytest.approx(np.log(number + 1) + 1)
+    np.testing.assert_allclose(features, mj.text.bag(frequency).apply((), x), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, encoder",
+    [*((name, "ngrams") for name in LEARNERS), ("maml", "tokens"), ("lrd2", "vectors")],
+)
+def test_every_learner_and_encoder_is_built_and_has_a_hypergradient(name, encoder):
+    own = {"vectors": f"{__name__}:letters"} if encoder == "vectors" else {}
+    experiment, key = recipes.build(quick(learner=name, encoder=encoder, **own)), jax.random.key(0)
+    x = jax.eval_shape(experiment.train, key).support.x
+    meta_params = jax.eval_shape(experiment.learner.init, key, x)
+    tasks = jax.eval_shape(jax.vmap(experiment.train), jax.random.split(key, 2))
+    loss, gradient = jax.eval_shape(
+        jax.value_and_grad(experiment.objective), meta_params, tasks, key
+    )
+    assert loss.shape == ()
+    assert jax.tree.structure(gradient) == jax.tree.structure(meta_params)
+
+
+@pytest.mark.parametrize("kind", [Intents, Relations])
+def test_settings_rebuild_the_experiment(kind):
+    made = recipes.build(quick(kind)).settings
+    assert {f.name for f in fields(made) if getattr(made, f.name) is None} <= {
+        "data",
+        "vectors",
+        "train_domains",
+    }
+    assert made.width == 256
+    values = json.loads(json.dumps(recipes.to_json(made), allow_nan=False))
+    assert recipes.build(recipes.from_json(values.pop("recipe"), values)).settings == made
+
+
+def test_a_trained_learner_and_baselines_on_the_same_tasks():
+    settings = replace(quick(way=5), outer_steps=40, meta_batch=4, mixed=0.0)
+    experiment = recipes.build(settings)
+    p, learner = experiment.prepared, experiment.learner
+    state = mj.fit(
+        learner, experiment.objective, experiment.optimizer, experiment.train,
+        key=jax.random.key(0), outer_steps=40, meta_batch=4, show_progress=False,
+    )  # fmt: skip
+    x = experiment.train(jax.random.key(0)).support.x
+    start = learner.init(jax.random.key(0), x)
+    shots = Shots(1, 10, 5)
+    rows = rows_of(
+        p, {"before": (learner, start), "after": (learner, state.meta_params)}, shots, num_tasks=40
+    )
+    mean = {name: np.mean([*row.accuracy.values()]) for name, row in rows.items()}
+    assert mean["after"] > 40  # chance is 20
+    assert mean["untrained r2d2"] > 40
+    assert set(rows["after"].auroc) == set(p.test.domains)
+    assert np.mean([*rows["after"].auroc.values()]) > 60
+
+
+def test_train_evaluate_on_a_file_and_on_another_size(tmp_path, capsys):
+    folder = tmp_path / "run"
+
+    def run(*arguments, status=0):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        said = " ".join(capsys.readouterr().out.split())
+        assert caught.value.code == status, said
+        return said
+
+    said = run(
+        "train", "intents", "--synthetic", "--outer-steps", 2, "--report-every", 2, "--meta-batch", 2,
+        "--train-way", 5, "--test-tasks", 6, "--run-dir", folder,
+    )  # fmt: skip
+    for shown in ("accuracy %, 5-way 1-shot", "logistic regression", "untrained r2d2", "AUROC"):
+        assert shown in said
+    assert (folder / "plots" / "adaptation.png").read_bytes().startswith(b"\x89PNG")
+    tables = json.loads((folder / "evaluation.json").read_text())["tables"]
+    assert "centroid" in tables["accuracy %, 5-way 1-shot"]
+
+    mine = tmp_path / "mine.csv"
+    found = invented_sentences(domains=1, intents=6, each=12, seed=7)
+    lines = [f"{text},{label}" for text, label in zip(found.texts, found.labels, strict=True)]
+    mine.write_text("\n".join(["text,label", *lines]) + "\n")
+    said = run("evaluate", folder, "--on", mine, "--way", 6, "--shot", 2)
+    assert "tasks of mine, 6-way 2-shot" in said
+    assert (folder / "evaluation-mine.json").is_file()
+
+    refused = run("evaluate", folder, "--on", mine, "--shot", 5, status=2)
+    assert "line 2: label" in refused and "has 12 sentence(s), but a task needs 15" in refused
+    mine.write_text("\n".join(["text,label", *lines, f"{' '.join(map(str, range(99)))},intent00"]))
+    refused = run("evaluate", folder, "--on", mine, status=2)
+    assert "line 74:" in refused and "n-grams do not fit in width=" in refused
+    mine.write_text("text\nhi\n")
+    assert "label is missing" in run("evaluate", folder, "--on", mine, status=2)
+    assert "neither a data set of sentences nor a file" in run(
+        "evaluate", folder, "--on", "x", status=2
+    )
+
+
+def test_vectors_are_computed_once_and_checked(tmp_path):
+    calls = []
+
+    def embed(texts):
+        calls.append(len(texts))
+        return letters(texts)
+
+    first = kept("mine:embed", embed, ["a", "bb"], tmp_path)
+    np.testing.assert_array_equal(first, kept("mine:embed", embed, ["a", "bb"], tmp_path))
+    kept("mine:embed", embed, ["a", "b"], tmp_path)
+    assert calls == [2, 2]
+    with pytest.raises(ValueError, match=r"returns shape \(2,\) for 2 sentences"):
+        kept("one", lambda texts: np.zeros(len(texts)), ["a", "b"], tmp_path)
+    with pytest.raises(ValueError, match=r"nan or infinity for 1 sentence.*'b'"):
+        kept("two", lambda texts: np.array([[1.0], [np.nan]]), ["a", "b"], tmp_path)
+
+
+REFUSED = [
+    ({"learner": "mamll"}, "learner='mamll' is unknown; did you mean 'maml'"),
+    ({"encoder": "vectors"}, "encoder='vectors' needs vectors, such as vectors='wordllama'"),
+    ({"vectors": "wordllama"}, "vectors='wordllama' has no effect with encoder='ngrams'"),
+    ({"encoder": "vectors", "vectors": "word"}, "neither 'wordllama' nor 'module:function'"),
+    ({"encoder": "vectors", "vectors": "json:embed"}, "module 'json' has no 'embed'"),
+    ({"way": 16}, "domain .* has 15 labels, but way=16. Use --way 15 or less"),
+    ({"shot": 31}, "has 40 sentence.*but a task needs 41"),
+    ({"learner": "anil", "train_way": 9}, "train_way=9 must equal way=5, because learner='anil'"),
+    ({"mixed": 2.0}, "mixed=2 must be a share from 0 to 1"),
+    ({"width": 16}, "n-grams do not fit in width=16"),
+    ({"split": "first"}, "split='first' is unknown"),
+    ({"test_tasks": 1}, "test_tasks=1 must be an integer of at least 2"),
+]
+
+
+@pytest.mark.parametrize("options, message", REFUSED, ids=[str(row[0]) for row in REFUSED])
+def test_settings_that_cannot_work_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.build(quick(**options))
+
+
+def test_a_learner_without_a_fixed_head_takes_any_way(built):
+    learner = learner_of(built.prepared, 15)
+    assert learner.num_steps is None
