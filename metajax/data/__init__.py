@@ -1,11 +1,23 @@
 """Published data sets on disk: where they are, how they are fetched, and how they are read."""
 
-from metajax.data import cifar, fashion_mnist, mnist, movietweetings, omniglot, restaurants
+from metajax.data import (
+    cifar,
+    fashion_mnist,
+    legal_summarization,
+    mnist,
+    movietweetings,
+    omniglot,
+    restaurants,
+    scitldr,
+)
 from metajax.data.store import Dataset as Dataset
 from metajax.data.store import Pictures as Pictures
 
 DATASETS: dict[str, Dataset] = {
     module.DATASET.name: module.DATASET
-    for module in (omniglot, cifar, mnist, fashion_mnist, movietweetings, restaurants)
+    for module in (
+        *(omniglot, cifar, mnist, fashion_mnist, movietweetings, restaurants),
+        *(scitldr, legal_summarization),
+    )
 }
 """Every data set by its name; each module exports one `DATASET`."""

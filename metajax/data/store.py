@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax.data.documents import Corpus
 from metajax.data.ratings import Ratings
 
 Folder: TypeAlias = str | Path | None
@@ -49,6 +50,7 @@ class Dataset(NamedTuple):
     pictures: The data folder to all its pictures by class; None for other kinds of data.
     summary: One line that says what it holds, without reading files.
     ratings: The data folder to its ratings; None for other kinds of data.
+    documents: The data folder to its documents with summaries; None for other kinds of data.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Dataset(NamedTuple):
     pictures: Callable[[Folder], Pictures] | None
     summary: str
     ratings: Callable[[Folder], Ratings] | None = None
+    documents: Callable[[Folder], Corpus] | None = None
 
 
 def cache_dir() -> Path:

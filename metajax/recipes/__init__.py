@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from metajax import checks
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment
+from metajax.recipes.language import summaries
 from metajax.recipes.recommendation import ratings
 from metajax.recipes.synthetic import icl, optimizer, sinusoid
 from metajax.recipes.vision import cifar_fs, omniglot
@@ -25,6 +26,7 @@ RECIPES = {
     "omniglot": Recipe(omniglot.Omniglot, omniglot.build),
     "cifar_fs": Recipe(cifar_fs.CifarFs, cifar_fs.build),
     "ratings": Recipe(ratings.Ratings, ratings.build),
+    "summaries": Recipe(summaries.Summaries, summaries.build),
     "optimizer": Recipe(optimizer.Optimizer, optimizer.build),
 }
 """The only list of recipes: the command line, its help and `metajax list` are made from it."""
