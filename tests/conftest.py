@@ -36,6 +36,7 @@ SLOW = (
     "tests/data/test_cifar.py",
     "tests/recommendation/test_serving.py",
     "tests/recommendation/test_recipe.py",
+    "tests/language/test_summaries.py",
     "tests/data/test_omniglot.py",
     "tests/estimators/test_truncations.py",
     "tests/learners/",
