@@ -22,6 +22,7 @@ from rows import (
     regret,
     sinusoid,
     speed,
+    summaries,
     truncation,
     without_derivatives,
 )
@@ -36,6 +37,7 @@ PAGES: dict[str, Page] = {
     "in_context": in_context.PAGE,
     "regret": regret.PAGE,
     "recommendation": recommendation.PAGE,
+    "summaries": summaries.PAGE,
     "truncation": truncation.PAGE,
     "learned_optimizers": learned_optimizers.PAGE,
     "without_derivatives": without_derivatives.PAGE,

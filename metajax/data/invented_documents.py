@@ -5,7 +5,16 @@ import numpy as np
 from metajax.data.documents import Corpus, Document
 
 _THINGS = ("networks", "parsers", "policies", "graphs", "encoders", "kernels", "agents", "filters")
-_GOALS = ("translation", "vision", "planning", "search", "speech", "retrieval", "control", "biology")
+_GOALS = (
+    "translation",
+    "vision",
+    "planning",
+    "search",
+    "speech",
+    "retrieval",
+    "control",
+    "biology",
+)
 _KINDS = {
     "background": (
         "{thing} are widely used in {goal}.",

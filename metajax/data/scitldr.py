@@ -34,9 +34,13 @@ def load(data: store.Folder = None) -> Corpus:
         rows = _rows(folder, file)
         misaligned += sum(len(row["source"]) != len(row["rouge_scores"]) for row in rows)
         parts.append(
-            tuple(Document(tuple(row["source"]), tuple(row["target"]), row["title"]) for row in rows)
+            tuple(
+                Document(tuple(row["source"]), tuple(row["target"]), row["title"]) for row in rows
+            )
         )
-    note = f"the labels of {misaligned} documents are not those of their sentences; all are recomputed"
+    note = (
+        f"the labels of {misaligned} documents are not those of their sentences; all are recomputed"
+    )
     return Corpus(NAME, *parts, notes=(note,))
 
 

@@ -5,10 +5,20 @@ from functools import cache
 
 _IRREGULAR = {
     **dict.fromkeys(("sky", "skies"), "sky"),
-    **{"dying": "die", "lying": "lie", "tying": "tie", "news": "news"},
-    **{"innings": "inning", "inning": "inning", "outings": "outing", "outing": "outing"},
-    **{"cannings": "canning", "canning": "canning", "howe": "howe", "proceed": "proceed"},
-    **{"exceed": "exceed", "succeed": "succeed"},
+    "dying": "die",
+    "lying": "lie",
+    "tying": "tie",
+    "news": "news",
+    "innings": "inning",
+    "inning": "inning",
+    "outings": "outing",
+    "outing": "outing",
+    "cannings": "canning",
+    "canning": "canning",
+    "howe": "howe",
+    "proceed": "proceed",
+    "exceed": "exceed",
+    "succeed": "succeed",
 }
 _SECOND = (
     *(("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize")),

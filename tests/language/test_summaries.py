@@ -28,7 +28,9 @@ from metajax.recipes.synthetic.sinusoid import Sinusoid
 from metajax.types import Examples, Task
 
 DOCUMENTS = (
-    Document(("Cats sleep.", "We propose cats that run.", "They win 3 games."), (), "Cats that run"),
+    Document(
+        ("Cats sleep.", "We propose cats that run.", "They win 3 games."), (), "Cats that run"
+    ),
     Document(("Dogs bark.", "However, dogs are hard."), ("dogs are hard",), "Dogs"),
 )
 SMALL = {"outer_steps": 2, "meta_batch": 2, "width": 4, "vocabulary": 50}

@@ -1,5 +1,6 @@
 """What a scorer reads of each sentence: statistics, and frequent words."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def reading(documents: Sequence[Document], vocabulary: int) -> Reading:
 
 def grams(words: list[str]) -> set[str]:
     """Words, and pairs of words that follow each other."""
-    return {*words, *(" ".join(pair) for pair in zip(words, words[1:], strict=False))}
+    return {*words, *(" ".join(pair) for pair in itertools.pairwise(words))}
 
 
 def statistics(document: Document, how: Reading) -> np.ndarray:

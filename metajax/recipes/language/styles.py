@@ -76,9 +76,7 @@ class Styles:
         written = jax.random.uniform(kind_key) < self.summaries
         y = jnp.where(written, documents.labels[place], chosen)
         support, query = slice(0, self.shot), slice(self.shot, None)
-        parts = (
-            Examples({k: v[part] for k, v in x.items()}, y[part]) for part in (support, query)
-        )
+        parts = (Examples({k: v[part] for k, v in x.items()}, y[part]) for part in (support, query))
         return Drawn(Task(*parts), weights)
 
 

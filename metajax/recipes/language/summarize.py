@@ -54,7 +54,9 @@ def summarize(
         )
     without = [number for number, d in enumerate(labelled, 1) if not d.summaries]
     if without or not labelled or not documents:
-        what = f"labelled document {without[0]} has no summary" if without else "there is no document"
+        what = (
+            f"labelled document {without[0]} has no summary" if without else "there is no document"
+        )
         raise ValueError(f"summarize: {what}. Give labelled documents, and documents to summarise.")
     number = p.settings.sentences
     given, asked = (table(part, p.how, number) for part in (labelled, documents))
