@@ -15,6 +15,8 @@ from metajax import recipes
 from metajax.cli import main as cli
 from metajax.data.documents import Document
 from metajax.recipes import run as runs
+from metajax.recipes.language import rouge_rows as rouge_table
+from metajax.recipes.language import styles, summary_baselines
 from metajax.recipes.language import summary_report as report
 from metajax.recipes.language.choice_model import fitted, scores_of
 from metajax.recipes.language.documents import best_sentences, oracle, table
@@ -34,6 +36,16 @@ DOCUMENTS = (
     Document(("Dogs bark.", "However, dogs are hard."), ("dogs are hard",), "Dogs"),
 )
 SMALL = {"outer_steps": 2, "meta_batch": 2, "width": 4, "vocabulary": 50}
+
+
+@pytest.fixture(autouse=True)
+def few_tasks(monkeypatch):
+    monkeypatch.setattr(report, "TASKS", 100)
+    monkeypatch.setattr(styles, "PARTICLES", 256)
+    monkeypatch.setattr(summary_baselines, "VALIDATION", 50)
+    monkeypatch.setattr(summary_baselines, "POOLED", 100)
+    monkeypatch.setattr(summary_baselines, "STRENGTHS", (1.0, 10.0))
+    monkeypatch.setattr(rouge_table, "DRAWS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +110,7 @@ def test_styles_choose_what_they_prefer(key):
     utility = jax.vmap(utilities)(drawn.weights, x)
     best = jax.nn.softmax(utility).max(axis=-1)
     found = Found(1)(utility, y)
-    assert float(found.mean()) == pytest.approx(float(best.mean()), abs=0.02)
+    assert float(found.mean()) == pytest.approx(float(best.mean()), abs=0.04)
     # No document is both support and query.
     support = drawn.task.support.x["stats"][0].reshape(10, -1)
     query = x["stats"][0].reshape(10, -1)
@@ -195,7 +207,7 @@ def a_file(path, number, *, summary=True):
     return path
 
 
-def test_other_documents(run, tmp_path, few_test_tasks):
+def test_other_documents(run, tmp_path):
     other = run.experiment.on(str(a_file(tmp_path / "mine.jsonl", 25)), None)
     found = other.judge(run.meta_params, 1)
     (rouge, _) = found.tables
