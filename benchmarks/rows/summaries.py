@@ -98,8 +98,8 @@ def in_corpora() -> str:
     note = (
         "ROUGE with stems, the best over references; one sentence. Learners and the last two logits adapt "
         "to ten draws of ten labelled documents, and a document is the mean over them. Of abstracts, supports "
-        "are of the training split; of other corpora, all documents but the ten are judged, and nothing was tuned or "
-        f"trained on them. {NOT_ADAPTED} is trained on the summaries of all training abstracts."
+        "are of the training split; of other corpora, all documents but the ten are judged, and nothing was "
+        f"tuned or trained on them. {NOT_ADAPTED} is trained on the summaries of all training abstracts."
     )
     return "\n\n".join([note, *parts])
 
@@ -108,8 +108,8 @@ PAGE = Page(
     "Summaries",
     "Extractive summaries in a style that is read from ten documents. A style is a hidden preference for "
     "places, lengths, likeness to the title or cue words; it is drawn anew for every task, so that a scorer "
-    "that does not adapt cannot know it, and the best possible scorer is known. A quarter of the training tasks has the "
-    "written summaries of the training abstracts as its style. Corpora are the honest test: abstracts of "
+    "that does not adapt cannot know it, and the best possible scorer is known. A quarter of the training tasks "
+    "has the written summaries of the training abstracts as its style. Corpora are the honest test: abstracts of "
     "SciTLDR, and passages of contracts. Baselines are fitted to training documents and tuned on validation "
     "tasks. Reproduce with `python benchmarks/summaries.py`.",
     (Section("New styles", in_styles), Section("Written summaries", in_corpora)),
