@@ -108,8 +108,8 @@ PAGE = Page(
     "Summaries",
     "Extractive summaries in a style that is read from ten documents. A style is a hidden preference for "
     "places, lengths, likeness to the title or cue words; it is drawn anew for every task, so that a scorer "
-    "that does not adapt cannot know it, and the best possible scorer is known. A quarter of the training tasks "
-    "has the written summaries of the training abstracts as its style. Corpora are the honest test: "
+    "that does not adapt cannot know it, and the best possible scorer is known. A quarter of the training "
+    "tasks has the written summaries of the training abstracts as its style. Corpora are the honest test: "
     "abstracts of SciTLDR, and passages of contracts. Baselines are fitted to training documents and tuned on "
     "validation tasks. Reproduce with `python benchmarks/summaries.py`.",
     (Section("New styles", in_styles), Section("Written summaries", in_corpora)),

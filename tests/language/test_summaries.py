@@ -61,6 +61,11 @@ def run(folder):
     return mj.restore(folder)
 
 
+@pytest.fixture(scope="module")
+def p():
+    return recipes.build(Summaries(**SMALL)).prepared
+
+
 def test_statistics_by_hand():
     how = reading(DOCUMENTS, 5)._replace(mean=np.zeros(len(NAMES)), deviation=np.ones(len(NAMES)))
     columns = dict(zip(NAMES, statistics(DOCUMENTS[0], how).T, strict=True))
@@ -100,8 +105,7 @@ def test_a_set_is_as_likely_as_all_orders_of_choosing_it():
     assert float(jnp.exp(found[0])) == pytest.approx(1 / 4 + 1 / 6)
 
 
-def test_styles_choose_what_they_prefer(key):
-    p = recipes.build(Summaries(**SMALL)).prepared
+def test_styles_choose_what_they_prefer(p):
     drawn = report.style_tasks(p)
     y, x = drawn.task.query.y, drawn.task.query.x
     assert jnp.allclose(y.sum(axis=-1), 1)
@@ -131,19 +135,17 @@ def test_the_logit_is_where_its_gradient_vanishes(key):
     assert jnp.abs(jax.grad(value)(weights)).max() < 1e-4
 
 
-def test_bounds_of_styles_are_in_order_and_adapting_helps():
-    p = recipes.build(Summaries(**SMALL)).prepared
+def test_bounds_of_styles_are_in_order_and_adapting_helps(p):
     shares = {name: values.mean() for name, values in report.style_shares(p, {}).items()}
     order = ["random", NOT_ADAPTED, SCRATCH, report.IDEAL, report.BEST]
     assert [shares[name] for name in order] == sorted(shares[name] for name in order)
     assert shares[SCRATCH] > shares[NOT_ADAPTED] + 0.1
 
 
-def test_invented_summaries_are_found_by_the_rule():
-    p = recipes.build(Summaries(**SMALL)).prepared
+def test_invented_summaries_are_found_by_the_rule(p):
     rows = {name: values[:, 0].mean() for name, values in rouge_rows(p, {}).items()}
     assert max(rows, key=lambda name: rows[name]) == ORACLE
-    assert rows["random"] < rows["lead"] < rows["cue phrases"]
+    assert max(rows["random"], rows["lead"]) < rows["cue phrases"] - 0.1
     assert rows["cue phrases"] == pytest.approx(rows[ORACLE], abs=0.05)
     assert set(RULES) <= set(rows)
 
