@@ -1,7 +1,7 @@
 """Learners that score the sentences of a document."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -118,7 +118,7 @@ def _body(width: int, *, flat: bool = False) -> Model:
     net = Body(width)
 
     def apply(params, x):
-        found = net.apply(params, x)
+        found: Any = net.apply(params, x)
         return found.reshape(len(found), -1) if flat else found
 
     return Model(net.init, apply)
