@@ -184,6 +184,17 @@ def test_documents_with_the_label_hidden_change_nothing(run):
     np.testing.assert_allclose(found, plain, atol=1e-4)
 
 
+def test_the_report_has_every_row_and_paired_differences(run):
+    found = run.experiment.judge(run.meta_params, 1)
+    styles_found, above, rouge, _ = found.tables
+    assert {"anil", *RULES, report.IDEAL, report.BEST} <= set(styles_found.rows)
+    for row, ((difference, _),) in above.rows.items():
+        expected = styles_found.rows["anil"][0][0] - styles_found.rows[row][0][0]
+        assert difference == pytest.approx(expected, abs=1e-3)
+    assert rouge.columns == ("R1", "R2", "RL")
+    assert rouge.rows[ORACLE][0][0] == max(row[0][0] for row in rouge.rows.values())
+
+
 WRONG = {
     "summaries: sentences=4 must be 1, 2 or 3": {"sentences": 4},
     "summaries: summaries=2 must be from 0 to 1": {"summaries": 2.0},
