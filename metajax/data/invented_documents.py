@@ -60,7 +60,7 @@ def invented_documents(number: int = 600, *, seed: int = 0) -> Corpus:
       >>> corpus.described()
       'documents: 300 train, 100 val, 200 test'
       >>> corpus.train[0].title
-      'Graphs for biology'
+      'Agents for retrieval'
     """
     rng = np.random.default_rng(seed)
     documents = [_document(rng) for _ in range(number)]

@@ -19,8 +19,8 @@ def choice_loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     """Cross-entropy of chosen sentences, `(n,)`; 0 for documents without any.
 
     Example:
-      >>> choice_loss(jnp.zeros((1, 2)), jnp.array([[0.5, 0.5]])).round(3).tolist()
-      [0.693]
+      >>> choice_loss(jnp.zeros((1, 2)), jnp.array([[0.5, 0.5]])).round(3)
+      Array([0.693], dtype=float32)
     """
     return -jnp.sum(targets * jax.nn.log_softmax(predictions), axis=-1)
 
