@@ -105,8 +105,8 @@ def in_corpora() -> str:
 
 
 ANALYSIS = (
-    "**Styles.** ANIL and the neural process go more than half of the way to the best possible scorer, and find "
-    "as many sentences as a tuned logit that starts from nothing: meta-learning has not paid here. Bayes' "
+    "**Styles.** ANIL and the neural process go more than half of the way to the best possible scorer, and "
+    "find as many sentences as a tuned logit that starts from nothing: meta-learning has not paid here. Bayes' "
     "prediction shows that there is something to gain, because it knows that few preferences are active.\n\n"
     "**Summaries.** Abstracts have one style, for which training on all of them is best. After ten documents "
     "both learners are below that scorer, and on contracts below the first sentence."
