@@ -23,6 +23,7 @@ from rows import (
     regret,
     sinusoid,
     speed,
+    summaries,
     truncation,
     without_derivatives,
 )
@@ -38,6 +39,7 @@ PAGES: dict[str, Page] = {
     "regret": regret.PAGE,
     "recommendation": recommendation.PAGE,
     "language": language.PAGE,
+    "summaries": summaries.PAGE,
     "truncation": truncation.PAGE,
     "learned_optimizers": learned_optimizers.PAGE,
     "without_derivatives": without_derivatives.PAGE,

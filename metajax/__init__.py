@@ -126,6 +126,7 @@ from metajax.ops import dot_general as dot_general
 from metajax.optimizers import problems as problems
 from metajax.optimizers.unroll import unroll as unroll
 from metajax.outer import outer_step as outer_step
+from metajax.recipes.language.summarize import summarize as summarize
 from metajax.recipes.recommendation.recommend import recommend as recommend
 from metajax.recipes.run import Run as Run
 from metajax.recipes.run import restore as restore

@@ -37,6 +37,7 @@ SLOW = (
     "tests/language/test_recipe.py",
     "tests/recommendation/test_serving.py",
     "tests/recommendation/test_recipe.py",
+    "tests/language/test_summaries.py",
     "tests/data/test_omniglot.py",
     "tests/estimators/test_truncations.py",
     "tests/learners/",

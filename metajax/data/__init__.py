@@ -5,10 +5,12 @@ from metajax.data import (
     clinc150,
     fashion_mnist,
     fewrel,
+    legal_summarization,
     mnist,
     movietweetings,
     omniglot,
     restaurants,
+    scitldr,
 )
 from metajax.data.store import Dataset as Dataset
 from metajax.data.store import Pictures as Pictures
@@ -16,8 +18,8 @@ from metajax.data.store import Pictures as Pictures
 DATASETS: dict[str, Dataset] = {
     module.DATASET.name: module.DATASET
     for module in (
-        *(omniglot, cifar, mnist, fashion_mnist, movietweetings, restaurants, clinc150),
-        fewrel,
+        *(omniglot, cifar, mnist, fashion_mnist, movietweetings, restaurants),
+        *(clinc150, fewrel, scitldr, legal_summarization),
     )
 }
 """Every data set by its name; each module exports one `DATASET`."""

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax.data.documents import Corpus
 from metajax.data.ratings import Ratings
 from metajax.data.sentences import Sentences
 
@@ -51,6 +52,7 @@ class Dataset(NamedTuple):
     summary: One line that says what it holds, without reading files.
     ratings: The data folder to its ratings; None for other kinds of data.
     sentences: The data folder to its labelled sentences; None for other kinds of data.
+    documents: The data folder to its documents with summaries; None for other kinds of data.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Dataset(NamedTuple):
     summary: str
     ratings: Callable[[Folder], Ratings] | None = None
     sentences: Callable[[Folder], Sentences] | None = None
+    documents: Callable[[Folder], Corpus] | None = None
 
 
 def cache_dir() -> Path:

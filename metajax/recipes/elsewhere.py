@@ -51,7 +51,7 @@ def elsewhere(
 def _shots(e: Experiment, way: int | None, shot: int | None, query_shot: int | None) -> Shots:
     if e.shots is None and e.on is not None:
         raise ValueError(
-            "evaluate: the tasks of this run are users with 1 to 10 ratings. Leave --way, --shot and "
+            "evaluate: the size of this run's test tasks is one of its settings. Leave --way, --shot and "
             "--query-shot out."
         )
     if e.shots is None:

@@ -1,0 +1,163 @@
+"""A learner of styles beside its baselines: on new styles, and on written summaries."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from metajax.evaluation import Score, compare, score
+from metajax.recipes.experiment import Experiment, Report, ScoreTable
+from metajax.recipes.language import summary_baselines as baselines
+from metajax.recipes.language.documents import table
+from metajax.recipes.language.rouge_rows import rouge_rows
+from metajax.recipes.language.styles import Drawn, ideal_observer, styles, utilities
+from metajax.recipes.language.summary_baselines import NOT_ADAPTED, RULES, Scorer
+from metajax.recipes.language.summary_data import Prepared, corpus_of
+from metajax.types import Learner, Params
+
+TASKS = 600
+"""Test tasks of new styles."""
+IDEAL, BEST = "Bayes' prediction from the support", "the style itself"
+
+
+def adapting(learner: Learner, meta_params: Params) -> Scorer:
+    """A learner as a scorer."""
+
+    def scorer(task, key):
+        return learner.predict(learner.adapt(meta_params, task.support, key), task.query.x)
+
+    return scorer
+
+
+def style_tasks(p: Prepared, seed: int = 1) -> Drawn:
+    """Frozen tasks of new styles on test documents."""
+    s = p.settings
+    sample: Any = styles(p.test, shot=s.shot, query=s.query, sentences=s.sentences)
+    drawn = partial(sample.func.drawn, *sample.args)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 17), TASKS)
+    return jax.jit(lambda keys: jax.lax.map(drawn, keys))(keys)
+
+
+def style_fits(p: Prepared) -> baselines.Fits:
+    """The logits of styles, fitted and tuned without test documents."""
+    s = p.settings
+    train, val = (
+        styles(part, shot=s.shot, query=s.query, sentences=s.sentences) for part in (p.train, p.val)
+    )
+    every = baselines.documents_of(train, jax.random.key(2))
+    return baselines.fits_of(every, val, jax.random.key(3), s.sentences)
+
+
+def style_shares(p: Prepared, ours: Mapping[str, Scorer], seed: int = 1) -> dict[str, np.ndarray]:
+    """The share of chosen sentences found in each task, by scorer: ours, the baselines, the bounds."""
+    s, drawn = p.settings, style_tasks(p, seed)
+    rows = {**ours, **RULES, **baselines.fit_scorers(style_fits(p))}
+    rows[IDEAL] = lambda task, key: ideal_observer(task, key, s.sentences)
+    found = {name: baselines.shares(row, drawn.task, s.sentences) for name, row in rows.items()}
+    preferred = jax.vmap(utilities)(drawn.weights, drawn.task.query.x)
+    best = baselines.Found(s.sentences)(preferred, drawn.task.query.y)
+    return {**found, BEST: np.asarray(best.mean(axis=-1))}
+
+
+def judged(
+    p: Prepared, learner: Learner, meta_params: Params, seed: int = 1, there: Prepared | None = None
+) -> Report:
+    """Returns the report of a learner beside its baselines.
+
+    Args:
+      p: The prepared documents of the run, on which baselines are fitted and tuned.
+      learner, meta_params: What is judged.
+      seed: Of the test tasks.
+      there: Other documents to judge on, read as those of the run.
+    """
+    s, name = p.settings, p.settings.learner
+    ours = {name: adapting(learner, meta_params)}
+    tables = []
+    if there is None:
+        shares = style_shares(p, ours, seed)
+        cells = {row: _pair(score(100 * values)) for row, values in shares.items()}
+        tables.append(ScoreTable("chosen sentences found in new styles, %", COLUMNS, cells, 1))
+        tables.append(_above("found by the learner above others, style by style", shares, name))
+    judged_on = p if there is None else there
+    if all(d.summaries for d in judged_on.corpus.test):
+        rows = rouge_rows(p, ours, seed, there)
+        cells = {
+            row: tuple(_one(score(100 * scores[:, i])) for i in range(3))
+            for row, scores in rows.items()
+        }
+        tables.append(ScoreTable("ROUGE of written summaries", ("R1", "R2", "RL"), cells, 1))
+        first = {row: scores[:, 0] for row, scores in rows.items()}
+        tables.append(_above("ROUGE-1 of the learner above others, by document", first, name))
+    return Report(
+        f"{name} from {s.shot} documents of {judged_on.corpus.name}, {s.sentences} sentences",
+        tuple(tables),
+        (
+            f"{NOT_ADAPTED} is the scorer that does not adapt; ridges are tuned on validation tasks",
+            f"{IDEAL} knows how styles are drawn; {BEST} is the best possible scorer",
+            "Summaries are of test documents, adapted to ten draws of training documents; on other data, of "
+            "all documents but those",
+            *judged_on.corpus.notes,
+        ),
+    )
+
+
+COLUMNS = ("found",)
+
+
+def _one(found: Score) -> tuple[float, float]:
+    return float(found.mean), float(found.interval)
+
+
+def _pair(found: Score) -> tuple[tuple[float, float], ...]:
+    return (_one(found),)
+
+
+def _above(title: str, values: Mapping[str, np.ndarray], name: str) -> ScoreTable:
+    ours = score(100 * values[name])
+    cells = {
+        row: _pair(compare(ours, score(100 * other)))
+        for row, other in values.items()
+        if row != name
+    }
+    return ScoreTable(title, ("difference",), cells, 2)
+
+
+def elsewhere(p: Prepared, own: Experiment, on: str, data: str | Path | None) -> Experiment:
+    """Returns the experiment of a trained learner on other documents with summaries.
+
+    Sentences are read as those of the run: with its weights of words, and its frequent words.
+
+    Args:
+      p: The prepared documents of the run.
+      own: The experiment of the run.
+      on: The name of a data set, or a file.
+      data: The folder of the data sets.
+
+    Raises:
+      ValueError: For documents without summaries, and as `corpus_of`.
+    """
+    other = corpus_of(on, data)
+    every = (*other.train, *other.val, *other.test)
+    missing = sum(not document.summaries for document in every)
+    if missing:
+        raise ValueError(
+            f"evaluate: {missing} of {len(every)} documents of {other.name} have no summary, without which "
+            "nothing can be judged. Give each a summary."
+        )
+    if len(every) <= p.settings.shot:
+        raise ValueError(
+            f"evaluate: {other.name} has {len(every)} documents, but shot={p.settings.shot} are needed, and "
+            "more to judge."
+        )
+    read = table(every, p.how, p.settings.sentences)
+    whole = p._replace(corpus=other._replace(train=every, test=every), pool=read, judged=read)
+    return replace(
+        own,
+        test_name=other.name,
+        judge=lambda meta_params, seed: judged(p, own.learner, meta_params, seed, whole),
+        prepared=None,
+    )
