@@ -26,6 +26,8 @@ NAMES = {
 }
 """How the header of a table may name its columns, in lower case, letters and digits alone."""
 
+TITLES = ("title", "movietitle", "booktitle", "name")
+
 
 class Layout(NamedTuple):
     """How a publisher writes ratings and items.
@@ -107,7 +109,7 @@ def table_items(file: Path | None, separator: str | None = None) -> dict[str, It
     names = [_plain(name) for name in next(lines)[1]]
     place = {
         "item": _first(names, NAMES["item"]),
-        "title": _first(names, ("title", "movietitle", "booktitle", "name")),
+        "title": _first(names, TITLES),
         "tags": _first(names, ("genres", "genre", "class", "tags", "categories")),
         "year": _first(names, ("year", "releaseyear", "originalpublicationyear")),
     }
@@ -147,6 +149,19 @@ def first_line(content: bytes) -> str:
     return content.split(b"\n", 1)[0].decode()
 
 
+def columns_of(header: str) -> tuple[dict[str, int | None], int]:
+    """The places of the columns that a header names, None where it does not, and the number of columns.
+
+    Example:
+      >>> columns_of("userId,title,score")
+      ({'user': 0, 'item': None, 'rating': 2, 'time': None, 'title': 1}, 3)
+    """
+    names = [_plain(name) for name in header.split(separator_of(header))]
+    return {column: _first(names, of) for column, of in {**NAMES, "title": TITLES}.items()}, len(
+        names
+    )
+
+
 def form_of(path: Path, header: str) -> Format:
     """How a table is written whose header names its columns.
 
@@ -158,17 +173,16 @@ def form_of(path: Path, header: str) -> Format:
             f"{path}: line 1 is empty, but must name the columns user, item and rating."
         )
     separator = separator_of(header)
-    shown = [name.strip().strip('"') for name in header.strip("\r\n").split(separator)]
-    names = [_plain(name) for name in shown]
-    places = {column: _first(names, known) for column, known in NAMES.items()}
+    shown = [name.strip().strip('"') for name in header.split(separator)]
+    places, number = columns_of(header)
     missing = [column for column in ("user", "item", "rating") if places[column] is None]
     if missing:
         raise ValueError(
             f"{path}: no column of the header names the {' or the '.join(missing)}; there are "
             f"{', '.join(shown)}. Name them user, item, rating and perhaps time."
         )
-    columns = {column: place for column, place in places.items() if place is not None}
-    return Format(columns, separator, True, len(names))
+    columns = {column: places[column] for column in NAMES if places[column] is not None}
+    return Format(columns, separator, True, number)
 
 
 _FOUR = {"user": 0, "item": 1, "rating": 2, "time": 3}

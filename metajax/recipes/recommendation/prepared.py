@@ -68,9 +68,14 @@ def prepared(s: Any, ratings: Ratings | None = None, draw: int = 0) -> Prepared:
       draw: Of test tasks.
 
     Raises:
-      ValueError: For tags that do not exist, times that are missing, and too few users.
+      ValueError: For ratings that are all alike, tags that do not exist, times that are missing, and too few
+        users.
     """
     ratings = ratings_of(s.data_set, s.data) if ratings is None else ratings
+    if np.ptp(ratings.rating) == 0:
+        raise ValueError(
+            f"ratings: every rating of {ratings.name} is {ratings.rating[0]:g}, so there is nothing to predict."
+        )
     path = Path(s.data_set).expanduser()
     if s.data_set not in (SYNTHETIC, *DATASETS) and path.exists():
         s = replace(s, data_set=str(path.resolve()))
