@@ -115,7 +115,13 @@ def films(scenario: str) -> str:
     seeds = len(result["seeds"])
     head = (
         f"{found['users']:,} test users of {len(result['splits'])} splits; each learner trained with {seeds} "
-        f"seed{'s' * (seeds != 1)} on each. Measured with metajax {record.version_of(result)}."
+        f"seed{'s' * (seeds != 1)} on each. Measured with metajax {record.version_of(result)}"
+    )
+    later = result.get("added")
+    head += (
+        f"; {', '.join(f'`{name}`' for name in later['rows'])} at {later['commit']}."
+        if later
+        else "."
     )
     return "\n\n".join([head, *(table(found, measure) for measure in MEASURES)])
 
