@@ -181,7 +181,7 @@ def form_of(path: Path, header: str) -> Format:
             f"{path}: no column of the header names the {' or the '.join(missing)}; there are "
             f"{', '.join(shown)}. Name them user, item, rating and perhaps time."
         )
-    columns = {column: places[column] for column in NAMES if places[column] is not None}
+    columns = {c: place for c in NAMES if (place := places[c]) is not None}
     return Format(columns, separator, True, number)
 
 
