@@ -63,23 +63,6 @@ def test_training_tasks_leave_their_own_ratings_out(built):
         assert any(np.allclose(stats[:, 0], e, atol=1e-4) for e in expected)
 
 
-def test_tags_of_the_target_domain_are_no_inputs():
-    p = recipes.build(quick(scenario="cross", target=("Horror",))).prepared
-    column = p.ratings.tags.index("Horror")
-    assert (p.ratings.features[:, column] == 0).all()
-    items = inputs.table(p.ratings, p.known)
-    sample = inputs.training_tasks(p.ratings, p.split, p.known, id_dropout=0.0)
-    for task in (
-        sample(jax.random.key(0)),
-        *(inputs.frozen_tasks(items, p.known, p.split, t, 3) for t in (p.split.val, p.split.test)),
-    ):
-        for part in (task.support, task.query):
-            assert not np.asarray(part.x["features"])[..., column].any()
-    whole = prepared.invented_ratings().features[:, column] > 0
-    np.testing.assert_array_equal(p.split.new, whole)
-    assert not whole[p.ratings.item[p.split.train]].any()
-
-
 def test_hidden_rows_look_like_new_items(built):
     p = built.prepared
     task = inputs.training_tasks(p.ratings, p.split, p.known, id_dropout=0.999999)(
