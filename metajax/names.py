@@ -19,9 +19,9 @@ def choose(where: str, argument: str, name: str, known: Iterable[str]) -> str:
     if name in known:
         return name
     near = nearest(str(name), known)
-    hint = f"did you mean {near!r}? " if near else ""
+    hint = f"; did you mean {near!r}?" if near else "."
     raise ValueError(
-        f"{where}: {argument}={name!r} is unknown; {hint}There are: {', '.join(known)}."
+        f"{where}: {argument}={name!r} is unknown{hint} There are: {', '.join(known)}."
     )
 
 

@@ -10,7 +10,10 @@ from metajax.cli.output import console, escape
 
 @dataclass(frozen=True)
 class Data:
-    """Download a data set into the user cache and verify its checksums; without a name, list them."""
+    """Download a data set into the user cache and verify its checksums; without a name, list them.
+
+    A data set that cannot be downloaded is to be placed by hand; what was placed is counted.
+    """
 
     name: tyro.conf.Positional[str | None] = None
     """The name of the data set."""
@@ -24,14 +27,22 @@ def run(command: Data) -> bool:
     if command.name is None:
         table = Table(show_header=False, box=None)
         for row in DATASETS.values():
-            table.add_row(row.name, escape(f"{row.summary} ({row.citation}; {row.licence})"))
+            by_hand = "" if row.downloads else "; to be placed by hand"
+            table.add_row(
+                row.name, escape(f"{row.summary} ({row.citation}; {row.licence}{by_hand})")
+            )
         console.print(table)
-        console.print("Download one of them: metajax data NAME")
+        console.print("Download one of them, or check what was placed by hand: metajax data NAME")
         return True
     row = DATASETS[choose("data", "name", command.name, DATASETS)]
     if not row.downloads:  # to be placed by hand, where the error says
         found = row.describe(None)
         console.print(escape(f"{row.name}: {found} ({row.citation}; {row.licence})."))
+        others = store.other_than_measured(row.name, row.placed)
+        said = f"Differs from the copy that docs/results were measured on: {', '.join(others)}."
+        said = said if others else "This is the copy that docs/results were measured on."
+        console.print(escape(f"{said} No checksum of it is published."))
+        console.print(f"Next: metajax train {row.recipe}", markup=False)
         return True
     with console.status(f"downloading {row.name}"):
         folder = store.fetch(row.name, row.downloads)

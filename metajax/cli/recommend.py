@@ -16,9 +16,11 @@ class Recommend:
     run: tyro.conf.Positional[Path]
     """The folder of the run."""
     ratings: Path
-    """A file of lines item,rating, with titles or identifiers of items."""
+    """A file of lines item,rating, with titles or identifiers of items; a header may name the columns."""
     top: int = 10
     """The number of items."""
+    least: int = 0
+    """Leave out items with fewer training ratings, whose predictions are uncertain."""
     data: str | None = None
     """The folder of the data sets, if it has moved."""
 
@@ -30,13 +32,21 @@ def run(command: Recommend) -> bool:
     from metajax.recipes.run import restore
 
     own = read_own(command.ratings)
-    found = recommend(restore(command.run, data=command.data), own, top=command.top)
-    table = Table(title=f"After {len(own)} ratings", title_justify="left", title_style="bold")
+    found = recommend(
+        restore(command.run, data=command.data), own, top=command.top, least=command.least
+    )
+    table = Table(
+        title=f"After {len(own)} rating{'s' * (len(own) != 1)}",
+        title_justify="left",
+        title_style="bold",
+    )
     table.add_column("")
     table.add_column("item")
     table.add_column("predicted rating", justify="right")
-    for place, (title, rating) in enumerate(zip(found.titles, found.ratings, strict=True), 1):
-        table.add_row(str(place), escape(title), f"{rating:.1f}")
+    table.add_column("training ratings", justify="right")
+    rows = zip(found.titles, found.ratings, found.numbers, strict=True)
+    for place, (title, rating, number) in enumerate(rows, 1):
+        table.add_row(str(place), escape(title), f"{rating:.1f}", f"{number:,.0f}")
     console.print(table)
     console.print(
         f"Rated, and left out: {escape(', '.join(found.rated)) or 'nothing'}.\n"

@@ -1,16 +1,22 @@
 """Ratings in delimited text: read by polars, and every line that cannot be read is named."""
 
+import codecs
 import csv
 import gzip
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from metajax.data import store
+
+Scale: TypeAlias = tuple[float, float] | None
+"""The lowest and the highest possible rating; None where any number may be one."""
+
+ADVICE = "Correct or remove them."
 
 _SHOWN = 3
 """As many of the lines that cannot be read are described."""
@@ -43,11 +49,14 @@ class Columns(NamedTuple):
 
 
 def text_of(path: Path, what: str = "ratings") -> bytes:
-    """Returns what a file holds, unpacked if its name ends in `.gz`.
+    r"""Returns what a file holds as UTF-8 text whose lines end in `\n`, unpacked if its name ends in `.gz`.
+
+    Text that is not in UTF-8 is taken for Windows-1252 or Latin-1, as that of older MovieLens files. Empty
+    lines at the end are left out.
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: For a file that is empty or not a whole gzip file.
+      ValueError: For a file that is empty, no text, or not a whole gzip file.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of {what}; check the name.")
@@ -59,23 +68,32 @@ def text_of(path: Path, what: str = "ratings") -> bytes:
             raise ValueError(f"{path} is not a whole gzip file; copy it again.") from error
     if not content.strip():
         raise ValueError(f"{path} is empty; give a file of {what}.")
-    return content
+    if b"\0" in content:
+        raise ValueError(f"{path} is no text in UTF-8; save it as text in UTF-8, such as CSV.")
+    content = _in_utf8(content.removeprefix(codecs.BOM_UTF8))
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return content.rstrip(b"\n")
 
 
-def decoded(content: bytes) -> str:
-    """Returns text in UTF-8, or in Latin-1 where it is none, as that of older MovieLens files."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+def _in_utf8(content: bytes) -> bytes:
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return content if encoding == "utf-8" else text.encode()
+    return content.decode("latin-1").encode()
 
 
-def read(path: Path, form: Format) -> Columns:
-    """Reads a file of ratings.
+def read(path: Path, form: Format, scale: Scale = None, advice: str = ADVICE) -> Columns:
+    """Reads a file of ratings. Spaces around fields are left out.
 
     Args:
       path: The file.
       form: How it is written.
+      scale: The lowest and the highest possible rating; None for any.
+      advice: What to do about lines that cannot be read.
 
     Raises:
       FileNotFoundError: If there is no such file.
@@ -84,9 +102,11 @@ def read(path: Path, form: Format) -> Columns:
         reason. Nothing is left out.
     """
     content = text_of(path)
-    table = _table(content, form)
+    if form.header and b"\n" not in content:
+        raise ValueError(f"{path} holds a header and no ratings; give a file of ratings.")
+    table = _table(content, form, scale)
     if table is None:
-        raise _refused(path, content, form)
+        raise _refused(path, _wrong(content, form, scale), form, advice)
     return _as_places(table)
 
 
@@ -105,7 +125,7 @@ def polars() -> Any:
     return polars
 
 
-def _table(content: bytes, form: Format) -> Any:
+def _table(content: bytes, form: Format, scale: Scale) -> Any:
     """A data frame of the columns, or None where a line cannot be read."""
     pl = polars()
     separator = form.separator
@@ -121,10 +141,14 @@ def _table(content: bytes, form: Format) -> Any:
         )
     except (pl.exceptions.PolarsError, OSError, ValueError):
         return None
-    lines = content.rstrip(b"\r\n").count(b"\n") + (0 if form.header else 1)
+    lines = content.count(b"\n") + (0 if form.header else 1)
+    if raw.height != lines and form.header and b'"' in content:  # quoted fields may hold lines
+        lines = sum(1 for _ in rows(content, separator, quoted=True)) - 1
     if raw.width != form.fields or raw.height != lines:
         return None
-    named = raw.select(pl.col(raw.columns[place]).alias(c) for c, place in form.columns.items())
+    named = raw.select(
+        pl.col(raw.columns[place]).str.strip_chars().alias(c) for c, place in form.columns.items()
+    )
     numbers = [c for c in form.columns if c in ("rating", "time")]
     table = named.with_columns(pl.col(c).cast(pl.Float64, strict=False) for c in numbers)
     readable = table.select(
@@ -132,6 +156,8 @@ def _table(content: bytes, form: Format) -> Any:
         *((pl.col(c).str.len_bytes() > 0).all() for c in ("user", "item")),
     )
     whole = not any(table.null_count().row(0)) and all(readable.row(0))
+    if whole and scale is not None:
+        whole = table["rating"].is_between(*scale).all()
     return table if whole and not table.select("user", "item").is_duplicated().any() else None
 
 
@@ -153,41 +179,46 @@ def _as_places(table: Any) -> Columns:
 
 
 def rows(content: bytes, separator: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yields the number of a line, from 1, and its fields."""
-    text = decoded(content)
+    """Yields the number of a line, from 1, and its fields without spaces around them."""
+    text = content.decode()
     if len(separator) == 1 and quoted:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         begin = 1
         for fields in reader:
-            yield begin, fields
+            yield begin, [field.strip() for field in fields]
             begin = reader.line_num + 1
         return
-    for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
-        line = line.rstrip("\r")
-        yield number, line.split(separator) if line else []
+    for number, line in enumerate(text.split("\n"), 1):
+        yield number, [field.strip() for field in line.split(separator)] if line else []
 
 
-def _refused(path: Path, content: bytes, form: Format) -> ValueError:
-    """The error that counts the lines that cannot be read, and describes the first of them."""
-    wrong, total = [], 0
+def _wrong(content: bytes, form: Format, scale: Scale) -> tuple[list[str], int]:
+    """The lines that cannot be read, by number and reason, and the number of all lines."""
+    found, total = [], 0
     seen: dict[tuple[str, str], int] = {}
     for number, fields in rows(content, form.separator, quoted=form.header):
         if number == 1 and form.header:
             continue
         total += 1
-        reason = _reason(fields, form) or _repeated(fields, form, number, seen)
+        reason = _reason(fields, form, scale) or _repeated(fields, form, number, seen)
         if reason:
-            wrong.append(f"line {number}: {reason}")
-    if not wrong:
+            found.append(f"line {number}: {reason}")
+    return found, total
+
+
+def _refused(path: Path, wrong: tuple[list[str], int], form: Format, advice: str) -> ValueError:
+    """The error that counts the lines that cannot be read, and describes the first of them."""
+    lines, total = wrong
+    if not lines:
         return ValueError(f"{path} cannot be read as text with {form.separator!r} between fields.")
-    more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+    more = f"; and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
     return ValueError(
-        f"{path}: {len(wrong):,} of {total:,} lines cannot be read: {'; '.join(wrong[:_SHOWN])}{more}. "
-        "Correct or remove them."
+        f"{path}: {len(lines):,} of {total:,} lines cannot be read: {'; '.join(lines[:_SHOWN])}{more}. "
+        f"{advice}"
     )
 
 
-def _reason(fields: Sequence[str], form: Format) -> str | None:
+def _reason(fields: Sequence[str], form: Format, scale: Scale) -> str | None:
     """Why a line cannot be read; None where it can."""
     if len(fields) != form.fields:
         return f"{len(fields)} fields, but {form.fields} are needed" if fields else "it is empty"
@@ -197,13 +228,21 @@ def _reason(fields: Sequence[str], form: Format) -> str | None:
             if not value:
                 return f"{column} is empty"
             continue
-        try:
-            good = math.isfinite(float(value))
-        except ValueError:
-            good = False
-        if not good:
+        number = _number(value)
+        if number is None:
             return f"{column}={value!r} must be a number"
+        if column == "rating" and scale is not None and not scale[0] <= number <= scale[1]:
+            return f"rating={value!r} must be from {scale[0]:g} to {scale[1]:g}"
     return None
+
+
+def _number(value: str) -> float | None:
+    """The finite number that a field holds; None where polars reads none, as `1_000`."""
+    try:
+        found = float(value)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) and "_" not in value else None
 
 
 def _repeated(

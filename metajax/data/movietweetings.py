@@ -11,7 +11,19 @@ from metajax.data.ratings import Ratings
 
 NAME = "movietweetings"
 ADDRESS = "https://github.com/sidooms/MovieTweetings/tree/master/snapshots/100K"
-FILES = ("ratings.dat", "movies.dat")
+PLACED = (
+    store.Download(
+        "ratings.dat",
+        ADDRESS,
+        "sha256:c0dd868c2632d10002ebc928ddc5345f33adeaa59eca52c2941c26a2c5e36fd6",
+    ),
+    store.Download(
+        "movies.dat",
+        ADDRESS,
+        "sha256:e63fb84bc734e3c574f135634a40d3cbafab22b8f94f5fc0b80f80d1d2076efc",
+    ),
+)
+SCALE = 0.0, 10.0
 
 
 def load(data: store.Folder = None) -> Ratings:
@@ -25,8 +37,8 @@ def load(data: store.Folder = None) -> Ratings:
       ModuleNotFoundError: Without polars.
       ValueError: For lines that cannot be read.
     """
-    folder = store.locate(NAME, FILES, data, address=ADDRESS)
-    return read_ratings(folder)._replace(name=NAME, scale=(0.0, 10.0))
+    folder = store.locate(NAME, [file.file for file in PLACED], data, address=ADDRESS)
+    return read_ratings(folder, SCALE)._replace(name=NAME)
 
 
 DATASET = store.Dataset(
@@ -39,4 +51,5 @@ DATASET = store.Dataset(
     pictures=None,
     summary="100,000 ratings of 10,506 films by 16,554 users",
     ratings=load,
+    placed=PLACED,
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from metajax.data.delimited import Format, decoded, read, rows, text_of
+from metajax.data.delimited import ADVICE, Format, Scale, read, rows, text_of
 from metajax.data.ratings import Item, Ratings, assembled
 
 GENRES = (
@@ -18,13 +18,15 @@ GENRES = (
 NAMES = {
     "user": ("user", "userid", "uid", "reviewerid", "consumer"),
     "item": (
-        *("item", "itemid", "iid", "movie", "movieid", "film", "filmid", "book", "bookid", "asin"),
-        *("product", "productid", "place", "placeid"),
+        *("item", "itemid", "iid", "movie", "movieid", "film", "filmid", "book", "bookid", "isbn"),
+        *("asin", "product", "productid", "place", "placeid"),
     ),
-    "rating": ("rating", "score", "stars", "overall"),
+    "rating": ("rating", "score", "stars", "overall", "bookrating"),
     "time": ("time", "timestamp", "unixreviewtime"),
 }
 """How the header of a table may name its columns, in lower case, letters and digits alone."""
+
+TITLES = ("title", "movietitle", "booktitle", "name")
 
 
 class Layout(NamedTuple):
@@ -102,12 +104,12 @@ def table_items(file: Path | None, separator: str | None = None) -> dict[str, It
     if file is None:
         return {}
     content = text_of(file)
-    separator = separator or separator_of(decoded(content).split("\n", 1)[0])
+    separator = separator or separator_of(first_line(content))
     lines = rows(content, separator, quoted=True)
     names = [_plain(name) for name in next(lines)[1]]
     place = {
         "item": _first(names, NAMES["item"]),
-        "title": _first(names, ("title", "movietitle", "booktitle", "name")),
+        "title": _first(names, TITLES),
         "tags": _first(names, ("genres", "genre", "class", "tags", "categories")),
         "year": _first(names, ("year", "releaseyear", "originalpublicationyear")),
     }
@@ -142,24 +144,45 @@ def separator_of(header: str) -> str:
     return next((mark for mark in ("\t", ";", "|") if mark in header), ",")
 
 
+def first_line(content: bytes) -> str:
+    """The first line of a file, which may name its columns."""
+    return content.split(b"\n", 1)[0].decode()
+
+
+def columns_of(header: str) -> tuple[dict[str, int | None], int]:
+    """The places of the columns that a header names, None where it does not, and the number of columns.
+
+    Example:
+      >>> columns_of("userId,title,score")
+      ({'user': 0, 'item': None, 'rating': 2, 'time': None, 'title': 1}, 3)
+    """
+    names = [_plain(name) for name in header.split(separator_of(header))]
+    return {column: _first(names, of) for column, of in {**NAMES, "title": TITLES}.items()}, len(
+        names
+    )
+
+
 def form_of(path: Path, header: str) -> Format:
     """How a table is written whose header names its columns.
 
     Raises:
       ValueError: If no column is named user, item or rating.
     """
+    if not header.strip():
+        raise ValueError(
+            f"{path}: line 1 is empty, but must name the columns user, item and rating."
+        )
     separator = separator_of(header)
-    shown = [name.strip().strip('"') for name in header.strip("\r\n").split(separator)]
-    names = [_plain(name) for name in shown]
-    places = {column: _first(names, known) for column, known in NAMES.items()}
+    shown = [name.strip().strip('"') for name in header.split(separator)]
+    places, number = columns_of(header)
     missing = [column for column in ("user", "item", "rating") if places[column] is None]
     if missing:
         raise ValueError(
             f"{path}: no column of the header names the {' or the '.join(missing)}; there are "
             f"{', '.join(shown)}. Name them user, item, rating and perhaps time."
         )
-    columns = {column: place for column, place in places.items() if place is not None}
-    return Format(columns, separator, True, len(names))
+    columns = {c: place for c in NAMES if (place := places[c]) is not None}
+    return Format(columns, separator, True, number)
 
 
 _FOUR = {"user": 0, "item": 1, "rating": 2, "time": 3}
@@ -213,7 +236,7 @@ FILES = ("u.data", "ratings.dat", "ratings.csv", "ratings.tsv")
 """What a folder may hold."""
 
 
-def read_ratings(path: str | Path) -> Ratings:
+def read_ratings(path: str | Path, scale: Scale = None) -> Ratings:
     """Reads ratings from a file, whose layout is found from its name and its first line.
 
     Known are MovieLens 100k (`u.data`), 1m (`ratings.dat`) and 25m (`ratings.csv`), goodbooks
@@ -223,11 +246,14 @@ def read_ratings(path: str | Path) -> Ratings:
 
     Args:
       path: The file, or a folder that holds one of these names.
+      scale: The lowest and the highest possible rating; None for those of the publisher, or those that occur
+        in a table of other ratings.
 
     Raises:
       FileNotFoundError: If there is no such file.
       ModuleNotFoundError: Without polars.
-      ValueError: For lines that cannot be read, and a header that does not name what is needed.
+      ValueError: For lines that cannot be read, ratings outside of the scale, and a header that does not name
+        what is needed.
 
     Example:
       >>> import tempfile
@@ -239,12 +265,18 @@ def read_ratings(path: str | Path) -> Ratings:
     """
     path = _file(Path(path).expanduser())
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    header = decoded(text_of(path).split(b"\n", 1)[0])
+    header = first_line(text_of(path))
     names = tuple(_plain(name) for name in header.split(separator_of(header)))
     layout = next(layout for layout in LAYOUTS if layout.fits(plain, names))
-    found = read(path, layout.form or form_of(path, header))
+    advice = ADVICE
+    if scale is None and layout.form is None and layout.scale is not None:
+        advice = (
+            f"{ADVICE[:-1]}, or name the columns user, item and rating if it is not {layout.name}."
+        )
+    scale = scale or layout.scale
+    found = read(path, layout.form or form_of(path, header), scale, advice)
     known = layout.items(plain)
-    return assembled(plain.stem, found.values, found.users, found.items, known, layout.scale)
+    return assembled(plain.stem, found.values, found.users, found.items, known, scale)
 
 
 def _file(path: Path) -> Path:

@@ -9,12 +9,19 @@ from pathlib import Path
 
 from metajax.data import store
 from metajax.data.delimited import read, rows, text_of
-from metajax.data.rating_files import beside, form_of
+from metajax.data.rating_files import beside, first_line, form_of
 from metajax.data.ratings import Item, Ratings, assembled
 
 NAME = "restaurants"
 ADDRESS = "https://archive.ics.uci.edu/dataset/232"
-FILES = ("rating_final.csv",)
+PLACED = (
+    store.Download(
+        "rating_final.csv",
+        ADDRESS,
+        "sha256:87783b34f497a45eb37d58a2912e28badfafd208d048c343d57da466af0fe50b",
+    ),
+)
+SCALE = 0.0, 2.0
 TRAITS = (
     *("alcohol", "smoking_area", "dress_code", "accessibility", "price", "Rambience", "franchise"),
     *("area", "other_services"),
@@ -33,11 +40,10 @@ def load(data: store.Folder = None) -> Ratings:
       ModuleNotFoundError: Without polars.
       ValueError: For lines that cannot be read.
     """
-    folder = store.locate(NAME, FILES, data, address=ADDRESS)
-    path = folder / "rating_final.csv"
-    header = text_of(path).split(b"\n", 1)[0].decode()
-    found = read(path, form_of(path, header))
-    return assembled(NAME, found.values, found.users, found.items, _places(folder), (0.0, 2.0))
+    folder = store.locate(NAME, [file.file for file in PLACED], data, address=ADDRESS)
+    path = folder / PLACED[0].file
+    found = read(path, form_of(path, first_line(text_of(path))), SCALE)
+    return assembled(NAME, found.values, found.users, found.items, _places(folder), SCALE)
 
 
 def _places(folder: Path) -> dict[str, Item]:
@@ -54,7 +60,7 @@ def _places(folder: Path) -> dict[str, Item]:
 
 
 def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
-    path = beside(folder / FILES[0], *names)
+    path = beside(folder / PLACED[0].file, *names)
     if path is None:
         raise FileNotFoundError(f"{NAME}: there is no {names[0]} in {folder}; get it at {ADDRESS}.")
     lines = rows(text_of(path), ",", quoted=True)
@@ -79,4 +85,5 @@ DATASET = store.Dataset(
     pictures=None,
     summary="1,161 ratings of 130 restaurants by 138 consumers",
     ratings=load,
+    placed=PLACED,
 )

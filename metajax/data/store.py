@@ -1,5 +1,7 @@
 """What a data set is, and where its files live: `METAJAX_DATA`, the user cache, or a named folder."""
 
+import gzip
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,6 +55,8 @@ class Dataset(NamedTuple):
     ratings: The data folder to its ratings; None for other kinds of data.
     sentences: The data folder to its labelled sentences; None for other kinds of data.
     documents: The data folder to its documents with summaries; None for other kinds of data.
+    placed: Files that are placed by hand, with the address to get them at. Nobody publishes a checksum of
+      them; theirs is the SHA-256, unpacked, of the copy that docs/results were measured on.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Dataset(NamedTuple):
     ratings: Callable[[Folder], Ratings] | None = None
     sentences: Callable[[Folder], Sentences] | None = None
     documents: Callable[[Folder], Corpus] | None = None
+    placed: tuple[Download, ...] = ()
 
 
 def cache_dir() -> Path:
@@ -140,6 +145,29 @@ def read_bytes(name: str, path: Path) -> bytes:
         return path.read_bytes()
     except PermissionError as error:
         raise unreadable(name, path) from error
+
+
+def other_than_measured(name: str, placed: Sequence[Download], data: Folder = None) -> list[str]:
+    """Returns the files, placed by hand, that differ from those that docs/results were measured on.
+
+    Args:
+      name: The name of the data set.
+      placed: Its files.
+      data: The folder above it; see `locate`.
+
+    Raises:
+      FileNotFoundError, PermissionError: If the files are missing or may not be read.
+    """
+    folder = locate(name, [file.file for file in placed], data)
+    found = []
+    for file in placed:
+        path = folder / file.file
+        packed = not path.exists()
+        content = read_bytes(name, folder / f"{file.file}.gz" if packed else path)
+        content = gzip.decompress(content) if packed else content
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" != file.checksum:
+            found.append(file.file)
+    return found
 
 
 def fetch(name: str, downloads: Sequence[Download]) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metajax.cli import main as cli
-from metajax.data import DATASETS, movietweetings, restaurants
+from metajax.data import DATASETS, movietweetings, restaurants, store
 from metajax.data.invented_ratings import invented_ratings
 from metajax.data.rating_files import GENRES, read_ratings
 from metajax.data.ratings import Item, features_of
@@ -132,6 +132,34 @@ def test_features_by_hand():
     np.testing.assert_allclose(features, expected)
 
 
+READ = {
+    "spaces after commas": b"user, item, rating\n1, a, 3\n2, b, 4 \n",
+    "a byte order mark": b"\xef\xbb\xbfuser,item,rating\n1,a,3\n2,b,4\n",
+    "lines of Windows": b"user,item,rating\r\n1,a,3\r\n2,b,4\r\n",
+    "lines of old Macs": b"user,item,rating\r1,a,3\r2,b,4\r",
+    "empty lines at the end": b"user,item,rating\n1,a,3\n2,b,4\n\n\n",
+    "bars": b"user|item|rating\n1|a|3\n2|b|4\n",
+    "a column of numbers first": b",user,item,rating\n0,1,a,3\n1,2,b,4\n",
+    "a comment of two lines": b'user,item,rating,said\n1,a,3,"good,\nreally"\n2,b,4,\n',
+    "Latin-1": "user,item,rating,said\n1,a,3,très\n2,b,4,été\n".encode("latin-1"),
+    "the header of Book-Crossing": b'"User-ID";"ISBN";"Book-Rating"\n"1";"a";"3"\n"2";"b";"4"\n',
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_tables_as_programs_write_them(name, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_bytes(READ[name])
+    assert rows(read_ratings(file)) == [("1", "a", 3.0), ("2", "b", 4.0)]
+
+
+def test_titles_in_the_encoding_of_windows(tmp_path):
+    (tmp_path / "ratings.csv").write_bytes("user,item,rating\n1,caf\xe9,3\n".encode("cp1252"))
+    (tmp_path / "items.csv").write_bytes("item,title\ncaf\xe9,It\u2019s\n".encode("cp1252"))
+    found = read_ratings(tmp_path)
+    assert (list(found.items), list(found.titles)) == (["caf\xe9"], ["It\u2019s"])
+
+
 HEADER = "user,item,rating,time\n"
 REFUSED = {
     "letters for a rating": (
@@ -160,6 +188,27 @@ REFUSED = {
     ),
     "no header": ("1,2,3\n", "no column of the header names the user or the item or the rating"),
     "an empty file": ("\n", "is empty; give a file of ratings"),
+    "a header alone": (HEADER, "holds a header and no ratings"),
+    "an empty first line": (
+        "\n" + HEADER + "1,a,4,1\n",
+        "line 1 is empty, but must name the columns",
+    ),
+    "a decimal comma": (
+        "user;item;rating\n1;a;3,5\n",
+        "line 2: rating='3,5' must be a number",
+    ),
+    "a number with an underscore": (
+        HEADER + "1,a,1_0,1\n",
+        "line 2: rating='1_0' must be a number",
+    ),
+    "a pair twice, with a space": (HEADER + "1,a,4,1\n1, a,5,2\n", "user 1 rated item a on line 2"),
+    "an open quote": (HEADER + '1,"a,4,1\n2,b,4,1\n', "line 2: 2 fields, but 4 are needed"),
+    "UTF-16": ("u\0s\0e\0r\0", "is no text in UTF-8; save it as text in UTF-8"),
+    "a rating beyond MovieLens 25m": (
+        "userId,movieId,rating,timestamp\n1,10,4.0,1\n1,20,11,1\n",
+        "1 of 2 lines .* line 3: rating='11' must be from 0.5 to 5. Correct or remove them, or name the "
+        "columns user, item and rating if it is not MovieLens 25m",
+    ),
 }
 
 
@@ -176,6 +225,12 @@ def test_lines_of_movies_and_files_that_are_missing(tmp_path):
     (tmp_path / "ratings.dat").write_text("1::10::4::100\n1::x\n")
     with pytest.raises(ValueError, match=r"1 of 2 lines .* line 2: 2 fields, but 4 are needed"):
         read_ratings(tmp_path)
+    (tmp_path / "u.data").write_text("1\t10\t4\t100\n1\t20\t7\t101\n")
+    with pytest.raises(
+        ValueError, match=r"1 of 2 lines .* line 2: rating='7' must be from 1 to 5\. Correct"
+    ):
+        read_ratings(tmp_path / "u.data")
+    (tmp_path / "u.data").unlink()
     (tmp_path / "ratings.dat").write_text("1::10::4::100\n")
     (tmp_path / "movies.dat").write_text("10::A\n")
     with pytest.raises(ValueError, match=r"movies\.dat: line 1 has 2 fields, but 3 are needed"):
@@ -244,9 +299,38 @@ def test_the_real_restaurants():
     assert "price=low" in found.tags
 
 
+def said(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(arguments))
+    assert caught.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
 def test_data_sets_to_be_placed_by_hand_are_listed(capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["list", "datasets"])
-    said = capsys.readouterr().out
-    assert "movietweetings" in said
-    assert "restaurants" in said
+    for arguments in (["list", "datasets"], ["data"]):
+        listed = said(capsys, *arguments)
+        assert "movietweetings" in listed
+        assert "restaurants" in listed
+    assert listed.count("to be placed by hand") == 2
+
+
+@pytest.mark.parametrize("name", ["movietweetings", "restaurants"])
+def test_the_copy_at_hand_is_that_of_the_results(name, capsys):
+    assert store.other_than_measured(name, DATASETS[name].placed, shared(name)) == []
+    assert "This is the copy that docs/results were measured on." in said(capsys, "data", name)
+
+
+def test_another_copy_is_told_from_that_of_the_results(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "movietweetings"
+    folder.mkdir()
+    (folder / "ratings.dat").write_text("1::10::4::100\n2::10::5::100\n")
+    (folder / "movies.dat.gz").write_bytes(gzip.compress(b"10::A (1995)::Drama\n"))
+    monkeypatch.setenv("METAJAX_DATA", str(tmp_path))
+    told = said(capsys, "data", "movietweetings")
+    assert "2 ratings from 0 to 10 of 1 items by 2 users" in told
+    assert (
+        "Differs from the copy that docs/results were measured on: ratings.dat, movies.dat." in told
+    )
+    (folder / "ratings.dat").write_text("1::10::4::100\n2::10::11::100\n")
+    with pytest.raises(ValueError, match=r"line 2: rating='11' must be from 0 to 10"):
+        movietweetings.load(tmp_path)

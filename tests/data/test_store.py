@@ -71,6 +71,10 @@ def test_a_data_set_says_where_it_comes_from(name, tmp_path):
         assert published.url.startswith("http")
         assert published.url.endswith(published.file)
         assert len(published.checksum.removeprefix("md5:")) == 32
+    for placed in data_set.placed:
+        assert placed.url.startswith("https://")
+        assert len(placed.checksum.removeprefix("sha256:")) == 64
+    assert bool(data_set.downloads) != bool(data_set.placed)
     how = f"run `metajax data {name}` to download it" if data_set.downloads else "get it at https"
     with pytest.raises(FileNotFoundError, match=how):
         data_set.describe(tmp_path)

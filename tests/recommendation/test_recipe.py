@@ -63,15 +63,6 @@ def test_training_tasks_leave_their_own_ratings_out(built):
         assert any(np.allclose(stats[:, 0], e, atol=1e-4) for e in expected)
 
 
-def test_tags_of_the_target_domain_are_no_inputs():
-    p = recipes.build(quick(scenario="cross", target=("Horror",))).prepared
-    column = p.ratings.tags.index("Horror")
-    assert (p.ratings.features[:, column] == 0).all()
-    whole = prepared.invented_ratings().features[:, column] > 0
-    np.testing.assert_array_equal(p.split.new, whole)
-    assert not whole[p.ratings.item[p.split.train]].any()
-
-
 def test_hidden_rows_look_like_new_items(built):
     p = built.prepared
     task = inputs.training_tasks(p.ratings, p.split, p.known, id_dropout=0.999999)(
@@ -174,6 +165,9 @@ def test_train_evaluate_elsewhere_and_resume(tmp_path, capsys):
     assert "frozen. Leave --num-tasks out" in run("evaluate", folder, "--num-tasks", 5, status=2)
     assert "Leave --way, --shot and" in run("evaluate", folder, "--shot", 5, status=2)
     assert "no inner loop" in run("evaluate", folder, "--num-steps", 5, status=2)
+    assert "evaluate: on='othr.csv' is neither a data set with ratings nor a file" in run(
+        "evaluate", folder, "--on", "othr.csv", status=2
+    )
     again = run("evaluate", folder, "--seed", 2)
     assert "bias + content" in again
 
@@ -222,3 +216,12 @@ def test_ratings_that_are_too_few_or_without_times_are_refused(tmp_path):
         recipes.build(Ratings(data_set=str(file)))
     with pytest.raises(ValueError, match="split='time' needs times, but few has none"):
         recipes.build(Ratings(data_set=str(file), split="time"))
+    with pytest.raises(
+        ValueError, match="scenario='cross' needs items with tags, but few has none"
+    ):
+        recipes.build(Ratings(data_set=str(file), scenario="cross", target=("Horror",)))
+    file.write_text("user,item,rating\n1,a,3\n2,a,3\n")
+    with pytest.raises(
+        ValueError, match="every rating of few is 3, so there is nothing to predict"
+    ):
+        recipes.build(Ratings(data_set=str(file)))

@@ -12,6 +12,7 @@ from metajax import recipes
 from metajax.cli import main as cli
 from metajax.recipes import run as runs
 from metajax.recipes.recommendation import inputs, picture
+from metajax.recipes.recommendation.learners import LEARNERS, Sizes
 from metajax.recipes.recommendation.own import place_of, read_own
 from metajax.recipes.recommendation.ratings import Ratings
 from metajax.recipes.synthetic.sinusoid import Sinusoid
@@ -111,6 +112,8 @@ def test_what_cannot_be_served_is_refused(run):
 FILES = {
     "line 2 has 3 fields, but item,rating are 2. Quote a title": "item,rating\nA, B,5\n",
     "line 3 rates 'A' again": "item,rating\nA,5\nA,6\n",
+    "line 2 has 1 fields, but the header has 3": "user,item,rating\n1\n",
+    "is empty; give a file of ratings": "\n",
 }
 
 
@@ -149,15 +152,62 @@ def test_the_command(folder, run, tmp_path, capsys):
     assert "Did you mean 'The Silent Harbour'" in said
 
 
-def test_the_picture_shows_the_places_of_the_list(run):
+def test_the_picture_shows_places_and_predicted_ratings(run):
     experiment = run.experiment
     p, learner = experiment.prepared, experiment.learner
-    places, said = picture.ranks(p, learner, run.meta_params, 0)
-    assert len(said) == 10
-    assert places.shape == (5, len(p.ratings.items))
-    for row in places:
-        assert sorted(row.tolist()) == list(range(len(row)))
-    figure = picture.lists(p, learner, run.meta_params)
+    user = picture.lists_of(p, learner, run.meta_params, 0)
+    assert user.steps == (0, 1, 3, 5, 10)
+    assert len(user.given) == 10
+    for row in user.places:
+        assert sorted(row.tolist()) == list(range(len(p.ratings.items)))
+    # The list and its ratings are those that this user would be served.
+    tasks = p.split.test
+    given = {
+        p.ratings.items[i]: float(r)
+        for i, r in zip(tasks.support_item[0], tasks.support_rating[0], strict=True)
+    }
+    served = mj.recommend(run, given, top=len(p.ratings.items))
+    first = int(np.argmin(user.places[-1]))
+    place = served.titles.index(p.ratings.titles[first])
+    assert user.predicted[-1, first] == pytest.approx(served.ratings[place], abs=1e-4)
+    figure = picture.lists(p, learner, run.meta_params, task=0)
     drawn = {text.get_text() for text in figure.axes[0].texts}
-    first = p.ratings.titles[int(np.argmin(places[-1]))]
-    assert first in drawn
+    assert {p.ratings.titles[first], f"{user.predicted[-1, first]:.1f}"} <= drawn
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels[0] == "0 ratings"
+    assert labels[1].startswith("1 rating\n")
+    assert labels[4].count("\n") == 5
+
+
+def test_the_picture_says_when_a_list_is_the_same_for_all(run):
+    p = run.experiment.prepared
+    learner = LEARNERS["bias"](Sizes(len(p.ratings.items), 4, 3.0))
+    meta_params = learner.init(jax.random.key(0), run.experiment.train(jax.random.key(0)).support.x)
+    title = picture.lists(p, learner, meta_params).axes[0].get_title()
+    assert "the same before and after 10 ratings, for each of 12 users" in title
+
+
+def test_items_with_few_ratings_are_left_out_on_request(run):
+    known = run.experiment.prepared.known
+    most = int(np.sort(known.number)[-5])
+    found = mj.recommend(run, {}, top=len(known.number), least=most)
+    assert len(found.items) == int((known.number >= most).sum())
+    assert found.numbers.min() == most
+    with pytest.raises(ValueError, match="recommend: least=1000000 is more than any item has"):
+        mj.recommend(run, {}, least=1_000_000)
+
+
+OWN = {
+    "no header": b"A,5\nB,6\n",
+    "another order": b"rating,title\n5,A\n6,B\n",
+    "more columns": b"item;when;score\nA;1;5\nB;2;6\n",
+    "tabs, a mark and an empty line": b"\xef\xbb\xbfitem\trating\r\nA\t5\r\n\r\nB\t6\r\n",
+    "spaces": b"item, rating\nA, 5\n B , 6\n",
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_ratings_as_people_write_them(name, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_bytes(OWN[name])
+    assert read_own(file) == {"A": "5", "B": "6"}

@@ -1,10 +1,11 @@
 """The ratings of one user, as a person gives them: titles, identifiers, and a small file."""
 
-import csv
 import difflib
 from pathlib import Path
 from typing import Any
 
+from metajax.data.delimited import rows, text_of
+from metajax.data.rating_files import columns_of, first_line, separator_of
 from metajax.data.ratings import Ratings
 
 
@@ -53,7 +54,7 @@ def rating_of(ratings: Ratings, name: str, value: Any) -> float:
 
 
 def read_own(path: Path) -> dict[str, float | str]:
-    """Reads the ratings of one user: lines `item,rating`, with or without that header.
+    """Reads the ratings of one user: lines `item,rating`, with or without a header that names these columns.
 
     Raises:
       FileNotFoundError: If there is no such file.
@@ -61,20 +62,27 @@ def read_own(path: Path) -> dict[str, float | str]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"recommend: {path} is no file; give one of lines item,rating.")
+    content = text_of(path)
+    header = first_line(content)
+    separator = separator_of(header)
+    named, number = columns_of(header)
+    item = named["title"] if named["item"] is None else named["item"]
+    rating, begin = named["rating"], 2
+    if item is None or rating is None:  # no header
+        item, rating, number, begin = 0, 1, 2, 1
     found: dict[str, float | str] = {}
-    reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
-    for fields in reader:
-        if not fields or [field.strip().lower() for field in fields] == ["item", "rating"]:
+    for line, fields in rows(content, separator, quoted=True):
+        if line < begin or not any(fields):
             continue
-        if len(fields) != 2:
+        if len(fields) != number:
+            needed = "item,rating are 2" if number == 2 else f"the header has {number}"
             raise ValueError(
-                f"recommend: {path}: line {reader.line_num} has {len(fields)} fields, but item,rating are 2. "
-                "Quote a title that holds a comma."
+                f"recommend: {path}: line {line} has {len(fields)} fields, but {needed}. Quote a title that "
+                "holds a comma."
             )
-        name = fields[0].strip()
-        if name in found:
+        if fields[item] in found:
             raise ValueError(
-                f"recommend: {path}: line {reader.line_num} rates {name!r} again. Keep one."
+                f"recommend: {path}: line {line} rates {fields[item]!r} again. Keep one."
             )
-        found[name] = fields[1].strip()
+        found[fields[item]] = fields[rating]
     return found

@@ -29,12 +29,15 @@ class Prepared(NamedTuple):
     known: Statistics
 
 
-def ratings_of(data_set: str, data: str | Path | None = None) -> Ratings:
+def ratings_of(
+    data_set: str, data: str | Path | None = None, argument: str = "ratings: data_set"
+) -> Ratings:
     """Returns ratings by the name of a data set, or from a file or folder.
 
     Args:
       data_set: "synthetic", a data set with ratings, or a path.
       data: The folder of the data sets; by default METAJAX_DATA, then the user cache.
+      argument: Where the caller wrote `data_set`.
 
     Raises:
       FileNotFoundError, ModuleNotFoundError: For data or polars that are missing.
@@ -54,7 +57,7 @@ def ratings_of(data_set: str, data: str | Path | None = None) -> Ratings:
     known = sorted((SYNTHETIC, *named))
     near = nearest(data_set, known)
     raise ValueError(
-        f"ratings: data_set={data_set!r} is neither a data set with ratings nor a file. "
+        f"{argument}={data_set!r} is neither a data set with ratings nor a file. "
         f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a file."
     )
 
@@ -68,14 +71,24 @@ def prepared(s: Any, ratings: Ratings | None = None, draw: int = 0) -> Prepared:
       draw: Of test tasks.
 
     Raises:
-      ValueError: For tags that do not exist, times that are missing, and too few users.
+      ValueError: For ratings that are all alike, tags that do not exist, times that are missing, and too few
+        users.
     """
     ratings = ratings_of(s.data_set, s.data) if ratings is None else ratings
+    if np.ptp(ratings.rating) == 0:
+        raise ValueError(
+            f"ratings: every rating of {ratings.name} is {ratings.rating[0]:g}, so there is nothing to predict."
+        )
     path = Path(s.data_set).expanduser()
     if s.data_set not in (SYNTHETIC, *DATASETS) and path.exists():
         s = replace(s, data_set=str(path.resolve()))
     target = None
     if s.scenario == "cross":
+        if not ratings.tags:
+            raise ValueError(
+                f"ratings: scenario='cross' needs items with tags, but {ratings.name} has none. Put them into "
+                "items.csv beside it, with columns item and genres."
+            )
         names = [choose("ratings", "target", name, ratings.tags) for name in s.target]
         columns = [ratings.tags.index(name) for name in names]
         target = np.asarray(ratings.features[:, columns].max(axis=1) > 0)

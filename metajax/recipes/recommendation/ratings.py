@@ -23,6 +23,11 @@ def _both(predictions, targets):
 LOSSES: dict[str, Loss] = {"squared": mse, "absolute": mae, "both": _both}
 
 
+def _numbers(supports: tuple[int, ...]) -> str:
+    *some, last = map(str, supports)
+    return f"{', '.join(some)} or {last}" if some else last
+
+
 @dataclass(frozen=True)
 class Ratings:
     """Learn to predict the ratings of a user from a few others; needs no data.
@@ -121,8 +126,8 @@ def experiment(p: Prepared) -> Experiment:
         test_tasks=len(p.split.test.user),
         digits=3,
         inductive=False,
-        learned="to predict how a new user rates items, from 1 to 10 ratings.",
-        next_flags="--on FILE, or metajax recommend with a few ratings of your own",
+        learned=f"to predict ratings from {_numbers(s.supports)} of a user's own.",
+        next_flags="--on FILE; metajax recommend RUN --ratings FILE",
         picture=lambda meta_params: picture.lists(p, learner, meta_params),
         test_name=p.ratings.name,
         judge=lambda meta_params, seed: report.judged(p, learner, meta_params, seed),

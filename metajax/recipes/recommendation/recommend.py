@@ -25,6 +25,7 @@ class Recommendation(NamedTuple):
     adapted: The learner adapted to the user, as `run.learner.predict` takes it.
     items, titles: Of the items of the highest predicted ratings, the best first.
     ratings: Their predicted ratings.
+    numbers: How many ratings of each of these items are for training; few make a prediction uncertain.
     rated: The titles of the items that the user has rated, which are left out.
     seconds: The time to adapt and to rank all items, without compiling.
     """
@@ -33,29 +34,34 @@ class Recommendation(NamedTuple):
     items: tuple[str, ...]
     titles: tuple[str, ...]
     ratings: np.ndarray
+    numbers: np.ndarray
     rated: tuple[str, ...]
     seconds: float
 
 
-def recommend(run: Any, ratings: Mapping[str, Any], *, top: int = 10) -> Recommendation:
+def recommend(
+    run: Any, ratings: Mapping[str, Any], *, top: int = 10, least: int = 0
+) -> Recommendation:
     """Adapts a run of `metajax train ratings` to a new user, and ranks the items not yet rated.
 
     Args:
       run: As `mj.restore` returns it.
       ratings: Titles or identifiers of items to ratings; without any, the list is that of all users.
       top: The number of items.
+      least: Items with fewer training ratings are left out; by default none is, however little is known of it.
 
     Returns:
       A `Recommendation`.
 
     Raises:
-      ValueError: For another run, an unknown item, naming the nearest, an ambiguous title, or a rating
-        outside of the scale.
+      ValueError: For another run, an unknown item, naming the nearest, an ambiguous title, a rating outside
+        of the scale, or if no item has `least` ratings.
 
     Reference:
       Lee et al., KDD 2019, section 3 (MeLU), for adapting a model to each user. https://arxiv.org/abs/1908.00413
     """
     top = checks.count("recommend", "top", top)
+    least = checks.count("recommend", "least", least, least=0)
     p = getattr(run.experiment, "prepared", None)
     if run.learner is None or not isinstance(p, Prepared):
         raise ValueError(
@@ -76,12 +82,19 @@ def recommend(run: Any, ratings: Mapping[str, Any], *, top: int = 10) -> Recomme
     seconds = time.perf_counter() - begun
     found = np.clip(p.known.mean + p.known.deviation * np.asarray(predicted), *p.ratings.scale)
     order = np.argsort(-np.asarray(predicted), kind="stable")
-    best = [int(i) for i in order if int(i) not in places][:top]
+    number = np.asarray(p.known.number)
+    if number.max() < least:
+        raise ValueError(
+            f"recommend: least={least} is more than any item has: {number.max():.0f} training ratings. Take "
+            "fewer."
+        )
+    best = [int(i) for i in order if int(i) not in places and number[i] >= least][:top]
     return Recommendation(
         adapted,
         tuple(p.ratings.items[i] for i in best),
         tuple(p.ratings.titles[i] for i in best),
         found[best],
+        number[best],
         tuple(p.ratings.titles[i] for i in places),
         seconds,
     )

@@ -122,7 +122,7 @@ def elsewhere(p: Prepared, own: Experiment, on: str, data: str | Path | None) ->
     Raises:
       ValueError: For too few users, and as `ratings_of`.
     """
-    other = ratings_of(on, data)
+    other = ratings_of(on, data, "evaluate: on")
     given = replace(p.settings, data_set=on, shrinkage=None)
     there = prepared(given, other)
     items = inputs.table(other, there.known, identified=False)

@@ -67,9 +67,11 @@ def split(
     enough = _with_enough(ratings, new, max(supports) + LEAST_QUERY, both=target is not None)
     test, val = _drawn(rng, enough, *((VALIDATION, TEST) if target is None else CROSS))
     if min(len(test), len(val)) < 2:
+        domains = "" if target is None else ", in the source and in the target domain"
         raise ValueError(
             f"ratings: {enough.sum()} users of {ratings.name} have the {max(supports) + LEAST_QUERY} ratings "
-            "that a task needs, in each domain; there must be 20 or more. Take another data set or scenario."
+            f"that a task needs{domains}; there must be 20 or more. Take smaller supports={supports}, another "
+            "data set or scenario."
         )
     trained = np.ones(len(ratings.users), bool)
     trained[test] = trained[val] = False
