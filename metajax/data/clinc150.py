@@ -13,7 +13,19 @@ from metajax.data.sentences import Sentences
 
 NAME = "clinc150"
 ADDRESS = "https://github.com/clinc/oos-eval/tree/master/data"
-FILES = ("data_full.json", "domains.json")
+PLACED = (
+    store.Download(
+        "data_full.json",
+        ADDRESS,
+        "sha256:36923c3705a59e08fe9c3883d8bc2dd966ef93e22cb78ac41171782a698d56e0",
+    ),
+    store.Download(
+        "domains.json",
+        ADDRESS,
+        "sha256:b947b579d3b8e74b06f93b01083d8efaff2888b43a3e362533bd88a6e1211b3a",
+    ),
+)
+FILES = tuple(file.file for file in PLACED)
 PARTS = ("train", "val", "test")
 SPLITS = {
     "first": (("work",), ("banking", "credit_cards", "travel")),
@@ -83,4 +95,5 @@ DATASET = store.Dataset(
     pictures=None,
     summary="22,500 sentences to an assistant, 150 intents in 10 domains",
     sentences=load,
+    placed=PLACED,
 )

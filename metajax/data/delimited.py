@@ -48,15 +48,12 @@ class Columns(NamedTuple):
     items: list[str]
 
 
-def text_of(path: Path, what: str = "ratings") -> bytes:
-    r"""Returns what a file holds as UTF-8 text whose lines end in `\n`, unpacked if its name ends in `.gz`.
-
-    Text that is not in UTF-8 is taken for Windows-1252 or Latin-1, as that of older MovieLens files. Empty
-    lines at the end are left out.
+def bytes_of(path: Path, what: str) -> bytes:
+    """Returns what a file holds, unpacked if its name ends in `.gz`.
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: For a file that is empty, no text, or not a whole gzip file.
+      ValueError: For a file that is empty or not a whole gzip file.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file of {what}; check the name.")
@@ -68,6 +65,20 @@ def text_of(path: Path, what: str = "ratings") -> bytes:
             raise ValueError(f"{path} is not a whole gzip file; copy it again.") from error
     if not content.strip():
         raise ValueError(f"{path} is empty; give a file of {what}.")
+    return content
+
+
+def text_of(path: Path) -> bytes:
+    r"""Returns what a file of ratings holds as UTF-8 text whose lines end in `\n`; see `bytes_of`.
+
+    Text that is not in UTF-8 is taken for Windows-1252 or Latin-1, as that of older MovieLens files. Empty
+    lines at the end are left out.
+
+    Raises:
+      FileNotFoundError: If there is no such file.
+      ValueError: For a file that is empty, no text, or not a whole gzip file.
+    """
+    content = bytes_of(path, "ratings")
     if b"\0" in content:
         raise ValueError(f"{path} is no text in UTF-8; save it as text in UTF-8, such as CSV.")
     content = _in_utf8(content.removeprefix(codecs.BOM_UTF8))

@@ -13,7 +13,24 @@ from metajax.data.sentences import Sentences
 
 NAME = "fewrel"
 ADDRESS = "https://github.com/thunlp/FewRel/tree/master/data"
-FILES = ("val_wiki.json", "val_pubmed.json", "val_semeval.json")
+PLACED = (
+    store.Download(
+        "val_wiki.json",
+        ADDRESS,
+        "sha256:76bb44c2485b6faed358a3ce040eadafcc8a8835245cd7e6afc1bef672d4a0bf",
+    ),
+    store.Download(
+        "val_pubmed.json",
+        ADDRESS,
+        "sha256:fc0f13b534f6664fe0d8aec231d7590313bc6510d00dbc1b6746147f6a2b46e6",
+    ),
+    store.Download(
+        "val_semeval.json",
+        ADDRESS,
+        "sha256:fd79cf35481f6596c23b92cd3ded3265481f3027a4b78d99921104f8fe632eb5",
+    ),
+)
+FILES = tuple(file.file for file in PLACED)
 MORE = "train_wiki.json"
 MARKS = ("headentity", "tailentity")
 """What entities are masked by."""
@@ -79,4 +96,5 @@ DATASET = store.Dataset(
     pictures=None,
     summary="relations between two entities in sentences of Wikipedia, medicine and SemEval",
     sentences=load,
+    placed=PLACED,
 )

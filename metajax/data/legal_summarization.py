@@ -16,7 +16,14 @@ from metajax.data.scitldr import text_of
 
 NAME = "legal_summarization"
 ADDRESS = "https://github.com/lauramanor/legal_summarization"
-FILES = ("all_v1.json",)
+PLACED = (
+    store.Download(
+        "all_v1.json",
+        ADDRESS,
+        "sha256:062e2e176b10e08e2b56c1675a64f5a5ddaac537d84bd68a92257015f46797fd",
+    ),
+)
+FILES = tuple(file.file for file in PLACED)
 
 
 def load(data: store.Folder = None) -> Corpus:
@@ -70,4 +77,5 @@ DATASET = store.Dataset(
     pictures=None,
     summary="446 passages of contracts with summaries in plain English",
     documents=load,
+    placed=PLACED,
 )

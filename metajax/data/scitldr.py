@@ -15,7 +15,24 @@ from metajax.data.documents import Corpus, Document
 
 NAME = "scitldr"
 ADDRESS = "https://github.com/allenai/scitldr/tree/master/SciTLDR-Data/SciTLDR-A"
-FILES = ("train.jsonl", "dev.jsonl", "test.jsonl")
+PLACED = (
+    store.Download(
+        "train.jsonl",
+        ADDRESS,
+        "sha256:b222771d387be585cfdf5ae957b36757138415a352e0a3e3b23f73f87c3b1119",
+    ),
+    store.Download(
+        "dev.jsonl",
+        ADDRESS,
+        "sha256:3191fa98ccc09521332b7a1cd63b1930be4e8df125a235ccd31e40329709525e",
+    ),
+    store.Download(
+        "test.jsonl",
+        ADDRESS,
+        "sha256:fb42dd6cd4f4a1928ae8a01a189456fbfe994a07e938bd49f68653933f6503c9",
+    ),
+)
+FILES = tuple(file.file for file in PLACED)
 
 
 def load(data: store.Folder = None) -> Corpus:
@@ -82,4 +99,5 @@ DATASET = store.Dataset(
     pictures=None,
     summary="3,229 abstracts of computer science with summaries of one sentence",
     documents=load,
+    placed=PLACED,
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from metajax.data.delimited import text_of
+from metajax.data.delimited import bytes_of
 from metajax.data.sentences import Sentences
 
 _SHOWN = 3
@@ -35,7 +35,7 @@ def read_sentences(path: str | Path) -> Sentences:
       (['hello there'], ['greeting'], ['mine'])
     """
     path = Path(path).expanduser()
-    content = text_of(path, "sentences")
+    content = bytes_of(path, "sentences")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
