@@ -263,7 +263,7 @@ def complete(study_name: str, study: Study, table: Any) -> None:
     result = record.read(f"recommendation_{study_name}")
     if result is None:
         raise SystemExit(f"{study_name}: there is no result to complete.")
-    added: dict[str, dict[str, dict[str, list]]] = {name: {} for name in study.scenarios}
+    added: dict[str, dict[str, list[tuple[int, Judged]]]] = {name: {} for name in study.scenarios}
     for split in SPLITS:
         for scenario, p in parts_of(study, split, table).items():
             have = result["scenarios"][scenario]["rows"]

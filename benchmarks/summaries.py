@@ -70,7 +70,8 @@ def scores_of(p: Prepared, others: Mapping[str, Prepared], name: str, scorer: Sc
 def keep(path: Path, found: Mapping[str, np.ndarray]) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, **found)
+    arrays: dict[str, Any] = dict(found)
+    np.savez_compressed(part, **arrays)
     part.rename(path)
 
 

@@ -65,8 +65,8 @@ def invented_documents(number: int = 600, *, seed: int = 0) -> Corpus:
     rng = np.random.default_rng(seed)
     documents = [_document(rng) for _ in range(number)]
     first, second = number // 2, 2 * number // 3
-    parts = (documents[:first], documents[first:second], documents[second:])
-    return Corpus("synthetic", *map(tuple, parts))
+    train, val, test = documents[:first], documents[first:second], documents[second:]
+    return Corpus("synthetic", tuple(train), tuple(val), tuple(test))
 
 
 def _document(rng: np.random.Generator) -> Document:

@@ -217,7 +217,7 @@ class Seq2seq(NamedTuple):
         return Cache(empty, empty)
 
     def step(
-        self, params: Params, memory: Memory, cache: Cache, token: jax.Array, place: jax.Array
+        self, params: Params, memory: Memory, cache: Cache, token: jax.Array, place: jax.Array | int
     ) -> tuple[jax.Array, Cache]:
         """Logits `(rows, vocabulary)` after one more token `(rows,)` of each target, at `place`."""
         ones = jnp.ones((len(token), 1), jnp.int32)

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ DOCUMENTS = (
     ),
     Document(("Dogs bark.", "However, dogs are hard."), ("dogs are hard",), "Dogs"),
 )
-SMALL = {"outer_steps": 2, "meta_batch": 2, "width": 4, "vocabulary": 50}
+SMALL: dict[str, Any] = {"outer_steps": 2, "meta_batch": 2, "width": 4, "vocabulary": 50}
 
 
 @pytest.fixture(autouse=True)

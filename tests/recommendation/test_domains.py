@@ -16,7 +16,7 @@ def test_tags_of_the_target_domain_are_no_inputs():
     p = prepared(across)
     whole = invented_ratings()
     columns = [whole.tags.index(tag) for tag in across.target]
-    target = whole.features[:, columns].any(axis=1)
+    target = np.any(whole.features[:, columns], axis=1)
     # No item of the target domain has a rating for training, or statistics.
     np.testing.assert_array_equal(p.split.new, target)
     assert not target[p.ratings.item[p.split.train]].any()

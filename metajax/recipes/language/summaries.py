@@ -108,6 +108,6 @@ def experiment(p: Prepared) -> Experiment:
         picture=None,
         test_name=p.corpus.name,
         judge=lambda meta_params, seed: report.judged(p, learner, meta_params, seed),
-        on=lambda name, data: report.elsewhere(p, experiment(p), name, data),
+        on=lambda name, data, shots: report.elsewhere(p, experiment(p), name, data),
         prepared=p,
     )
