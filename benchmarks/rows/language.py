@@ -89,7 +89,8 @@ def tables(study: str) -> str:
     if result is None:
         return f"{NOT_RUN}: `python benchmarks/language.py {study}`"
     head = (
-        f"{result['tasks']:,} tasks of each size, {len(result['seeds'])} seed(s) of each learner. Best "
+        f"{result['tasks']:,} tasks of each size, {len(result['seeds'])} "
+        f"seed{'s' * (len(result['seeds']) > 1)} of each learner. Best "
         "baseline: the one with the highest mean of those without training, of each size by itself. "
         f"Measured with metajax {record.version_of(result)}."
     )
