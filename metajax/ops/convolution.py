@@ -177,11 +177,11 @@ def _together(a, b, *, want: str, window: _Window, precision):
         seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
         return product(seen, b.reshape(tasks, -1, features)).reshape(shape)
     if want == "kernel":
-        if math.prod(window.kernel) * c < features:  # whichever is the smaller to turn
-            seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
-            return product(seen.mT, b.reshape(tasks, -1, features)).reshape(shape)
-        by_rows = partial(_kernel_by_rows, window=window, precision=precision)
-        return jax.vmap(by_rows)(a, b).mT.reshape(shape)
+        seen = see(a).reshape(tasks, -1, math.prod(window.kernel) * c)
+        out = b.reshape(tasks, -1, features)
+        if seen.shape[-1] < features:
+            return product(seen.mT, out).reshape(shape)  # whichever is the smaller to turn
+        return product(out.mT, seen).mT.reshape(shape)
     seen = product(b.reshape(tasks, -1, features), a.reshape(tasks, -1, features).mT)
     images = jax.ShapeDtypeStruct(shape, a.dtype)
     (out,) = jax.linear_transpose(see, images)(seen.reshape(jax.eval_shape(see, images).shape))
