@@ -222,15 +222,15 @@ def a_file(path, number, *, summary=True):
 
 
 def test_other_documents(run, tmp_path):
-    other = run.experiment.on(str(a_file(tmp_path / "mine.jsonl", 25)), None)
+    other = run.experiment.on(str(a_file(tmp_path / "mine.jsonl", 25)), None, None)
     found = other.judge(run.meta_params, 1)
     (rouge, _) = found.tables
     assert rouge.rows[ORACLE][0][0] == pytest.approx(rouge.rows["cue phrases"][0][0])
     assert rouge.rows["lead"][0][0] < rouge.rows[ORACLE][0][0]
     with pytest.raises(ValueError, match="25 of 25 documents of bare have no summary"):
-        run.experiment.on(str(a_file(tmp_path / "bare.jsonl", 25, summary=False)), None)
+        run.experiment.on(str(a_file(tmp_path / "bare.jsonl", 25, summary=False)), None, None)
     with pytest.raises(ValueError, match="few: 5 documents; at least 20 are needed"):
-        run.experiment.on(str(a_file(tmp_path / "few.jsonl", 5)), None)
+        run.experiment.on(str(a_file(tmp_path / "few.jsonl", 5)), None, None)
 
 
 def test_documents_are_summarised(folder, run, tmp_path, capsys):
