@@ -4,7 +4,6 @@ Larson et al., EMNLP 2019. https://github.com/clinc/oos-eval, CC BY 3.0. Place `
 `domains.json` of its folder data, or both packed as `.gz`, into `clinc150/`.
 """
 
-import gzip
 import json
 from pathlib import Path
 
@@ -64,16 +63,13 @@ def read_json(name: str, path: Path):
     """Reads a published file of JSON, or the same packed as `.gz`.
 
     Raises:
+      PermissionError: For a file that this user may not read.
       ValueError: For a damaged file.
     """
-    packed = path.with_name(f"{path.name}.gz")
+    content = store.read_placed(name, path.parent, path.name)
     try:
-        if path.exists():
-            return json.loads(store.read_bytes(name, path))
-        return json.loads(gzip.decompress(store.read_bytes(name, packed)))
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        if isinstance(error, PermissionError):
-            raise
+        return json.loads(content)
+    except ValueError as error:  # of JSON or of UTF-8
         raise ValueError(f"{name}: {path} is damaged ({error}); copy it again.") from error
 
 

@@ -62,7 +62,7 @@ def read_documents(path: str | Path) -> tuple[Document, ...]:
         list of alternatives, and "title".
 
     Raises:
-      FileNotFoundError: For a file that is not there.
+      FileNotFoundError: If there is no such file.
       ValueError: For a line that is no such object, naming it.
     """
     path = Path(path).expanduser()

@@ -37,8 +37,8 @@ def load(data: store.Folder = None) -> Corpus:
       ValueError: For a file that cannot be read.
     """
     folder = store.locate(NAME, FILES, data, address=ADDRESS)
-    path = next(p for p in (folder / FILES[0], folder / f"{FILES[0]}.gz") if p.exists())
-    text = text_of(path, store.read_bytes(NAME, path))
+    path = folder / FILES[0]
+    text = text_of(NAME, path)
     try:
         rows = list(json.loads(text).values())
         read = [

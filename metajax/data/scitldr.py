@@ -5,7 +5,6 @@ Cachola, Lo, Cohan and Weld, Findings of EMNLP 2020. https://github.com/allenai/
 of sentences in the files are not read: in 126 documents there are fewer than sentences.
 """
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -62,10 +61,8 @@ def load(data: store.Folder = None) -> Corpus:
 
 
 def _rows(folder: Path, file: str) -> list[dict[str, Any]]:
-    path = next(p for p in (folder / file, folder / f"{file}.gz") if p.exists())
-    content = store.read_bytes(NAME, path)
-    found = []
-    for number, line in enumerate(text_of(path, content).splitlines(), 1):
+    path, found = folder / file, []
+    for number, line in enumerate(text_of(NAME, path).splitlines(), 1):
         try:
             row = json.loads(line)
             fields = [row[field] for field in ("source", "target", "title", "rouge_scores")]
@@ -77,16 +74,17 @@ def _rows(folder: Path, file: str) -> list[dict[str, Any]]:
     return found
 
 
-def text_of(path: Path, content: bytes) -> str:
-    """The text of a file that may be packed.
+def text_of(name: str, path: Path) -> str:
+    """The text of a published file that may be packed as `.gz`.
 
     Raises:
+      PermissionError: For a file that this user may not read.
       ValueError: For damaged files, and for other encodings than UTF-8.
     """
     try:
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged or not UTF-8 ({error}); get it again.") from error
+        return store.read_placed(name, path.parent, path.name).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); get it again.") from error
 
 
 DATASET = store.Dataset(

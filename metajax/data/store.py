@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -147,6 +148,23 @@ def read_bytes(name: str, path: Path) -> bytes:
         raise unreadable(name, path) from error
 
 
+def read_placed(name: str, folder: Path, file: str) -> bytes:
+    """Returns the content of a file that was placed by hand, as it is or packed as `.gz`.
+
+    Raises:
+      PermissionError: For a file that this user may not read.
+      ValueError: For what is no regular file, or not a whole gzip file.
+    """
+    path, packed = folder / file, folder / f"{file}.gz"
+    if path.exists():
+        return read_bytes(name, path)
+    content = read_bytes(name, packed)
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{name}: {packed} is damaged ({error}); copy it again.") from error
+
+
 def other_than_measured(name: str, placed: Sequence[Download], data: Folder = None) -> list[str]:
     """Returns the files, placed by hand, that differ from those that docs/results were measured on.
 
@@ -157,14 +175,12 @@ def other_than_measured(name: str, placed: Sequence[Download], data: Folder = No
 
     Raises:
       FileNotFoundError, PermissionError: If the files are missing or may not be read.
+      ValueError: For a damaged file.
     """
     folder = locate(name, [file.file for file in placed], data)
     found = []
     for file in placed:
-        path = folder / file.file
-        packed = not path.exists()
-        content = read_bytes(name, folder / f"{file.file}.gz" if packed else path)
-        content = gzip.decompress(content) if packed else content
+        content = read_placed(name, folder, file.file)
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != file.checksum:
             found.append(file.file)
     return found

@@ -1,6 +1,7 @@
 """Downloads, from a server of our own."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import threading
@@ -82,3 +83,14 @@ def test_a_data_set_says_where_it_comes_from(name, tmp_path):
     assert read is not None
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/{name} "):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name, data_set in DATASETS.items() if data_set.placed])
+def test_a_packed_file_that_was_cut_off_is_named(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    placed = DATASETS[name].placed
+    for file in placed:
+        (folder / f"{file.file}.gz").write_bytes(gzip.compress(b"some text")[:-4])
+    with pytest.raises(ValueError, match=f"{placed[0].file}.gz is damaged .*; copy it again"):
+        store.other_than_measured(name, placed, tmp_path)
