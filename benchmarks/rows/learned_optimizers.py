@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import record
 
-from metajax.optimizers.tuning import BASELINES
 from metajax.recipes import plots
 from rows import optimizer_speed
 from rows.table import Page, Section, lines
@@ -63,6 +62,8 @@ def text(name: str) -> str:
     for stem, result in results.items():
         settings, minutes = result["settings"], result["training_seconds"] / 60
         on = settings.get("loss_on", settings.get("judged_on"))  # its name before 0.2
+        families = result["families"]
+        baselines = next(iter(families.values()))["baselines"]
         what = _what(
             settings["optimizer"], settings["num_steps"], settings["family"], result["outer_step"]
         )
@@ -70,8 +71,8 @@ def text(name: str) -> str:
             f"{what} ({minutes:.0f} min), seed {result['seed']}, metajax {record.version_of(result)}"
             + ("; loss on the images that are descended." if on == "support" else "."),
             lines(
-                ["problems", "steps", "learned", *BASELINES, "learned is"],
-                [cells(family, found) for family, found in result["families"].items()],
+                ["problems", "steps", "learned", *baselines, "learned is"],
+                [cells(family, found) for family, found in families.items()],
             ),
             f"![Loss curves of {name}]({stem}.png)",
         ]
