@@ -7,6 +7,7 @@ import pytest
 
 import metajax as mj
 from metajax.recipes.language.baselines import BASELINES, logistic, tuned
+from metajax.recipes.language.discriminants import discriminants
 from metajax.recipes.language.judge import auroc
 from metajax.recipes.language.networks import LENGTH, residual, weighed
 from metajax.recipes.language.support import counted, statistics_of
@@ -79,7 +80,7 @@ def test_statistics_count_sentences_and_classes_and_ignore_masked_ones():
 
 def test_an_untrained_bag_is_tfidf_and_does_not_read_queries(key):
     frequency = np.array([0, 1, 2, 1.5, 1, 3, 1], np.float32)
-    model = weighed(frequency, kinds=2, features=0)
+    model = weighed(frequency, 2, np.zeros((7, 0)))
     learner = counted(mj.protonet(model), 7)
     x = jnp.array([[1, 2, 0], [4, 5, 6], [2, 3, 0], [6, 0, 0]])
     support, query = mj.Examples(x[:2], jnp.arange(2)), x[2:]
@@ -94,7 +95,7 @@ def test_an_untrained_bag_is_tfidf_and_does_not_read_queries(key):
 
 
 def test_the_weights_have_a_derivative_by_the_statistics(key):
-    model = weighed(np.array([0, 1, 2, 1.5, 1], np.float32), kinds=2, features=3)
+    model = weighed(np.array([0, 1, 2, 1.5, 1], np.float32), 2, np.eye(5, 3))
     learner = counted(mj.r2d2(model, ridge=2.0), 5)
     x = jnp.array([[1, 2], [3, 4], [2, 3]])
     task = mj.Task(
@@ -105,7 +106,7 @@ def test_the_weights_have_a_derivative_by_the_statistics(key):
     slope = jax.grad(mj.query_loss(learner, mj.cross_entropy))(meta_params, task, key)
     norms = jax.tree.map(lambda leaf: float(jnp.abs(leaf).max()), slope.embed)
     assert norms["weigh"]["params"]["Dense_1"]["kernel"] > 0
-    assert norms["projection"] > 0
+    assert norms["projection"] > 0 and norms["share"] > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
 
@@ -113,3 +114,19 @@ def test_a_residual_map_starts_at_the_identity(key):
     x = rows(5)
     model = residual(12)
     np.testing.assert_allclose(model.apply(model.init(key, x), 7 * x), LENGTH * x, rtol=1e-5)
+
+
+def test_discriminants_are_those_of_scikit_learn_where_features_are_independent():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    generator = np.random.default_rng(0)
+    means = np.array([[3, 0, 0], [-3, 0, 0], [0, 3, 0]])
+    classes = np.repeat(np.arange(3), 4000)
+    x = (means[classes] + generator.standard_normal((12_000, 3))).astype(np.float32)
+    directions = discriminants([x[:500], x[500:]], classes, 3)
+    expected = LinearDiscriminantAnalysis(solver="eigen").fit(x, classes).scalings_[:, :2]
+    # Both span the same plane, and nothing is beyond it.
+    np.testing.assert_allclose(directions[:, 2], 0)
+    ours, _ = np.linalg.qr(directions[:, :2])
+    theirs, _ = np.linalg.qr(expected)
+    np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=0.05)

@@ -11,6 +11,7 @@ import numpy as np
 from metajax.data.sentences import Sentences
 from metajax.nn.text import TooLongError, bag, inverse_frequency, kinds_of, ngrams, token_encoder
 from metajax.nn.text import unit as unit_rows
+from metajax.recipes.language.discriminants import discriminants
 from metajax.recipes.language.networks import residual, weighed
 from metajax.recipes.language.support import counted
 from metajax.recipes.language.vectors import kept, vectors_of
@@ -20,8 +21,12 @@ WORDS, CHARS, BUCKETS = (1, 2), (3, 5), 1024
 """The n-grams, and the buckets of each kind. On CLINC150, 1,024 and 4,096 of them serve alike."""
 KINDS = len(kinds_of(WORDS, CHARS))
 SIZE = 1 + KINDS * BUCKETS
+FEATURES = 64
+"""The width of the projection beside them."""
 TOKENS = 8192
 """The number of buckets of words that the Transformer reads."""
+
+_AT_ONCE = 1000
 
 
 class Cut(NamedTuple):
@@ -74,14 +79,19 @@ def longest(texts: Sequence[str], least: int, **how: Any) -> int:
 
 
 def grams(where: str, train: Sentences, width: int) -> Fitted:
-    """N-grams of words and characters, weighted by what is known of them."""
+    """N-grams of words and characters, weighted by what is known of them, and their discriminants."""
     how = _NGRAMS.how
-    frequency = inverse_frequency(read_by(where, train, width, **how), SIZE)
+    ids = read_by(where, train, width, **how)
+    frequency = inverse_frequency(ids, SIZE)
+    plain = bag(frequency)
+    of_part = jax.jit(plain.apply)
+    parts = (np.asarray(of_part((), ids[i : i + _AT_ONCE])) for i in range(0, len(ids), _AT_ONCE))
+    _, classes = np.unique(np.array(train.classes()), axis=0, return_inverse=True)
     return Fitted(
         lambda found: read_by(where, found, width, **how),
-        weighed(frequency, KINDS, 64),
+        weighed(frequency, KINDS, discriminants(parts, classes.ravel(), FEATURES)),
         lambda learner: counted(learner, SIZE),
-        bag(frequency),
+        plain,
     )
 
 

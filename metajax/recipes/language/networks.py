@@ -13,21 +13,21 @@ from metajax.types import Model
 LENGTH = 4.0
 """The length of a row of features, for which a ridge of about its square suits `r2d2`."""
 SHARE = 0.5
-"""The length at which the projection starts, as a share of the bag's."""
+"""The length of the projection at the start, as a share of the bag's."""
 
 
-def weighed(frequency: np.ndarray, kinds: int, features: int, *, hidden: int = 16) -> Model:
+def weighed(frequency: np.ndarray, kinds: int, start: np.ndarray, *, hidden: int = 16) -> Model:
     """A bag whose weights are a function of word statistics, beside a learned projection of it.
 
     The weight of an n-gram is its inverse frequency times `exp(f(statistics))`, where `f` is a small network
     that starts at 0, so that an untrained bag is TF-IDF. It reads the inverse frequency, the kind of the
     n-gram, in how many support sentences it is, and in how few classes. The projection weighs by a function
-    of its own.
+    of its own, and has a length that is learned.
 
     Args:
       frequency: `(size,)`, the inverse frequency of every id.
       kinds: The number of kinds of n-grams, each with equally many ids.
-      features: The width of the projection; 0 for none.
+      start: What the projection starts from, `(size, features)`, such as `discriminants`; none of 0 features.
       hidden: The width of `f`.
 
     Returns:
@@ -46,12 +46,11 @@ def weighed(frequency: np.ndarray, kinds: int, features: int, *, hidden: int = 1
         return jnp.concatenate([scaled[ids][..., None], x["statistics"], kind], axis=-1)
 
     def init(key, x):
-        net_key, projection_key = jax.random.split(key)
-        params = net.init(net_key, described(jax.tree.map(lambda leaf: leaf[:1, :1], x))[0])
+        params = net.init(key, described(jax.tree.map(lambda leaf: leaf[:1, :1], x))[0])
         last = params["params"]["Dense_1"]
         params["params"]["Dense_1"] = {name: jnp.zeros_like(leaf) for name, leaf in last.items()}
-        start = jax.random.normal(projection_key, (size, features)) / max(features, 1) ** 0.5
-        return {"weigh": params, "projection": LENGTH * SHARE * start}
+        share = jnp.log(jnp.asarray(SHARE))
+        return {"weigh": params, "projection": jnp.asarray(start), "share": share}
 
     def apply(params, x):
         ids = x["ids"]
@@ -63,10 +62,11 @@ def weighed(frequency: np.ndarray, kinds: int, features: int, *, hidden: int = 1
         def bag(weights):
             return unit(jnp.zeros((len(ids), size)).at[rows, ids].add(weights))
 
-        own = LENGTH * bag(factors[..., 0])
-        if not features:
-            return own
-        return jnp.concatenate([own, bag(factors[..., 1]) @ params["projection"]], axis=1)
+        own = bag(factors[..., 0])
+        if not start.shape[1]:
+            return LENGTH * own
+        projected = unit(bag(factors[..., 1]) @ params["projection"])
+        return LENGTH * jnp.concatenate([own, jnp.exp(params["share"]) * projected], axis=1)
 
     return Model(init, apply)
 

@@ -1,0 +1,47 @@
+"""Directions in which the classes of training differ more than the sentences of one class."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+def discriminants(rows: Iterable[np.ndarray], classes: Sequence[int], width: int) -> np.ndarray:
+    """Returns Fisher's discriminants with a diagonal within-class covariance, `(d, width)`.
+
+    Features are divided by their deviation within a class, and the singular vectors of the class means,
+    centred, are taken. A covariance of all pairs of features would not be known from as few sentences as
+    these; the deviations are shrunk half of the way to their mean square.
+
+    Args:
+      rows: Features of the sentences in order, in parts `(n, d)`.
+      classes: The class of each sentence, from 0.
+      width: The number of directions. Beyond one less than the number of classes they are 0.
+
+    Example:
+      >>> x = np.array([[1.0, 0.0], [1.2, 1.0], [-1.0, 0.0], [-1.2, 1.0]])
+      >>> directions = discriminants([x], [0, 0, 1, 1], 2)  # the first feature tells, the second does not
+      >>> (abs(directions) > 1e-6).tolist()
+      [[True, False], [False, False]]
+
+    Reference:
+      Fisher, Annals of Eugenics 7, 1936; with a diagonal covariance, Dudoit, Fridlyand and Speed, JASA 97,
+      2002, section 2.
+    """
+    classes = np.asarray(classes)
+    number = np.bincount(classes)[:, None]
+    sums = squares = np.zeros(())
+    done = 0
+    for part in rows:
+        member = np.zeros((len(number), len(part)), np.float32)
+        member[classes[done : done + len(part)], np.arange(len(part))] = 1
+        sums = sums + (member @ part).astype(np.float64)
+        squares = squares + np.sum(part.astype(np.float64) ** 2, axis=0)
+        done += len(part)
+    means = sums / number
+    within = (squares - np.sum(number * means**2, axis=0)) / done
+    scale = 1 / np.sqrt(within / 2 + within.mean() / 2 + 1e-12)
+    _, _, directions = np.linalg.svd((means - means.mean(axis=0)) * scale, full_matrices=False)
+    known = min(width, len(means) - 1)
+    found = np.zeros((len(scale), width), np.float32)
+    found[:, :known] = (directions[:known] * scale).T
+    return found
