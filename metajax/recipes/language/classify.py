@@ -1,6 +1,7 @@
 """Few-shot classification of sentences: what the recipes of intents and relations share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from metajax import checks
 from metajax.names import choose
 from metajax.recipes.experiment import refuse_ignored
-from metajax.recipes.language.encoders import ENCODERS, Dropped, EncoderName
+from metajax.recipes.language.encoders import ENCODERS, EncoderName
 from metajax.recipes.language.learners import LEARNERS, SentenceLearner
 from metajax.recipes.language.prepared import Prepared
 from metajax.tasks.mixture import mixture
@@ -88,6 +89,17 @@ def check(name: str, s: Classify) -> None:
             f"{name}: train_way={s.train_way} must equal way={s.way}, because learner={s.learner!r} has one "
             "output per class. Leave train_way out."
         )
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A transform of episodes that replaces n-grams by padding, each with this probability."""
+
+    rate: float
+
+    def __call__(self, key: jax.Array, x: Any) -> Any:
+        """Drops n-grams of ids `(n, width)`."""
+        return jnp.where(jax.random.bernoulli(key, 1 - self.rate, x.shape), x, 0)
 
 
 def training(p: Prepared) -> Sample:

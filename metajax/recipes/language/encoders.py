@@ -1,11 +1,9 @@
 """What a learner reads of sentences, and the network that reads it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from metajax.data.sentences import Sentences
@@ -140,14 +138,3 @@ def fitted(where: str, s: Any, train: Sentences) -> Fitted:
     if s.encoder == "vectors":
         return frozen(where, train, s.vectors)
     return {"ngrams": grams, "tokens": tokens}[s.encoder](where, train, s.width)
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A transform of episodes that replaces n-grams by padding, each with this probability."""
-
-    rate: float
-
-    def __call__(self, key: jax.Array, x: Any) -> Any:
-        """Drops n-grams of ids `(n, width)`."""
-        return jnp.where(jax.random.bernoulli(key, 1 - self.rate, x.shape), x, 0)
