@@ -21,7 +21,7 @@ import metajax as mj
 from metajax import recipes
 from metajax.recipes.experiment import Shots
 from metajax.recipes.language.baselines import BASELINES, tuned
-from metajax.recipes.language.classify import learner_of
+from metajax.recipes.language.classify import learner_of, untrained
 from metajax.recipes.language.judge import Judged, judge
 from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.prepared import Prepared
@@ -72,11 +72,17 @@ class Tasks:
 
 
 def trained(study: Study, name: str, own: Any, seed: int, size: tuple[int, int]) -> tuple[Any, Any]:
-    """A learner of a study and its meta-parameters; one with an output for each class learns its own size."""
-    settings = replace(study.settings, seed=seed, **own)
+    """A learner of a study and its meta-parameters; one with an output for each class learns its own size.
+
+    With 0 outer steps it is what training starts from.
+    """
+    steps = own.get("outer_steps", study.settings.outer_steps)
+    settings = replace(study.settings, seed=seed, **{**own, "outer_steps": max(1, steps)})
     if LEARNERS[settings.learner].fixed_head:
         settings = replace(settings, way=size[0], shot=size[1], train_way=None)
     experiment = recipes.build(settings)
+    if not steps:
+        return experiment, untrained(experiment.prepared, experiment.learner)
     s = experiment.settings
     mesh = mj.task_mesh(s.meta_batch)
     fixed = LEARNERS[s.learner].fixed_head

@@ -33,6 +33,7 @@ TRAINED = Intents(way=15, shot=5, train_way=15, meta_batch=4, outer_steps=120)
 OTHERS: dict[str, dict[str, Any]] = {
     "r2d2": {},
     "r2d2, 1 shot": {"shot": 1},
+    "r2d2, start": {"outer_steps": 0},
     "protonet": {"learner": "protonet"},
     "lrd2": {"learner": "lrd2"},
     "anil": {"learner": "anil"},
@@ -45,7 +46,10 @@ STUDIES: dict[str, Study] = {
     "intents_second": Study(Intents(**{**vars(TRAINED), "split": "second"}), {"r2d2": {}}),
     "intents_domains": Study(
         TRAINED,
-        {f"r2d2, {n} training domain{'s' * (n > 1)}": {"train_domains": n} for n in (1, 2, 4)},
+        {
+            f"r2d2, start, {n} training domain{'s' * (n > 1)}": {"train_domains": n, "outer_steps": 0}
+            for n in (1, 2, 4, 6)
+        },
         ((15, 5),),
         seeds=(0,),
     ),
