@@ -38,7 +38,7 @@ def _maml(embed: Model, way: int, *, rate: float = 0.1, num_steps: int = 5) -> L
 
 
 LEARNERS: dict[str, Row] = {
-    "r2d2": Row(lambda embed, way: r2d2(embed, ridge=LENGTH**2 / 8)),
+    "r2d2": Row(lambda embed, way: r2d2(embed, ridge=0.3 * LENGTH**2)),
     "lrd2": Row(lambda embed, way: lrd2(embed, 5, ridge=1.0)),
     "protonet": Row(lambda embed, way: protonet(embed)),
     "anil": Row(partial(_anil), fixed_head=True),
