@@ -50,8 +50,8 @@ class Classify:
     meta_batch: int = 8
     """Tasks in an outer step."""
     outer_rate: float = 3e-4
-    """Adam's step size at the start; it falls to 0 along a cosine. Small, because n-grams and frozen vectors start from
-    what is good already; a Transformer does not."""
+    """Adam's step size at the start; it falls to 0 along a cosine. Small, because n-grams and
+    frozen vectors start from what is good already; a Transformer does not."""
     outer_steps: int = 300
     """Outer steps in all."""
     seed: int = 0
