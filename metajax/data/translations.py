@@ -112,8 +112,8 @@ def same_length(first: Path, second: Path, lines: Sequence[str], others: Sequenc
         longer, shorter = (first, second) if len(lines) > len(others) else (second, first)
         least = min(len(lines), len(others))
         raise ValueError(
-            f"{longer}: line {least + 1} has no translation, because {shorter} ends after {least} lines. Line i "
-            "of one must translate line i of the other."
+            f"{longer}: line {least + 1} has no translation, because {shorter} ends after {least} lines. Line "
+            "i of one must translate line i of the other."
         )
 
 
