@@ -3,8 +3,9 @@
 python benchmarks/translation.py                trains what is missing, writes results/translation.json
 python benchmarks/translation.py --thirds cs    one language alone
 
-The study is in rows/translation.py. Runs and translations are kept in runs/translation/, so that it goes on where
-it stopped; the result is written after every row. Step sizes and numbers of steps are chosen on held-out pairs.
+The study is in rows/translation.py. Runs and translations are kept in runs/translation/, so that it goes on
+where it stopped; the result is written after every row. Step sizes and numbers of steps are chosen on held-out
+pairs.
 """
 
 import argparse

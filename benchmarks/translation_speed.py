@@ -2,7 +2,8 @@
 
 python benchmarks/translation_speed.py --torch PYTHON    PYTHON has PyTorch, and NumPy
 
-Writes results/translation_speed.json. Each library has a process of its own; they take turns of steps on one core.
+Writes results/translation_speed.json. Each library has a process of its own; they take turns of steps on one
+core.
 """
 
 import argparse

@@ -80,11 +80,11 @@ def rotation(third: str) -> str:
     s = result["settings"]
     tokens = ", ".join(f"{name} {number:,}" for name, number in found["tokens"].items())
     note = (
-        f"{found['sentences']:,} test sentences, {len(found['seeds'])} seed of each row. Tokens of translations read "
-        f"before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint training, which has "
-        f"read {s['base']:.0%} of them. A Transformer of width {s['width']} with {s['layers']} + {s['layers']} "
-        f"layers and {s['vocabulary']:,} byte pairs. Measured with metajax {record.version_of(found)}. "
-        f"{found['budget']}"
+        f"{found['sentences']:,} test sentences, {len(found['seeds'])} seed of each row. Tokens of "
+        f"translations read before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint "
+        f"training, which has read {s['base']:.0%} of them. A Transformer of width {s['width']} with "
+        f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs. Measured with metajax "
+        f"{record.version_of(found)}. {found['budget']}"
     )
     sizes = sorted(map(str, STUDY.sizes), key=int)
     tables = [_table(title, rows, sizes) for title, rows in found["tables"].items()]
@@ -106,14 +106,15 @@ def speed() -> str:
     size = result["size"]
     note = (
         f"Steps of Adam on {size['rows']} packed rows of {size['length']} tokens, width {size['width']}, "
-        f"{size['layers']} + {size['layers']} layers, {size['vocabulary']:,} tokens, on one core, each in a process "
-        "of its own, one after the other in turns; the median of the turns. PyTorch's nn.Transformer has the same "
-        "masks, tied embeddings and smoothed labels, without dropout."
+        f"{size['layers']} + {size['layers']} layers, {size['vocabulary']:,} tokens, on one core, each in a "
+        "process of its own, one after the other in turns; the median of the turns. PyTorch's nn.Transformer "
+        "has the same masks, tied embeddings and smoothed labels, without dropout."
     )
     beam = result["beam"]
     search = (
-        f"A beam of 4 takes {beam['seconds']:.0f} s for {beam['sentences']:,} sentences on {beam['cores']} cores, "
-        "compiled before, with weights that were never trained: translations do not end and have the greatest length."
+        f"A beam of 4 takes {beam['seconds']:.0f} s for {beam['sentences']:,} sentences on {beam['cores']} "
+        "cores, compiled before, with weights that were never trained: translations do "
+        "not end and have the greatest length."
     )
     at = f"Measured with metajax {record.version_of(result)}."
     return f"{note} {at}\n\n{lines(titles, cells)}\n\n{search}"
@@ -128,11 +129,12 @@ ANALYSIS = NOT_RUN
 
 PAGE = Page(
     "Translation",
-    "From Multi30k's German, French and Czech to English. The training captions are split over the languages, so "
-    "that no English sentence is in two of them; two languages are for training, and the third adapts from 200, "
-    "1,000 and 4,000 pairs. Byte pairs are learned on the languages of training and the 200 pairs. Every row adapts "
-    "alike: Adam on all weights; a tenth of the pairs is held out to choose the step size, of two, and the number "
-    f"of steps. `{SCRATCH}` may read as many tokens as training did. Reproduce with `{COMMAND}`.",
+    "From Multi30k's German, French and Czech to English. The training captions are split over the languages, "
+    "so that no English sentence is in two of them; two languages are for training, and the third adapts from "
+    "200, 1,000 and 4,000 pairs. Byte pairs are learned on the languages of training and the 200 pairs. Every "
+    "row adapts alike: Adam on all weights; a tenth of the pairs is held out to choose the step size, of two, "
+    f"and the number of steps. `{SCRATCH}` may read as many tokens as training did. Reproduce with "
+    f"`{COMMAND}`.",
     (
         *(Section(f"{third} to en", lambda third=third: rotation(third)) for third in STUDY.thirds),
         Section("Analysis", analysis),

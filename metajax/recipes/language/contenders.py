@@ -67,8 +67,8 @@ def started(p: Prepared) -> Prepared:
         left = s.target_tokens - (0 if p.begin is None else p.begin[1])
         if left < tokens_per_step(p):
             raise ValueError(
-                f"translation: target_tokens={s.target_tokens:,} are used up, because start={s.start!r} has read "
-                f"{s.target_tokens - left:,}. Give more --target-tokens."
+                f"translation: target_tokens={s.target_tokens:,} are used up, because start={s.start!r} has "
+                f"read {s.target_tokens - left:,}. Give more --target-tokens."
             )
         s = replace(s, outer_steps=round(left / tokens_per_step(p)))
     return p._replace(settings=s)

@@ -20,8 +20,8 @@ PENALTY = 1.0
 def translate(net: Seq2seq, params: Params, sources: Tokens, *, beam: int = 4) -> Tokens:
     """Returns translations as tokens, without those of padding and of the end.
 
-    A translation has at most half as many tokens again as its source, and ten. One that has not ended by then is
-    returned as it is.
+    A translation has at most half as many tokens again as its source, and ten. One that has not ended by then
+    is returned as it is.
 
     Args:
       net: The Transformer.

@@ -30,8 +30,8 @@ SIZES: dict[bool, dict[str, Any]] = {
 class Translation:
     """Learn to translate from a new language out of a few hundred pairs of sentences.
 
-    Two languages are for training; a third adapts from 200, 1,000 and 4,000 pairs, with early stopping on a part
-    of them, beside a network that starts from scratch. No caption is in two languages. joint trains on all
+    Two languages are for training; a third adapts from 200, 1,000 and 4,000 pairs, with early stopping on a
+    part of them, beside a network that starts from scratch. No caption is in two languages. joint trains on all
     languages alike; fomaml and reptile go on from such a run, --start, on simulated tasks of few pairs.
     """
 

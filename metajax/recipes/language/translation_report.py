@@ -96,10 +96,10 @@ def report(p: Prepared, rows: Mapping[str, list[Judged]]) -> Report:
         f"{p.corpus.name}, trained on {', '.join(s.languages)}",
         tuple(ScoreTable(title, columns, cells, 1) for title, cells in scores(p, rows).items()),
         (
-            f"{first} has read {tokens_read(p):,} tokens of translations before it adapts. All rows adapt alike: "
-            "Adam on all weights, where a tenth of the pairs chooses step size and number of steps",
-            f"Intervals are of 1,000 bootstrap samples of sentences, paired in differences; beams divide by the "
-            f"length to the power of {PENALTY:g}",
+            f"{first} has read {tokens_read(p):,} tokens of translations before it adapts. All rows adapt "
+            "alike: Adam on all weights, where a tenth of the pairs chooses step size and number of steps",
+            f"Intervals are of 1,000 bootstrap samples of sentences, paired in differences; beams divide by "
+            f"the length to the power of {PENALTY:g}",
             f"BLEU is {signatures[0]}, chrF is {signatures[1]}",
         ),
     )
