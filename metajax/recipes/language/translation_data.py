@@ -113,11 +113,16 @@ def prepared(s: Any) -> Prepared:
 def _pieces(s: Any, corpus: Translations, others: Sequence[str], support: Pairs) -> Pieces:
     """The vocabulary of the languages of training and the fewest pairs of the third, or of all words.
 
-    Runs with other `languages` share it, so that a parent and joint training can be compared.
+    These pairs are repeated until they weigh as much as another language; the third would be in single letters
+    otherwise. Runs with other `languages` share the vocabulary, so that they can be compared.
     """
     if corpus.words:
         return whole_words(text for part in corpus.train.values() for side in part for text in side)
-    read = [*(corpus.train[name] for name in others), support]
+    most = max(len(corpus.train[name].sources) for name in others)
+    read = [
+        *(corpus.train[name] for name in others),
+        *[support] * max(1, most // len(support.sources)),
+    ]
     return byte_pairs([text for part in read for side in part for text in side], s.vocabulary)
 
 
