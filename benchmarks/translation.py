@@ -116,20 +116,17 @@ def study(third: str, seed: int, sizes: tuple[int, ...], budget: str) -> None:
     p, _ = trained(plans["base"], folder / "base")
     starts: dict[str, tuple[Prepared, Any]] = {SCRATCH: (p, None)}
     rows: dict[str, dict[int, Judged]] = {}
-    first = [name for name in plans if name in STUDY.after_base]
+    first = [*STUDY.after_base, SCRATCH]
     last = [name for name in plans if name not in (*first, "base")]
-    for size in sizes:
-        for name in (*first, SCRATCH, *last):
-            plain = name.replace(" ", "-").replace(",", "")
-            if name not in starts:
-                starts[name] = trained(plans[name], folder / plain)
-            path, start = folder / f"{plain}-{size}.json", starts[name]
-            one = kept(path, lambda start=start, size=size: judge(*start, size, seed + 1))
-            rows.setdefault(name, {})[size] = one
-            tokens = {
-                name: tokens_read(own) for name, (own, _) in starts.items() if name != SCRATCH
-            }
-            write(third, p, rows, tokens, budget)
+    for name, size in [(n, size) for names in (first, last) for size in sizes for n in names]:
+        plain = name.replace(" ", "-").replace(",", "")
+        if name not in starts:
+            starts[name] = trained(plans[name], folder / plain)
+        path, start = folder / f"{plain}-{size}.json", starts[name]
+        one = kept(path, lambda start=start, size=size: judge(*start, size, seed + 1))
+        rows.setdefault(name, {})[size] = one
+        tokens = {name: tokens_read(own) for name, (own, _) in starts.items() if name != SCRATCH}
+        write(third, p, rows, tokens, budget)
 
 
 if __name__ == "__main__":
