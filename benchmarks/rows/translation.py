@@ -34,8 +34,8 @@ JOINT = "joint, fine-tuned"
 INNER = {"support": 20, "batches": 10, "num_steps": 10}
 STUDY = Study(
     Translation(
-        width=128,
-        vocabulary=2_000,
+        width=64,
+        vocabulary=1_500,
         meta_batch=1,
         target_tokens=1_200_000,
         adapt_tokens=200_000,
