@@ -11,7 +11,7 @@ pairs.
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def settings_of(third: str, seed: int, folder: Path) -> dict[str, Any]:
     return found
 
 
+def names_of(third: str) -> list[str]:
+    """The names of all rows of a language."""
+    return [*(name for name in settings_of(third, 0, RUNS) if name != "base"), SCRATCH]
+
+
 def trained(settings: Any, folder: Path) -> tuple[Prepared, Any]:
     """Trains a run or finishes it, and reads it."""
     experiment = recipes.build(settings)
@@ -62,16 +67,25 @@ def trained(settings: Any, folder: Path) -> tuple[Prepared, Any]:
     return experiment.prepared, mj.restore(folder).meta_params
 
 
-def kept(path: Path, make: Any) -> Judged:
-    """Translations, made once."""
-    if not path.exists():
-        begun = time.perf_counter()
-        found = make()._asdict() | {"seconds": time.perf_counter() - begun}
-        path.with_suffix(".part").write_text(json.dumps(found))
-        path.with_suffix(".part").rename(path)
-        print(path.stem, f"{found['seconds']:.0f} s", flush=True)
-    values = json.loads(path.read_text())
-    return Judged(**{name: values[name] for name in Judged._fields})
+def plain(name: str) -> str:
+    """A row's name as that of a folder."""
+    return name.replace(" ", "-").replace(",", "")
+
+
+def of_row(folder: Path, name: str, size: int) -> Path:
+    """The file of translations of a row."""
+    return folder / f"{plain(name)}-{size}.json"
+
+
+def keep(path: Path, p: Prepared, params: Any, size: int, seed: int) -> None:
+    """Adapts a row to so many pairs, and keeps its translations."""
+    begun = time.perf_counter()
+    found = judge(p, params, size, seed)._asdict()
+    read = 0 if params is None else tokens_read(p)
+    facts = {"seconds": time.perf_counter() - begun, "tokens_before": read}
+    path.with_suffix(".part").write_text(json.dumps(found | facts))
+    path.with_suffix(".part").rename(path)
+    print(path.stem, f"{facts['seconds']:.0f} s", flush=True)
 
 
 def tables(p: Prepared, rows: Mapping[str, Mapping[int, Judged]]) -> dict[str, Any]:
@@ -87,46 +101,62 @@ def tables(p: Prepared, rows: Mapping[str, Mapping[int, Judged]]) -> dict[str, A
     return found
 
 
-def write(third: str, p: Prepared, rows: Any, tokens: Mapping[str, int], budget: str) -> None:
-    """Writes one language into the result, beside the others."""
+def write(third: str, p: Prepared, folder: Path, names: Sequence[str], budget: str) -> None:
+    """Writes all that is kept of one language into the result, beside the others."""
+    found = {
+        name: {
+            size: json.loads(of_row(folder, name, size).read_text())
+            for size in sorted(STUDY.sizes)
+            if of_row(folder, name, size).exists()
+        }
+        for name in names
+    }
+    rows = {
+        name: {
+            size: Judged(**{field: one[field] for field in Judged._fields})
+            for size, one in of.items()
+        }
+        for name, of in found.items()
+        if of
+    }
+    facts = ("tokens_before", "rate", "steps", "tokens", "loss", "seconds")
     result = record.read("translation") or {"rotations": {}}
     result["settings"] = recipes.to_json(STUDY.settings) | {"base": STUDY.base}
     result["rotations"][third] = {
         "sentences": len(p.test.sources),
         "seeds": STUDY.seeds[:1],
-        "tokens": dict(tokens),
+        "rows": list(names),
         "budget": budget,
         "signatures": bleu.signatures(),
         "tables": tables(p, rows),
         "adapted": {
-            name: {size: {"rate": one.rate, "steps": one.steps, "tokens": one.tokens, "loss": one.loss}
-                   for size, one in of.items()}
-            for name, of in rows.items()
+            name: {size: {fact: one[fact] for fact in facts} for size, one in of.items()}
+            for name, of in found.items()
         },
         **record.context(),
-    }  # fmt: skip
+    }
     print(record.write("translation", result), flush=True)
 
 
-def study(third: str, seed: int, sizes: tuple[int, ...], budget: str) -> None:
-    """Trains, adapts and compares all contenders of one language."""
+def study(third: str, seed: int, sizes: Sequence[int], only: Sequence[str], budget: str) -> None:
+    """Trains, adapts and compares contenders of one language."""
     folder = RUNS / f"{third}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     plans = settings_of(third, seed, folder)
     p, _ = trained(plans["base"], folder / "base")
-    starts: dict[str, tuple[Prepared, Any]] = {SCRATCH: (p, None)}
-    rows: dict[str, dict[int, Judged]] = {}
+    p = p._replace(settings=replace(p.settings, target_tokens=STUDY.settings.target_tokens))
     first = [*STUDY.after_base, SCRATCH]
     last = [name for name in plans if name not in (*first, "base")]
+    starts: dict[str, tuple[Prepared, Any]] = {SCRATCH: (p, None)}
     for name, size in [(n, size) for names in (first, last) for size in sizes for n in names]:
-        plain = name.replace(" ", "-").replace(",", "")
+        path = of_row(folder, name, size)
+        if name not in only or path.exists():
+            continue
         if name not in starts:
-            starts[name] = trained(plans[name], folder / plain)
-        path, start = folder / f"{plain}-{size}.json", starts[name]
-        one = kept(path, lambda start=start, size=size: judge(*start, size, seed + 1))
-        rows.setdefault(name, {})[size] = one
-        tokens = {name: tokens_read(own) for name, (own, _) in starts.items() if name != SCRATCH}
-        write(third, p, rows, tokens, budget)
+            starts[name] = trained(plans[name], folder / plain(name))
+        keep(path, *starts[name], size, seed + 1)
+        write(third, p, folder, (*first, *last), budget)
+    write(third, p, folder, (*first, *last), budget)
 
 
 if __name__ == "__main__":
@@ -135,8 +165,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--thirds", nargs="+", choices=STUDY.thirds, default=STUDY.thirds)
     parser.add_argument("--sizes", nargs="+", type=int, default=STUDY.sizes)
+    parser.add_argument("--rows", nargs="+", help="measure these alone, by their names on the page")
     parser.add_argument("--budget", default="", help="one sentence on the machine and its time")
     a = parser.parse_args()
     for language in a.thirds:
         for number in STUDY.seeds:
-            study(language, number, tuple(a.sizes), a.budget)
+            study(language, number, a.sizes, a.rows or names_of(language), a.budget)
