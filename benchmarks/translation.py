@@ -64,6 +64,8 @@ def trained(settings: Any, folder: Path) -> tuple[Prepared, Any]:
             resume=(folder / "settings.json").exists(),
         )
         print(folder.name, f"{time.perf_counter() - begun:.0f} s", flush=True)
+        if checkpoint.latest(folder / "checkpoints") != experiment.settings.outer_steps:
+            raise SystemExit(f"{folder} was stopped; run again to go on")
     return experiment.prepared, mj.restore(folder).meta_params
 
 

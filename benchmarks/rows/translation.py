@@ -63,10 +63,11 @@ def _cell(pair: Any, signed: bool = False) -> str:
     return value if not pair[1] else f"{value} ± {pair[1]:.1f}"
 
 
-def _table(title: str, found: Any, sizes: list[str]) -> str:
+def _table(title: str, found: Any, names: list[str], sizes: list[str]) -> str:
     signed = "above" in title
+    shown = [name for name in names if f"of {name} above" not in title]
     cells = [
-        [name, *(_cell(row.get(size), signed) for size in sizes)] for name, row in found.items()
+        [name, *(_cell(found.get(name, {}).get(size), signed) for size in sizes)] for name in shown
     ]
     return f"{title}:\n\n{lines(['', *(f'{int(size):,} pairs' for size in sizes)], cells)}"
 
@@ -78,16 +79,18 @@ def rotation(third: str) -> str:
     if result is None or found is None:
         return f"{NOT_RUN}: `{COMMAND} --thirds {third}`"
     s = result["settings"]
-    tokens = ", ".join(f"{name} {number:,}" for name, number in found["tokens"].items())
+    before = {name: max(one["tokens_before"] for one in of.values())
+              for name, of in found["adapted"].items() if of}  # fmt: skip
+    tokens = ", ".join(f"{name} {number:,}" for name, number in before.items() if number)
     note = (
         f"{found['sentences']:,} test sentences, {len(found['seeds'])} seed of each row. Tokens of "
         f"translations read before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint "
         f"training, which has read {s['base']:.0%} of them. A Transformer of width {s['width']} with "
-        f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs. Measured with metajax "
-        f"{record.version_of(found)}. {found['budget']}"
+        f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs. {found['budget']} Measured "
+        f"with metajax {record.version_of(found)}."
     )
     sizes = sorted(map(str, STUDY.sizes), key=int)
-    tables = [_table(title, rows, sizes) for title, rows in found["tables"].items()]
+    tables = [_table(title, rows, found["rows"], sizes) for title, rows in found["tables"].items()]
     return "\n\n".join(
         [note, *tables, f"BLEU is {found['signatures'][0]}, chrF is {found['signatures'][1]}."]
     )
