@@ -21,7 +21,7 @@ import numpy as np
 
 SIZE = {"rows": 8, "length": 128, "width": 256, "heads": 4, "layers": 2, "vocabulary": 8_000}
 SENTENCES, BEAM = 1_000, 4
-TURNS, STEPS = 5, 4
+TURNS, STEPS = 5, 2
 OURS, THEIRS = "metajax", "PyTorch, nn.Transformer"
 
 
