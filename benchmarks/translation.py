@@ -24,8 +24,9 @@ from metajax import recipes
 from metajax.metrics import bleu
 from metajax.recipes import run as runs
 from metajax.recipes.language.translation_data import Prepared
+from metajax.recipes.language.translation_judge import SCRATCH, Judged, judge
 from metajax.recipes.language.translation_learners import tokens_read
-from metajax.recipes.language.translation_report import SCRATCH, Judged, judge, scores
+from metajax.recipes.language.translation_report import scores
 from metajax.train import checkpoint
 
 RUNS = Path("runs/translation")

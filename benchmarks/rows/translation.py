@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import record
 
 from metajax.recipes.language.translation import Translation
-from metajax.recipes.language.translation_report import SCRATCH
+from metajax.recipes.language.translation_judge import SCRATCH
 from rows.table import NOT_RUN, Page, Section, lines
 
 

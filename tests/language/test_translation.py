@@ -18,8 +18,8 @@ from metajax.recipes.language.low_resource import (
     tokens_right,
 )
 from metajax.recipes.language.pieces import byte_pairs, whole_words
+from metajax.recipes.language.token_pairs import Encoded
 from metajax.recipes.language.translate import translate
-from metajax.recipes.language.translation_data import Encoded
 
 NET = seq2seq(12, 8, heads=2, layers=1)
 # The sources of one language are tokens 3 to 6, those of another 7 to 11; targets repeat them.

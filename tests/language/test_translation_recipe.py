@@ -14,8 +14,8 @@ from metajax import recipes
 from metajax.cli import main as cli
 from metajax.recipes import run as runs
 from metajax.recipes.language.translation import Translation
+from metajax.recipes.language.translation_judge import SCRATCH, judge
 from metajax.recipes.language.translation_learners import tokens_per_step, tokens_read
-from metajax.recipes.language.translation_report import SCRATCH, judge
 from metajax.recipes.synthetic.sinusoid import Sinusoid
 
 SMALL: dict[str, Any] = {
@@ -124,6 +124,32 @@ def test_joint_training_helps_a_new_language(optimised):
     p = e.prepared._replace(settings=replace(e.settings, target_tokens=60_000))
     ours, scratch = (judge(p, params, 200, 0) for params in (state.meta_params, None))
     assert ours.loss < scratch.loss - 0.2
+
+
+def test_another_language_from_two_files(base, tmp_path):
+    run = mj.restore(base)
+    p = run.experiment.prepared
+    pairs = p.corpus.train["gamma"].at(range(80))
+    source, target = tmp_path / "mine.nl", tmp_path / "mine.plain"
+    source.write_text("\n".join(pairs.sources))
+    target.write_text("\n".join(pairs.targets))
+    found = run.experiment.on(str(source), None, None).judge(run.meta_params, 1)
+    assert found.title.startswith("joint from nl to plain on 16 sentences of mine")
+    assert list(found.tables[0].rows) == ["joint", SCRATCH]
+    target.write_text("\n".join(pairs.targets[:-1]))
+    with pytest.raises(ValueError, match=r"mine.nl: line 80 has no translation"):
+        run.experiment.on(str(source), None, None)
+    source.write_text(f"{pairs.sources[0]}\n{pairs.sources[1]}\n")
+    target.write_text(f"{pairs.targets[0]}\n{' '.join([pairs.targets[1].split()[0]] * 64)}\n")
+    with pytest.raises(ValueError, match=r"mine.plain: line 2 has 64 tokens, but length=64 takes"):
+        run.experiment.on(str(source), None, None)
+    target.write_text("\n".join(pairs.targets[:2]))
+    with pytest.raises(ValueError, match=r"has 2 pairs, of which 2 are to adapt on"):
+        run.experiment.on(str(source), None, None)
+    source.write_text("hello\n")
+    target.write_text("world\n")
+    with pytest.raises(ValueError, match="'hello' is no word of these languages"):
+        run.experiment.on(str(source), None, None)
 
 
 WRONG = {

@@ -11,7 +11,7 @@ import optax
 
 from metajax.nn.seq2seq import Packed, Seq2seq, pack
 from metajax.recipes.language.low_resource import TokenLoss, examples
-from metajax.recipes.language.translation_data import Encoded
+from metajax.recipes.language.token_pairs import Encoded
 from metajax.types import Params
 
 AT_ONCE = 8

@@ -77,8 +77,18 @@ def whole_words(texts: Iterable[str]) -> Pieces:
     """
     words = sorted({word for text in texts for word in text.split()})
     place = {word: i for i, word in enumerate(words, RESERVED)}
+
+    def encode(sentences):
+        new = next((w for text in sentences for w in text.split() if w not in place), None)
+        if new is not None:
+            raise ValueError(
+                f"translation: {new!r} is no word of these languages; train on real ones, whose vocabulary is "
+                "of byte pairs."
+            )
+        return [[place[word] for word in text.split()] for text in sentences]
+
     return Pieces(
         RESERVED + len(words),
-        lambda sentences: [[place[word] for word in text.split()] for text in sentences],
+        encode,
         lambda tokens: [" ".join(words[i - RESERVED] for i in one) for one in tokens],
     )

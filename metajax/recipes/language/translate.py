@@ -8,7 +8,7 @@ import numpy as np
 
 from metajax.nn.beam import beam_search
 from metajax.nn.seq2seq import BEGIN, END, Seq2seq
-from metajax.recipes.language.translation_data import Tokens
+from metajax.recipes.language.token_pairs import Tokens
 from metajax.types import Params
 
 AT_ONCE = 50

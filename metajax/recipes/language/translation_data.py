@@ -1,6 +1,6 @@
 """Sentences of the recipe of translation: by name, as tokens, and packed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,23 +11,11 @@ from metajax.data import DATASETS
 from metajax.data.invented_languages import invented_languages
 from metajax.data.translations import Pairs, Translations
 from metajax.names import choose
-from metajax.nn.seq2seq import Packed, pack
+from metajax.nn.seq2seq import pack
 from metajax.recipes.language.low_resource import Rows, stacked
 from metajax.recipes.language.pieces import Pieces, byte_pairs, whole_words
 from metajax.recipes.language.split import SYNTHETIC
-
-Tokens = list[list[int]]
-
-
-class Encoded(NamedTuple):
-    """Pairs as tokens."""
-
-    sources: Tokens
-    targets: Tokens
-
-    def at(self, places: Sequence[int]) -> "Encoded":
-        """The pairs at these places."""
-        return Encoded(*([side[i] for i in places] for side in self))
+from metajax.recipes.language.token_pairs import Encoded, encoded
 
 
 class Prepared(NamedTuple):
@@ -92,19 +80,19 @@ def prepared(s: Any) -> Prepared:
     pool = corpus.train[third].at(order[:most])
     pieces = _pieces(s, corpus, others, pool.at(range(min(s.pairs))))
     train, val = (
-        [encoded(pieces, part[name], f"{name} of {corpus.name}", s.length) for name in s.languages]
+        [encoded(pieces, part[name], _where(corpus, name), s.length) for name in s.languages]
         for part in (corpus.train, corpus.val)
     )
     own = [
-        encoded(pieces, part, f"{third} of {corpus.name}", s.length)
+        encoded(pieces, part, _where(corpus, third), s.length)
         for part in (pool, corpus.test[third])
     ]
     return Prepared(
         s,
         corpus,
         pieces,
-        stacked([packed(part, s.length) for part in train]),
-        stacked([packed(part, s.length) for part in val]),
+        stacked([pack(*part, length=s.length) for part in train]),
+        stacked([pack(*part, length=s.length) for part in val]),
         own[0],
         corpus.test[third],
     )
@@ -126,29 +114,6 @@ def _pieces(s: Any, corpus: Translations, others: Sequence[str], support: Pairs)
     return byte_pairs([text for part in read for side in part for text in side], s.vocabulary)
 
 
-def encoded(pieces: Pieces, pairs: Pairs, name: str, length: int) -> Encoded:
-    """Returns pairs as tokens.
-
-    Args:
-      pieces: The vocabulary.
-      pairs: The sentences.
-      name: What they are, for messages.
-      length: The tokens of a row.
-
-    Raises:
-      ValueError: For a sentence that is longer than a row, naming it.
-    """
-    found = Encoded(*(pieces.encode(side) for side in pairs))
-    for side, texts in zip(found, pairs, strict=True):
-        for i, tokens in enumerate(side):
-            if not 0 < len(tokens) < length:
-                raise ValueError(
-                    f"translation: sentence {i + 1} of {name} has {len(tokens)} tokens, but length={length} "
-                    f"takes 1 to {length - 1}: {texts[i][:60]!r}. Leave it out, or take a greater --length."
-                )
-    return found
-
-
-def packed(pairs: Encoded, length: int) -> Packed:
-    """Pairs in rows."""
-    return pack(*pairs, length=length)
+def _where(corpus: Translations, language: str) -> Callable[[int, int], str]:
+    sides = language, corpus.target
+    return lambda i, side: f"sentence {i + 1} of {sides[side]} of {corpus.name}"

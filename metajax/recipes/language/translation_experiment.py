@@ -4,6 +4,7 @@ from metajax.recipes.experiment import Experiment
 from metajax.recipes.language import translation_report as report
 from metajax.recipes.language.low_resource import TokenLoss, low_resource, tokens_right
 from metajax.recipes.language.translation_data import Prepared
+from metajax.recipes.language.translation_elsewhere import elsewhere
 from metajax.recipes.language.translation_learners import LEARNERS, learner_of, tokens_read
 
 VALIDATION = 8
@@ -39,9 +40,10 @@ def experiment(p: Prepared) -> Experiment:
         digits=1,
         inductive=False,
         learned=f"from {' and '.join(s.languages)} to translate {s.third}, out of {tokens_read(p):,} tokens.",
-        next_flags="--seed 2",
+        next_flags=f"--on FILE.xx, beside FILE.{p.corpus.target} with the translations",
         picture=None,
         test_name=p.corpus.name,
         judge=lambda meta_params, seed: report.judged(p, meta_params, seed),
+        on=lambda name, data, shots: elsewhere(p, experiment(p), name),
         prepared=p,
     )

@@ -1,89 +1,34 @@
 """Translators of a new language side by side: adapted to the same pairs, and judged on the same sentences."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
+from typing import Any
 
 from metajax.metrics import bleu
 from metajax.recipes.experiment import Report, ScoreTable
-from metajax.recipes.language.contenders import read
-from metajax.recipes.language.finetuning import Adapted, fine_tuned
-from metajax.recipes.language.translate import PENALTY, translate
+from metajax.recipes.language.translate import PENALTY
 from metajax.recipes.language.translation_data import Prepared
-from metajax.recipes.language.translation_learners import network, tokens_read
+from metajax.recipes.language.translation_judge import BEAM, Judged, contenders, judge
+from metajax.recipes.language.translation_learners import tokens_read
 from metajax.types import Params
 
-SCRATCH = "from scratch"
-BEAM = 4
 
-
-class Judged(NamedTuple):
-    """Translations of the test sentences after adapting to some pairs.
-
-    beam, greedy: One sentence each.
-    loss, rate, steps, tokens: As in `Adapted`.
-    """
-
-    beam: list[str]
-    greedy: list[str]
-    loss: float
-    rate: float
-    steps: int
-    tokens: int
-
-
-def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
-    """Adapts to the first pairs of the third language, and translates its test sentences.
+def judged(
+    p: Prepared, meta_params: Params, seed: int = 1, there: Prepared | None = None
+) -> Report:
+    """Returns the report of a run beside others and a network from scratch.
 
     Args:
-      p: The prepared sentences.
-      params: The weights at the start; None for new ones, which may read as many tokens as training did.
-      number: Of pairs.
+      p: The prepared sentences of the run.
+      meta_params: What is judged.
       seed: Of new weights, and of the order of pairs.
+      there: Another language, as the vocabulary of the run writes it.
     """
-    s, net = p.settings, network(p)
-    adapted = fine_tuned(
-        net,
-        net.init(jax.random.key(seed)) if params is None else params,
-        p.support(number),
-        rates=s.rates,
-        most_tokens=s.target_tokens if params is None else s.adapt_tokens,
-        patience=s.patience,
-        smoothing=s.smoothing,
-        length=s.length,
-        seed=seed,
-    )
-    return translated(p, adapted)
-
-
-def translated(p: Prepared, adapted: Adapted) -> Judged:
-    """Translates the test sentences with adapted weights."""
-    sources = p.pieces.encode(p.test.sources)
-    beam, greedy = (
-        p.pieces.decode(translate(network(p), adapted.params, sources, beam=width))
-        for width in (BEAM, 1)
-    )
-    return Judged(beam, greedy, *adapted[1:])
-
-
-def contenders(p: Prepared, meta_params: Params) -> dict[str, Params | None]:
-    """The weights from which a run and those beside it adapt, by name, and None for new ones."""
-    found: dict[str, Params | None] = {p.settings.learner: meta_params}
-    for folder in p.settings.beside:
-        params, other = read(p, "beside", folder)
-        found[f"{other.settings.learner} of {Path(folder).name}"] = params
-    return {**found, SCRATCH: None}
-
-
-def judged(p: Prepared, meta_params: Params, seed: int = 1) -> Report:
-    """Returns the report of a run beside others and a network from scratch."""
+    on = p if there is None else there
     rows = {
-        name: [judge(p, params, number, seed) for number in p.settings.pairs]
+        name: [judge(on, params, number, seed) for number in on.settings.pairs]
         for name, params in contenders(p, meta_params).items()
     }
-    return report(p, rows)
+    return report(on, rows)
 
 
 def report(p: Prepared, rows: Mapping[str, list[Judged]]) -> Report:
