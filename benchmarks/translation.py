@@ -35,7 +35,7 @@ RUNS = Path("runs/translation")
 def settings_of(third: str, seed: int, folder: Path) -> dict[str, Any]:
     """The settings of every run, the shared one first; those that go on from it name its folder."""
     shared = replace(STUDY.settings, third=third, seed=seed)
-    whole = shared.target_tokens
+    whole = shared.target_tokens or 0
     base = replace(shared, learner="joint", target_tokens=round(STUDY.base * whole))
     found: dict[str, Any] = {"base": base}
     for name, own in STUDY.after_base.items():

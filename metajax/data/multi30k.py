@@ -47,11 +47,11 @@ def load(data: store.Folder = None) -> Translations:
     folder = store.locate(NAME, FILES, data, address=ADDRESS)
     train, val, test = (_part(folder, part) for part in PARTS)
     own = apart(train[TARGET], {language: train[language] for language in LANGUAGES})
-    whole = (
+    val, test = (
         {language: Pairs(tuple(part[language]), tuple(part[TARGET])) for language in LANGUAGES}
         for part in (val, test)
     )
-    return Translations(NAME, TARGET, own, *whole)
+    return Translations(NAME, TARGET, own, val, test)
 
 
 def _part(folder: Path, part: str) -> dict[str, list[str]]:
@@ -63,8 +63,8 @@ def _part(folder: Path, part: str) -> dict[str, list[str]]:
 
     found = {language: lines(language) for language in (TARGET, *LANGUAGES)}
     for language in LANGUAGES:
-        paths = (folder / f"{part}.{one}" for one in (language, TARGET))
-        same_length(*paths, found[language], found[TARGET])
+        source, target = (folder / f"{part}.{one}" for one in (language, TARGET))
+        same_length(source, target, found[language], found[TARGET])
     return found
 
 

@@ -127,10 +127,10 @@ def read_pairs(source: str | Path, target: str | Path) -> Pairs:
       FileNotFoundError: If there is no such file.
       ValueError: For files of unequal length, empty lines and other encodings, naming file and line.
     """
-    paths = [Path(path).expanduser() for path in (source, target)]
-    for path in paths:
+    first, second = Path(source).expanduser(), Path(target).expanduser()
+    for path in (first, second):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is no file; give one sentence a line.")
-    sides = [read_lines(path) for path in paths]
-    same_length(*paths, *sides)
-    return Pairs(*map(tuple, sides))
+    lines, others = read_lines(first), read_lines(second)
+    same_length(first, second, lines, others)
+    return Pairs(tuple(lines), tuple(others))

@@ -82,7 +82,7 @@ def bleu(found: Counts, weights: np.ndarray | None = None) -> float:
     weights = np.ones(len(found.lengths)) if weights is None else weights
     matches, ngrams, lengths = (weights @ part for part in found)
     score = package().BLEU.compute_bleu(
-        [int(n) for n in matches], [int(n) for n in ngrams], *(int(n) for n in lengths)
+        [int(n) for n in matches], [int(n) for n in ngrams], int(lengths[0]), int(lengths[1])
     )
     return float(score.score)
 
