@@ -156,11 +156,11 @@ WRONG = {
     },
     "translation: pairs=(0, 50) must be numbers above 0": {"pairs": (0, 50)},
     "translation: smoothing=1 must be from 0 to below 1": {"smoothing": 1.0},
-    "Did you mean 'gamma'?": {"third": "gama"},
+    "did you mean 'gamma'?": {"third": "gama"},
     "pairs=5000, but synthetic has 3000 training pairs of 'gamma'": {"pairs": (5_000,)},
     "length=8 takes 1 to 7": {"length": 8},
     "must be a multiple of 2 * heads=8": {"width": 9},
-    "somewhere holds no run": {"start": "somewhere"},
+    "somewhere: there is no settings.json": {"start": "somewhere"},
 }  # fmt: skip
 
 
