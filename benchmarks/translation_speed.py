@@ -7,6 +7,7 @@ core.
 """
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -76,9 +77,8 @@ def ours(rows: dict[str, np.ndarray]) -> Any:
 
 def theirs(rows: dict[str, np.ndarray]) -> Any:
     """Returns a function that takes a step of PyTorch."""
-    import torch
-    from torch import nn
-
+    torch: Any = importlib.import_module("torch")  # of another environment
+    nn = torch.nn
     torch.set_num_threads(1)
     torch.manual_seed(0)
     width, heads, length = SIZE["width"], SIZE["heads"], SIZE["length"]

@@ -123,7 +123,7 @@ def test_joint_training_helps_a_new_language():
 
 
 def test_another_language_from_two_files(base, tmp_path):
-    run = mj.restore(base)
+    run: Any = mj.restore(base)
     p = run.experiment.prepared
     pairs = p.corpus.train["gamma"].at(range(80))
     source, target = tmp_path / "mine.nl", tmp_path / "mine.plain"

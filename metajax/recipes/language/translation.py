@@ -108,8 +108,8 @@ def build(settings: Translation) -> Experiment:
         checks.count("translation", name, getattr(s, name))
     choose("translation", "learner", s.learner, LEARNERS)
     inner = LEARNERS[s.learner].inner
-    of_inner = dict.fromkeys(("num_steps", "inner_rate", "support", "batches"), inner)
-    refuse_ignored("translation", s, "learner", of_inner)
+    names = ("num_steps", "inner_rate", "support", "batches")
+    refuse_ignored("translation", s, "learner", {str(name): inner for name in names})
     sizes = SIZES[s.synthetic or s.data_set == SYNTHETIC]
     s = replace(s, **{name: value for name, value in sizes.items() if getattr(s, name) is None})
     if s.synthetic:
