@@ -23,9 +23,9 @@ import metajax as mj
 from metajax.recipes.language import summaries
 from metajax.recipes.language.documents import table
 from metajax.recipes.language.rouge_rows import rouge_rows
+from metajax.recipes.language.style_scores import adapting, style_shares, style_tasks
 from metajax.recipes.language.summary_baselines import Scorer, shares
 from metajax.recipes.language.summary_data import Prepared, corpus_of, prepared
-from metajax.recipes.language.summary_report import adapting, style_shares, style_tasks
 from metajax.recipes.run import estimator_of
 
 RUNS = Path("runs/summaries")

@@ -24,6 +24,7 @@ from rows import (
     sinusoid,
     speed,
     summaries,
+    translation,
     truncation,
     without_derivatives,
 )
@@ -40,6 +41,7 @@ PAGES: dict[str, Page] = {
     "recommendation": recommendation.PAGE,
     "language": language.PAGE,
     "summaries": summaries.PAGE,
+    "translation": translation.PAGE,
     "truncation": truncation.PAGE,
     "learned_optimizers": learned_optimizers.PAGE,
     "without_derivatives": without_derivatives.PAGE,

@@ -38,6 +38,7 @@ SLOW = (
     "tests/recommendation/test_serving.py",
     "tests/recommendation/test_recipe.py",
     "tests/language/test_summaries.py",
+    "tests/language/test_translation",
     "tests/data/test_omniglot.py",
     "tests/estimators/test_truncations.py",
     "tests/learners/",

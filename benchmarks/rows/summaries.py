@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import record
 
 from metajax.recipes.language.rouge_rows import ORACLE
+from metajax.recipes.language.style_scores import BEST, IDEAL
 from metajax.recipes.language.summaries import Summaries
 from metajax.recipes.language.summary_baselines import ADAPTED, NOT_ADAPTED, RULES, SCRATCH
-from metajax.recipes.language.summary_report import BEST, IDEAL
 from rows.table import NOT_RUN, Page, Section, lines
 
 

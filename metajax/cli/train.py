@@ -38,7 +38,7 @@ def run(command: Train) -> bool:
     experiment = recipes.build(command.recipe)
     return train_and_test(
         experiment,
-        command.recipe,
+        experiment.settings,
         folder,
         report_every=command.report_every,
         tensorboard=command.tensorboard,

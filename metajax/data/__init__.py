@@ -8,6 +8,7 @@ from metajax.data import (
     legal_summarization,
     mnist,
     movietweetings,
+    multi30k,
     omniglot,
     restaurants,
     scitldr,
@@ -19,7 +20,7 @@ DATASETS: dict[str, Dataset] = {
     module.DATASET.name: module.DATASET
     for module in (
         *(omniglot, cifar, mnist, fashion_mnist, movietweetings, restaurants),
-        *(clinc150, fewrel, scitldr, legal_summarization),
+        *(clinc150, fewrel, scitldr, legal_summarization, multi30k),
     )
 }
 """Every data set by its name; each module exports one `DATASET`."""

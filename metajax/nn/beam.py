@@ -47,7 +47,8 @@ def beam_search(
       penalty: The power of the length by which log probabilities are divided at the end.
 
     Returns:
-      `Beams`. Sequences that have not ended after `length` tokens are among them, without `end`.
+      `Beams`. Sequences that have not ended after `length` tokens are among them, without `end`. The search
+      stops once all have ended.
 
     Raises:
       ValueError: For numbers below 1.
@@ -65,8 +66,8 @@ def beam_search(
     for name, value in (("sentences", sentences), ("beam", beam), ("length", length)):
         checks.count("beam_search", name, value)
 
-    def advance(carry, place):
-        state, token, tokens, scores, ended = carry
+    def advance(carry):
+        place, state, token, tokens, scores, ended = carry
         logits, state = step(state, token.reshape(-1), place)
         logp = jax.nn.log_softmax(logits.reshape(sentences, beam, -1))
         vocabulary = logp.shape[-1]
@@ -89,9 +90,13 @@ def beam_search(
         before = of_parent(ended)
         tokens = of_parent(tokens).at[:, :, place].set(jnp.where(before, 0, token))
         state = jax.tree.map(of_rows, state)
-        return (state, token, tokens, scores, before | (token == end)), None
+        return place + 1, state, token, tokens, scores, before | (token == end)
+
+    def goes_on(carry):
+        return (carry[0] < length) & ~jnp.all(carry[-1])  # Nothing changes after all have ended.
 
     start = (
+        jnp.zeros((), jnp.int32),
         state,
         jnp.full((sentences, beam), begin),
         jnp.zeros((sentences, beam, length), jnp.int32),
@@ -99,7 +104,7 @@ def beam_search(
         jnp.broadcast_to(jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf), (sentences, beam)),
         jnp.zeros((sentences, beam), bool),
     )
-    (_, _, tokens, scores, ended), _ = jax.lax.scan(advance, start, jnp.arange(length))
+    *_, tokens, scores, ended = jax.lax.while_loop(goes_on, advance, start)
     size = jnp.where(ended, jnp.argmax(tokens == end, axis=-1) + 1, length)
     scores = scores / size**penalty
     order = jnp.argsort(-scores, axis=1, stable=True)

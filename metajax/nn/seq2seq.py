@@ -53,7 +53,7 @@ def pack(
     if len(sources) != len(targets):
         raise ValueError(f"pack: there are {len(sources)} sources and {len(targets)} targets.")
     rows: list[list[int]] = []
-    room: list[tuple[int, int]] = []
+    room = np.full((len(sources), 2), length)  # of each row, for sources and targets
     for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
         sizes = len(source) + 1, len(target) + 1
         if max(sizes) > length:
@@ -63,13 +63,11 @@ def pack(
             )
         if min((*source, *target), default=3) < 3:
             raise ValueError(f"pack: pair {i} has a token below 3; 0, 1 and 2 are reserved.")
-        fits = (r for r, left in enumerate(room) if left[0] >= sizes[0] and left[1] >= sizes[1])
-        row = next(fits, len(rows))
+        row = int(np.argmax((room[: len(rows) + 1] >= sizes).all(axis=1)))
         if row == len(rows):
             rows.append([])
-            room.append((length, length))
         rows[row].append(i)
-        room[row] = room[row][0] - sizes[0], room[row][1] - sizes[1]
+        room[row] -= sizes
     found = Packed(*(np.zeros((len(rows), length), np.int32) for _ in Packed._fields))
     for r, row in enumerate(rows):
         at, to = 0, 0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from metajax import checks
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment
-from metajax.recipes.language import intents, relations, summaries
+from metajax.recipes.language import intents, relations, summaries, translation
 from metajax.recipes.recommendation import ratings
 from metajax.recipes.synthetic import icl, optimizer, sinusoid
 from metajax.recipes.vision import cifar_fs, omniglot
@@ -29,6 +29,7 @@ RECIPES = {
     "intents": Recipe(intents.Intents, intents.build),
     "relations": Recipe(relations.Relations, relations.build),
     "summaries": Recipe(summaries.Summaries, summaries.build),
+    "translation": Recipe(translation.Translation, translation.build),
     "optimizer": Recipe(optimizer.Optimizer, optimizer.build),
 }
 """The only list of recipes: the command line, its help and `metajax list` are made from it."""

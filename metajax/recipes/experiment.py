@@ -110,6 +110,7 @@ class Experiment:
       enough; it takes the place of `test` and `baselines`.
     on: The name or file of other data, or None for the run's own; the folder of data sets; and the size of
       tasks, or None for that of the run: to the experiment on them.
+    validation_tasks: The number of validation tasks at each report.
     prepared: What the recipe has read of its data, for serving; None where it keeps nothing.
     """
 
@@ -146,6 +147,7 @@ class Experiment:
     keep: Callable[[Params, Path], str] | None = None
     judge: Callable[[Params, int], Report] | None = None
     on: Callable[[Any, str | Path | None, Shots | None], Any] | None = None
+    validation_tasks: int = 200
     prepared: Any = None
 
 

@@ -18,8 +18,6 @@ from metajax.train.loop import fit
 from metajax.train.run_dir import read_settings
 from metajax.types import Estimator, Learner, Params, TrainState
 
-VALIDATION_TASKS = 200
-
 
 def tasks_per_pass(experiment: Experiment, meta_batch: int, mesh: Mesh) -> int:
     """Returns how many tasks a device computes at once: of images, one on a CPU and all elsewhere."""
@@ -72,7 +70,7 @@ def train(
             experiment.val,
             experiment.metric,
             key=validation_key,
-            num_tasks=VALIDATION_TASKS,
+            num_tasks=experiment.validation_tasks,
             num_steps=experiment.validation_steps,
             inductive=False,
             mesh=mesh,

@@ -79,7 +79,8 @@ def test_a_data_set_says_where_it_comes_from(name, tmp_path):
     how = f"run `metajax data {name}` to download it" if data_set.downloads else "get it at https"
     with pytest.raises(FileNotFoundError, match=how):
         data_set.describe(tmp_path)
-    read = data_set.pictures or data_set.ratings or data_set.sentences or data_set.documents
+    read = data_set.pictures or data_set.ratings or data_set.sentences
+    read = read or data_set.documents or data_set.translations
     assert read is not None
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/{name} "):
         read(tmp_path)

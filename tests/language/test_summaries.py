@@ -17,8 +17,7 @@ from metajax.cli import main as cli
 from metajax.data.documents import Document
 from metajax.recipes import run as runs
 from metajax.recipes.language import rouge_rows as rouge_table
-from metajax.recipes.language import styles, summary_baselines
-from metajax.recipes.language import summary_report as report
+from metajax.recipes.language import style_scores, styles, summary_baselines
 from metajax.recipes.language.choice_model import fitted, scores_of
 from metajax.recipes.language.documents import best_sentences, oracle, table
 from metajax.recipes.language.rouge_rows import ORACLE, rouge_rows
@@ -41,7 +40,7 @@ SMALL: dict[str, Any] = {"outer_steps": 2, "meta_batch": 2, "width": 4, "vocabul
 
 @pytest.fixture(autouse=True)
 def few_tasks(monkeypatch):
-    monkeypatch.setattr(report, "TASKS", 100)
+    monkeypatch.setattr(style_scores, "TASKS", 100)
     monkeypatch.setattr(styles, "PARTICLES", 256)
     monkeypatch.setattr(summary_baselines, "VALIDATION", 50)
     monkeypatch.setattr(summary_baselines, "POOLED", 100)
@@ -107,7 +106,7 @@ def test_a_set_is_as_likely_as_all_orders_of_choosing_it():
 
 
 def test_styles_choose_what_they_prefer(p):
-    drawn = report.style_tasks(p)
+    drawn = style_scores.style_tasks(p)
     y, x = drawn.task.query.y, drawn.task.query.x
     assert jnp.allclose(y.sum(axis=-1), 1)
     assert bool((jnp.where(y > 0, x["exists"], True)).all())
@@ -120,7 +119,7 @@ def test_styles_choose_what_they_prefer(p):
     support = drawn.task.support.x["stats"][0].reshape(10, -1)
     query = x["stats"][0].reshape(10, -1)
     apart = jnp.abs(support[:, None] - query[None]).max(axis=-1)
-    assert drawn.task.support.y.shape == (report.TASKS, 10, 24)
+    assert drawn.task.support.y.shape == (style_scores.TASKS, 10, 24)
     assert float((apart == 0).mean()) < 0.05  # invented documents can be alike
 
 
@@ -137,8 +136,8 @@ def test_the_logit_is_where_its_gradient_vanishes(key):
 
 
 def test_bounds_of_styles_are_in_order_and_adapting_helps(p):
-    shares = {name: values.mean() for name, values in report.style_shares(p, {}).items()}
-    order = ["random", NOT_ADAPTED, SCRATCH, report.IDEAL, report.BEST]
+    shares = {name: values.mean() for name, values in style_scores.style_shares(p, {}).items()}
+    order = ["random", NOT_ADAPTED, SCRATCH, style_scores.IDEAL, style_scores.BEST]
     assert [shares[name] for name in order] == sorted(shares[name] for name in order)
     assert shares[SCRATCH] > shares[NOT_ADAPTED] + 0.1
 
@@ -165,17 +164,17 @@ def test_a_short_run_is_better_than_not_adapting(learner, optimised):
         meta_batch=8,
         show_progress=False,
     )
-    ours = {learner: report.adapting(e.learner, state.meta_params)}
-    shares = report.style_shares(e.prepared, ours)
+    ours = {learner: style_scores.adapting(e.learner, state.meta_params)}
+    shares = style_scores.style_shares(e.prepared, ours)
     gain = mj.compare(mj.score(shares[learner]), mj.score(shares[NOT_ADAPTED]))
     assert gain.mean > 0.05 + gain.interval
 
 
 def test_documents_with_the_label_hidden_change_nothing(run):
     # What a learner scores does not depend on query targets or on masked support documents.
-    task = report.style_tasks(run.experiment.prepared).task
+    task = style_scores.style_tasks(run.experiment.prepared).task
     one = jax.tree.map(lambda leaf: leaf[0], task)
-    scorer = report.adapting(run.learner, run.meta_params)
+    scorer = style_scores.adapting(run.learner, run.meta_params)
     plain = scorer(one, jax.random.key(0))
     hidden = Task(one.support, one.query._replace(y=jnp.zeros_like(one.query.y)))
     assert jnp.array_equal(plain, scorer(hidden, jax.random.key(0)))
@@ -188,7 +187,7 @@ def test_documents_with_the_label_hidden_change_nothing(run):
 def test_the_report_has_every_row_and_paired_differences(run):
     found = run.experiment.judge(run.meta_params, 1)
     styles_found, above, rouge, _ = found.tables
-    assert {"anil", *RULES, report.IDEAL, report.BEST} <= set(styles_found.rows)
+    assert {"anil", *RULES, style_scores.IDEAL, style_scores.BEST} <= set(styles_found.rows)
     for row, ((difference, _),) in above.rows.items():
         expected = styles_found.rows["anil"][0][0] - styles_found.rows[row][0][0]
         assert difference == pytest.approx(expected, abs=1e-3)

@@ -180,3 +180,27 @@ def test_a_beam_of_one_is_greedy_and_a_wider_one_is_no_worse(params):
     greedy, wide = searched(1), searched(4)
     np.testing.assert_allclose(greedy.scores[:, 0], scores, rtol=1e-4)
     assert (wide.scores[:, 0] >= greedy.scores[:, 0] - 1e-5).mean() >= 0.75
+
+
+def test_a_search_that_stops_early_finds_what_a_longer_one_finds():
+    # Each token is followed by the next one, and 3 ends: all beams end long before the greatest length.
+    table = jnp.log(
+        jnp.array([[0.1, 0.8, 0.1, 0], [0.1, 0, 0.6, 0.3], [0, 0, 0.1, 0.9], [1, 0, 0, 0]])
+    )
+
+    def searched(length):
+        return beam_search(
+            lambda state, token, place: (table[token], state),
+            jnp.zeros((2, 1)),
+            sentences=1,
+            beam=2,
+            length=length,
+            begin=0,
+            end=3,
+        )
+
+    short, long = searched(8), searched(64)
+    assert short.tokens[0].tolist() == [[1, 2, 3, 0, 0, 0, 0, 0], [1, 3, 0, 0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(np.exp(short.scores[0]), [0.8 * 0.6 * 0.9, 0.8 * 0.3], rtol=1e-5)
+    assert not long.tokens[:, :, 8:].any()
+    np.testing.assert_array_equal(long.scores, short.scores)

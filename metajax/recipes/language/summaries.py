@@ -8,6 +8,7 @@ from metajax import checks
 from metajax.names import choose
 from metajax.objectives import query_loss
 from metajax.recipes.experiment import Experiment, refuse_ignored
+from metajax.recipes.language import style_scores
 from metajax.recipes.language import summary_report as report
 from metajax.recipes.language.scorers import LEARNERS, Found, Sizes, SummariesLearner, choice_loss
 from metajax.recipes.language.styles import styles
@@ -100,7 +101,7 @@ def experiment(p: Prepared) -> Experiment:
         columns=("found",),
         eval_steps=None,
         validation_steps=None,
-        test_tasks=report.TASKS,
+        test_tasks=style_scores.TASKS,
         digits=1,
         inductive=False,
         learned=f"to choose sentences as somebody does, from {s.shot} documents.",

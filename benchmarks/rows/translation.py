@@ -1,0 +1,146 @@
+"""Translation: contenders that are trained, and the page of what they reach."""
+
+from typing import Any, NamedTuple
+
+import record
+
+from metajax.recipes.language.translation import Translation
+from metajax.recipes.language.translation_judge import SCRATCH
+from rows.table import NOT_RUN, Page, Section, lines
+
+
+class Study(NamedTuple):
+    """Contenders that are trained on two languages and adapt to a third.
+
+    settings: Of all of them.
+    base: The share of target tokens that joint training has read when `after_base` go on from it.
+    after_base: Names of rows to their settings; they share the run of joint training.
+    parents: Whether there is a row for each language of training alone.
+    thirds: The languages that adapt in turn.
+    seeds: One run of each row for each.
+    sizes: Pairs to adapt on, in the order in which they are measured.
+    """
+
+    settings: Translation
+    base: float
+    after_base: dict[str, dict[str, Any]]
+    parents: bool = True
+    thirds: tuple[str, ...] = ("cs", "de", "fr")
+    seeds: tuple[int, ...] = (0,)
+    sizes: tuple[int, ...] = (1_000, 200, 4_000)
+
+
+JOINT = "joint, fine-tuned"
+INNER = {"support": 20, "batches": 10, "num_steps": 10}
+STUDY = Study(
+    Translation(
+        width=64,
+        vocabulary=1_500,
+        meta_batch=1,
+        target_tokens=1_200_000,
+        adapt_tokens=200_000,
+        patience=3,
+    ),
+    0.5,
+    {
+        JOINT: {"learner": "joint"},
+        "fomaml": {"learner": "fomaml", **INNER},
+        "reptile": {"learner": "reptile", **INNER},
+    },
+)
+COMMAND = "python benchmarks/translation.py"
+
+
+def parent(language: str) -> str:
+    """The name of the row of transfer from one language."""
+    return f"transfer from {language}"
+
+
+def _cell(pair: Any, signed: bool = False) -> str:
+    if pair is None:
+        return NOT_RUN
+    value = f"{pair[0]:+.1f}" if signed else f"{pair[0]:.1f}"
+    return value if not pair[1] else f"{value} ± {pair[1]:.1f}"
+
+
+def _table(title: str, found: Any, names: list[str], sizes: list[str]) -> str:
+    signed = "above" in title
+    shown = [name for name in names if f"of {name} above" not in title]
+    cells = [
+        [name, *(_cell(found.get(name, {}).get(size), signed) for size in sizes)] for name in shown
+    ]
+    return f"{title}:\n\n{lines(['', *(f'{int(size):,} pairs' for size in sizes)], cells)}"
+
+
+def rotation(third: str) -> str:
+    """The tables of one language that adapts."""
+    result = record.read("translation")
+    found = None if result is None else result["rotations"].get(third)
+    if result is None or found is None:
+        return f"{NOT_RUN}: `{COMMAND} --thirds {third}`"
+    s = result["settings"]
+    before = {name: max(one["tokens_before"] for one in of.values())
+              for name, of in found["adapted"].items() if of}  # fmt: skip
+    tokens = ", ".join(f"{name} {number:,}" for name, number in before.items() if number)
+    note = (
+        f"{found['sentences']:,} test sentences, {len(found['seeds'])} seed of each row. Tokens of "
+        f"translations read before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint "
+        f"training, which has read {s['base']:.0%} of them. A Transformer of width {s['width']} with "
+        f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs. {found['budget']} Measured "
+        f"with metajax {record.version_of(found)}."
+    )
+    sizes = sorted(map(str, STUDY.sizes), key=int)
+    tables = [_table(title, rows, found["rows"], sizes) for title, rows in found["tables"].items()]
+    return "\n\n".join(
+        [note, *tables, f"BLEU is {found['signatures'][0]}, chrF is {found['signatures'][1]}."]
+    )
+
+
+def speed() -> str:
+    """Training beside PyTorch, and the time of a beam search."""
+    result = record.read("translation_speed")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/translation_speed.py`"
+    cells = [
+        [name, f"{row['tokens_per_core_second']:,.0f}", f"{row['peak_mb']:,.0f}"]
+        for name, row in result["training"].items()
+    ]
+    titles = ["", "target tokens a core-second", "peak memory of the process, MB"]
+    size = result["size"]
+    note = (
+        f"Steps of Adam on {size['rows']} packed rows of {size['length']} tokens, width {size['width']}, "
+        f"{size['layers']} + {size['layers']} layers, {size['vocabulary']:,} tokens, on one core, each in a "
+        "process of its own, one after the other in turns; the median of the turns. PyTorch's nn.Transformer "
+        "has the same masks, tied embeddings and smoothed labels, without dropout."
+    )
+    beam = result["beam"]
+    search = (
+        f"A beam of 4 takes {beam['seconds']:.0f} s for {beam['sentences']:,} sentences on {beam['cores']} "
+        "cores, compiled before, with weights that were never trained: translations do "
+        "not end and have the greatest length."
+    )
+    at = f"Measured with metajax {record.version_of(result)}."
+    return f"{note} {at}\n\n{lines(titles, cells)}\n\n{search}"
+
+
+def analysis() -> str:
+    """What the numbers say."""
+    return ANALYSIS if record.read("translation") is not None else NOT_RUN
+
+
+ANALYSIS = NOT_RUN
+
+PAGE = Page(
+    "Translation",
+    "From Multi30k's German, French and Czech to English. The training captions are split over the languages, "
+    "so that no English sentence is in two of them; two languages are for training, and the third adapts from "
+    "200, 1,000 and 4,000 pairs. Byte pairs are learned on the languages of training and the 200 pairs. Every "
+    "row adapts alike: Adam on all weights; a tenth of the pairs is held out to choose the step size, of two, "
+    f"and the number of steps. `{SCRATCH}` may read as many tokens as training did. Reproduce with "
+    f"`{COMMAND}`.",
+    (
+        *(Section(f"{third} to en", lambda third=third: rotation(third)) for third in STUDY.thirds),
+        Section("Analysis", analysis),
+        Section("Speed of translation", speed),
+    ),
+)

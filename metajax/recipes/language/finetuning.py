@@ -1,0 +1,150 @@
+"""Adapting a translator to a few pairs: Adam on most of them, until others get no better."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from metajax.nn.seq2seq import Packed, Seq2seq, pack
+from metajax.recipes.language.low_resource import TokenLoss, examples
+from metajax.recipes.language.token_pairs import Encoded
+from metajax.types import Params
+
+AT_ONCE = 8
+"""Rows of a step."""
+STEPS = 5
+"""Steps of one compiled call."""
+HELD_OUT = 10
+"""One of so many pairs is held out, and twenty at least."""
+
+
+class Adapted(NamedTuple):
+    """What fine-tuning led to.
+
+    params: Those with the lowest loss of held-out pairs, the first ones among them.
+    loss: That loss, without smoothing, for each token.
+    rate, steps: With which they were reached.
+    tokens: Tokens of translations that all steps read, of other rates too.
+    """
+
+    params: Params
+    loss: float
+    rate: float
+    steps: int
+    tokens: int
+
+
+def held_out(pairs: Encoded) -> tuple[Encoded, Encoded]:
+    """Splits pairs into those to train on, and those that say when to stop.
+
+    Raises:
+      ValueError: For fewer than 40 pairs.
+
+    Example:
+      >>> pairs = Encoded([[3]] * 200, [[4]] * 200)
+      >>> [len(part.sources) for part in held_out(pairs)]
+      [180, 20]
+    """
+    number = len(pairs.sources)
+    if number < 40:
+        raise ValueError(
+            f"translation: pairs={number} must be at least 40, to hold 20 of them out."
+        )
+    size = max(20, number // HELD_OUT)
+    return pairs.at(range(size, number)), pairs.at(range(size))
+
+
+def fine_tuned(
+    net: Seq2seq,
+    params: Params,
+    pairs: Encoded,
+    *,
+    rates: Sequence[float],
+    most_tokens: int,
+    patience: int,
+    smoothing: float,
+    length: int,
+    seed: int,
+) -> Adapted:
+    """Trains all weights on pairs, with each rate, and returns the best on those that are held out.
+
+    Args:
+      net: The Transformer.
+      params: Its weights at the start.
+      pairs: Of which some are held out.
+      rates: Step sizes of Adam.
+      most_tokens: Where each rate stops at the latest.
+      patience: How often in a row the loss of held-out pairs may fail to improve. It is measured about once
+        in a pass over the pairs, and every 5 to 25 steps.
+      smoothing: Of labels, in training.
+      length: Of a row.
+      seed: Of the order of rows.
+    """
+    own, other = (pack(*part, length=length) for part in held_out(pairs))
+    tokens = float((own.segment > 0).sum()) / len(own.source)
+    calls = max(1, min(5, len(own.source) // (AT_ONCE * STEPS)))
+    most_calls = max(1, int(most_tokens / (tokens * AT_ONCE * STEPS * calls)))
+    first = loss_of(net, params, other)
+    best, read = Adapted(params, first, rates[0], 0, 0), 0
+    for number, rate in enumerate(rates):
+        state = optax.adam(1.0, b2=0.98).init(params)
+        now, rng, missed, lowest = params, np.random.default_rng([seed, number]), 0, np.inf
+        order = _turns(rng, len(own.source))
+        for turn in range(1, most_calls + 1):
+            for _ in range(calls):
+                rows = np.array([[next(order) for _ in range(AT_ONCE)] for _ in range(STEPS)])
+                batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], own)
+                read += int((batch.segment > 0).sum())
+                now, state = _steps(net, smoothing, now, state, batch, rate)
+            loss = loss_of(net, now, other)
+            missed = 0 if loss < lowest else missed + 1
+            lowest = min(lowest, loss)
+            if loss < best.loss:
+                best = Adapted(now, loss, rate, turn * calls * STEPS, 0)
+            if missed >= patience:
+                break
+    return best._replace(tokens=read)
+
+
+def _turns(rng: np.random.Generator, number: int):
+    """Rows without end, every row once in each pass."""
+    while True:
+        yield from rng.permutation(number)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _steps(
+    net: Seq2seq, smoothing: float, params: Params, state: Any, batches: Packed, rate: float
+):
+    """Steps of Adam, one on each batch of rows `(steps, rows, length)`."""
+    optimizer, loss = optax.adam(1.0, b2=0.98), TokenLoss(smoothing)
+
+    def step(carry, batch):
+        params, state = carry
+        x, y, _ = examples(batch)
+        gradient = jax.grad(lambda params: loss(net.apply(params, x), y).mean())(params)
+        updates, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, jax.tree.map(lambda u: rate * u, updates)), state), None
+
+    return jax.lax.scan(step, (params, state), batches)[0]
+
+
+def loss_of(net: Seq2seq, params: Params, rows: Packed) -> float:
+    """The cross-entropy of all tokens of rows, in nats for each."""
+    short = -len(rows.source) % AT_ONCE
+    padded = jax.tree.map(lambda leaf: np.pad(leaf, ((0, short), (0, 0))), rows)
+    parts = [
+        _total(net, params, jax.tree.map(lambda leaf, i=i: leaf[i : i + AT_ONCE], padded))
+        for i in range(0, len(padded.source), AT_ONCE)
+    ]
+    return float(sum(parts)) / float((rows.segment > 0).sum())
+
+
+@partial(jax.jit, static_argnums=0)
+def _total(net: Seq2seq, params: Params, rows: Packed) -> jax.Array:
+    x, y, _ = examples(rows)
+    return jnp.sum(TokenLoss(0.0)(net.apply(params, x), y) * (rows.segment > 0).sum(axis=-1))

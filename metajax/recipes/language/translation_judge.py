@@ -1,0 +1,74 @@
+"""Translations of test sentences after adapting to a few pairs, by a run, by others and from scratch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from metajax.recipes.language.contenders import read
+from metajax.recipes.language.finetuning import Adapted, fine_tuned
+from metajax.recipes.language.translate import translate
+from metajax.recipes.language.translation_data import Prepared
+from metajax.recipes.language.translation_learners import network
+from metajax.types import Params
+
+SCRATCH = "from scratch"
+BEAM = 4
+
+
+class Judged(NamedTuple):
+    """Translations of the test sentences after adapting to some pairs.
+
+    beam, greedy: One sentence each.
+    loss, rate, steps, tokens: As in `Adapted`.
+    """
+
+    beam: list[str]
+    greedy: list[str]
+    loss: float
+    rate: float
+    steps: int
+    tokens: int
+
+
+def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
+    """Adapts to the first pairs of the third language, and translates its test sentences.
+
+    Args:
+      p: The prepared sentences.
+      params: The weights at the start; None for new ones, which may read as many tokens as training did.
+      number: Of pairs.
+      seed: Of new weights, and of the order of pairs.
+    """
+    s, net = p.settings, network(p)
+    adapted = fine_tuned(
+        net,
+        net.init(jax.random.key(seed)) if params is None else params,
+        p.support(number),
+        rates=s.rates,
+        most_tokens=s.target_tokens if params is None else s.adapt_tokens,
+        patience=s.patience,
+        smoothing=s.smoothing,
+        length=s.length,
+        seed=seed,
+    )
+    return translated(p, adapted)
+
+
+def translated(p: Prepared, adapted: Adapted) -> Judged:
+    """Translates the test sentences with adapted weights."""
+    sources = p.pieces.encode(p.test.sources)
+    beam, greedy = (
+        p.pieces.decode(translate(network(p), adapted.params, sources, beam=width))
+        for width in (BEAM, 1)
+    )
+    return Judged(beam, greedy, *adapted[1:])
+
+
+def contenders(p: Prepared, meta_params: Params) -> dict[str, Params | None]:
+    """The weights from which a run and those beside it adapt, by name, and None for new ones."""
+    found: dict[str, Params | None] = {p.settings.learner: meta_params}
+    for folder in p.settings.beside:
+        params, other = read(p, "beside", folder)
+        found[f"{other.settings.learner} of {Path(folder).name}"] = params
+    return {**found, SCRATCH: None}

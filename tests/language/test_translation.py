@@ -1,0 +1,166 @@
+"""Tasks of few pairs, adapting with early stopping, translating, and BLEU."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sacrebleu
+
+from metajax.metrics import bleu
+from metajax.nn.seq2seq import BEGIN, END, pack, seq2seq
+from metajax.recipes.language.finetuning import fine_tuned, held_out, loss_of
+from metajax.recipes.language.low_resource import (
+    Labels,
+    TokenLoss,
+    examples,
+    low_resource,
+    stacked,
+    tokens_right,
+)
+from metajax.recipes.language.pieces import byte_pairs, whole_words
+from metajax.recipes.language.token_pairs import Encoded
+from metajax.recipes.language.translate import translate
+
+NET = seq2seq(12, 8, heads=2, layers=1)
+# The sources of one language are tokens 3 to 6, those of another 7 to 11; targets repeat them.
+RNG = np.random.default_rng(0)
+FEW, MANY = (
+    Encoded(side, side)
+    for side in (
+        [RNG.integers(low, high, RNG.integers(2, 6)).tolist() for _ in range(number)]
+        for low, high, number in ((3, 7, 60), (7, 12, 90))
+    )
+)
+ROWS = stacked([pack(*part, length=16) for part in (FEW, MANY)])
+
+
+def test_a_task_is_of_one_language_and_its_rows_are_disjoint():
+    sample = jax.jit(low_resource(ROWS, support=4, query=3))
+    seen = set()
+    for key in jax.random.split(jax.random.key(0), 8):
+        support, query = sample(key)
+        assert support.x.label is None  # what is to be predicted is a target alone
+        tokens = np.concatenate([np.ravel(part.x.source) for part in (support, query)])
+        seen.add(bool((tokens > 6).any()))
+        assert (tokens > 6).any() != ((tokens > END) & (tokens < 7)).any()
+        rows = {row.tobytes() for part in (support, query) for row in np.asarray(part.x.source)}
+        assert len(rows) == 7
+        assert (
+            np.asarray(support.y.segment).max(axis=1) > 0
+        ).all()  # rows of padding are not drawn
+    assert seen == {False, True}
+    with pytest.raises(ValueError, match="support=90 and query=3 need 93 rows of every language"):
+        low_resource(ROWS, support=90, query=3)
+
+
+def test_the_loss_of_a_row_is_the_mean_of_its_tokens():
+    logits = jnp.log(jnp.array([[[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]]] * 2))
+    labels = Labels(jnp.array([[0, 1, 1]] * 2), jnp.array([[1, 2, 0], [0, 0, 0]]))
+    expected = [-(np.log(0.5) + np.log(0.75)) / 2, 0.0]
+    np.testing.assert_allclose(TokenLoss(0.0)(logits, labels), expected, rtol=1e-5)
+    np.testing.assert_allclose(tokens_right(logits, labels), [1.0, 0.0])
+    smooth = TokenLoss(0.2)(logits, labels)[0]
+    shares = np.array([[0.9, 0.1], [0.1, 0.9]])  # 0.2 / 2 everywhere, and 0.8 more for the label
+    by_hand = -(shares * np.log([[0.5, 0.5], [0.25, 0.75]])).sum(axis=1).mean()
+    assert float(smooth) == pytest.approx(by_hand, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return NET.init(jax.random.key(0))
+
+
+HOW = {"smoothing": 0.1, "length": 16, "seed": 0, "patience": 2}
+
+
+def test_adapting_takes_what_held_out_pairs_like_best(params):
+    found = fine_tuned(NET, params, FEW, rates=(1e-2, 50.0), most_tokens=8_000, **HOW)
+    _, other = held_out(FEW)
+    rows = pack(*other, length=16)
+    assert found.rate == 1e-2
+    assert found.loss < loss_of(NET, params, rows) - 0.3
+    assert found.loss == pytest.approx(loss_of(NET, found.params, rows), rel=1e-5)
+    assert 0 < found.tokens <= 16_000  # with both rates
+    nothing = fine_tuned(NET, params, FEW, rates=(50.0,), most_tokens=8_000, **HOW)
+    assert nothing.steps == 0
+    assert nothing.params is params
+    with pytest.raises(ValueError, match="pairs=10 must be at least 40"):
+        held_out(FEW.at(range(10)))
+
+
+def test_held_out_losses_are_of_all_tokens_whatever_the_rows(params):
+    long, short = (pack(*FEW, length=length) for length in (32, 16))
+    assert loss_of(NET, params, long) == pytest.approx(loss_of(NET, params, short), rel=1e-5)
+
+
+def test_greedy_translations_by_hand(params):
+    sources = [*FEW.sources[:3], MANY.sources[0]]
+    found = translate(NET, params, sources, beam=1)
+    for source, translation in zip(sources, found, strict=True):
+        target = []
+        while len(target) < 22 and target[-1:] != [END]:
+            row = pack([source], [[3]], length=30)
+            begun = np.zeros((1, 30), np.int32)
+            begun[0, : len(target) + 1] = [BEGIN, *target]
+            x = row._replace(target=begun, segment=(np.arange(30) <= len(target))[None].astype(int))
+            logits = np.array(NET.apply(params, x))[0, len(target)]
+            logits[:END] = -np.inf
+            target.append(int(logits.argmax()))
+        assert translation == [token for token in target if token != END]
+
+
+def test_examples_keep_labels_out_of_inputs():
+    x, y, mask = examples(pack(*FEW, length=16))
+    assert x.label is None
+    assert mask is None
+    assert y.token.shape == x.target.shape
+
+
+REFERENCES = ["a man rides a horse .", "two dogs run in the snow .", "a girl in red ."] * 10
+OURS = ["a man rides the horse .", "two dogs run in snow .", "a girl in red ."] * 10
+THEIRS = ["a man sits on a horse .", "dogs are in the snow .", "one girl in red ."] * 10
+
+
+def test_bleu_is_that_of_sacrebleu():
+    found = bleu.counts(OURS, REFERENCES)
+    expected = sacrebleu.corpus_bleu(OURS, [REFERENCES])
+    assert bleu.bleu(found) == pytest.approx(expected.score)
+    assert bleu.chrf(OURS, REFERENCES) == sacrebleu.corpus_chrf(OURS, [REFERENCES]).score
+    # Twice the first third and nothing of the last is the corpus of these sentences.
+    weights = np.repeat([2, 1, 0], 10)
+    drawn = [i for i, weight in enumerate(weights) for _ in range(weight)]
+    again = sacrebleu.corpus_bleu([OURS[i] for i in drawn], [[REFERENCES[i] for i in drawn]])
+    assert bleu.bleu(found, weights) == pytest.approx(again.score)
+    assert bleu.signatures()[0].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
+    with pytest.raises(ValueError, match="there are 1 translations and 30 references"):
+        bleu.counts(["a"], REFERENCES)
+
+
+def test_differences_are_paired():
+    ours, theirs = (bleu.counts(side, REFERENCES) for side in (OURS, THEIRS))
+    assert bleu.difference(ours, ours) == (0.0, 0.0)
+    mean, half = bleu.difference(ours, theirs)
+    assert mean == pytest.approx(bleu.bleu(ours) - bleu.bleu(theirs))
+    assert 0 < half < mean
+    _, alone = bleu.with_interval(bleu.bleu(ours), bleu.resampled(ours))
+    theory = sacrebleu.BLEU().corpus_score(OURS, [REFERENCES], n_bootstrap=1000)
+    assert alone == pytest.approx(theory._ci, rel=0.2)
+
+
+def test_byte_pairs_write_every_text_again():
+    pytest.importorskip("tokenizers")
+    pieces = byte_pairs(["ein Hund läuft", "a dog runs"] * 5, 280)
+    assert 259 < pieces.size <= 280
+    texts = ["ein Hund läuft", "Příliš žluťoučký kůň  <pad>", "a"]
+    tokens = pieces.encode(texts)
+    assert pieces.decode(tokens) == texts
+    assert min(min(row) for row in tokens) > END
+    assert len(tokens[0]) < len(tokens[1])
+    assert byte_pairs(["ein Hund läuft", "a dog runs"] * 5, 280).encode(texts) == tokens
+    with pytest.raises(ValueError, match="vocabulary=200 must be at least 259"):
+        byte_pairs(["a"], 200)
+
+
+def test_whole_words():
+    pieces = whole_words(["b a", "c"])
+    assert pieces.decode(pieces.encode(["c b a"])) == ["c b a"]
