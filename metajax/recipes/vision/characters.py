@@ -1,0 +1,52 @@
+"""Drawings of characters that scenes are composed of: Omniglot's, or invented ones."""
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from metajax.data import omniglot
+from metajax.tasks.scenes import ink_boxes
+from metajax.tasks.synthetic.glyphs import glyphs
+
+Characters: TypeAlias = Literal["glyphs", "omniglot"]
+Subset: TypeAlias = Literal["train", "val", "test"]
+
+SPLIT = "lake"
+_INVENTED = {"train": 300, "val": 60, "test": 100}
+_AT_ONCE = 20
+_LEAST_SIDE = 6
+"""Pixels; invented characters of a dot or a short line are left out."""
+
+
+def characters(source: Characters, subset: Subset, data: str | Path | None = None) -> np.ndarray:
+    """Returns drawings `(characters, 20, 28, 28)` uint8, ink 255 on 0.
+
+    Args:
+      source: Omniglot's characters by its own split, or invented ones, which need no data.
+      subset: Three disjoint sets of characters.
+      data: The folder of the data sets.
+
+    Raises:
+      FileNotFoundError, PermissionError, ValueError: As `metajax.data.omniglot.load`.
+    """
+    if source == "omniglot":
+        found = omniglot.load(data)
+        chosen = omniglot.split_names(found.names, SPLIT, 0)[subset]
+        return np.asarray(found.images)[np.asarray(chosen)]
+    invent = jax.jit(jax.vmap(glyphs(_AT_ONCE, omniglot.DRAWINGS - 1, 1)))
+    key = jax.random.fold_in(jax.random.key(28), tuple(_INVENTED).index(subset))
+    task = invent(jax.random.split(key, _INVENTED[subset] // _AT_ONCE))
+    ink = jnp.concatenate(
+        [
+            part.x.reshape(-1, _AT_ONCE, part.x.shape[1] // _AT_ONCE, *part.x.shape[2:4])
+            for part in task
+        ],
+        axis=2,
+    )
+    drawn = np.rint(255 * np.asarray(ink)).astype(np.uint8).reshape(-1, *ink.shape[2:])
+    corners = ink_boxes(drawn)
+    sides = (corners[..., 2:] - corners[..., :2]).max(axis=-1).min(axis=-1)
+    return drawn[(sides >= _LEAST_SIDE) & (drawn > 90).any(axis=(2, 3)).all(axis=1)]
