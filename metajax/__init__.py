@@ -136,6 +136,7 @@ from metajax.recipes.language.summarize import summarize as summarize
 from metajax.recipes.recommendation.recommend import recommend as recommend
 from metajax.recipes.run import Run as Run
 from metajax.recipes.run import restore as restore
+from metajax.recipes.vision.detect import detect as detect
 from metajax.rewriting.fast import fast as fast
 from metajax.rewriting.fast import replacements as replacements
 from metajax.train.guard import NonFiniteError as NonFiniteError

@@ -21,6 +21,7 @@ MODULES = {
     "mj.optimizers": mj.optimizers,
     "mj.problems": mj.problems,
     "mj.ops": mj.ops,
+    "mj.boxes": mj.boxes,
     "mj.losses": mj.losses,
     "mj.text": mj.text,
 }

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax.data.annotated import Annotated
 from metajax.data.documents import Corpus
 from metajax.data.ratings import Ratings
 from metajax.data.sentences import Sentences
@@ -56,6 +57,7 @@ class Dataset(NamedTuple):
     ratings: The data folder to its ratings; None for other kinds of data.
     sentences: The data folder to its labelled sentences; None for other kinds of data.
     documents: The data folder to its documents with summaries; None for other kinds of data.
+    boxes: The data folder to its pictures with boxes; None for other kinds of data.
     placed: Files that are placed by hand, with the address to get them at. Nobody publishes a checksum of
       them; theirs is the SHA-256, unpacked, of the copy that docs/results were measured on.
     """
@@ -71,6 +73,7 @@ class Dataset(NamedTuple):
     ratings: Callable[[Folder], Ratings] | None = None
     sentences: Callable[[Folder], Sentences] | None = None
     documents: Callable[[Folder], Corpus] | None = None
+    boxes: Callable[[Folder], Annotated] | None = None
     placed: tuple[Download, ...] = ()
 
 

@@ -66,7 +66,7 @@ def _cell(place: jax.Array, number: int) -> jax.Array:
 
 def _bump(middle: jax.Array, sides: jax.Array, axis: int, number: int) -> jax.Array:
     """A Gaussian along one axis, a sixth of the side wide, `(n, most, number)`."""
-    apart = jnp.arange(number) + 0.5 - middle[..., axis, None]
+    apart = (jnp.arange(number) + 0.5).reshape(1, 1, -1) - middle[..., axis, None]
     return jnp.exp(-((6 * apart / sides[..., axis, None]) ** 2) / 2)
 
 
@@ -141,9 +141,7 @@ def average_precision(
     several = least if isinstance(least, tuple) else (least,)
     for number in several:
         if not 0 < number <= 1:
-            raise ValueError(
-                f"average_precision: least={number:g} must be above 0 and at most 1."
-            )
+            raise ValueError(f"average_precision: least={number:g} must be above 0 and at most 1.")
     return AveragePrecision(least, find)
 
 

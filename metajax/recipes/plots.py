@@ -183,3 +183,47 @@ def sentences(lines: Sequence[tuple[str, str, str]], title: str) -> Figure:
             0.66, row, shown, fontsize=8, va="center", color="green" if right else "firebrick"
         )
     return figure
+
+
+def detections(found: Sequence[Any], titles: Sequence[str]) -> Figure:
+    """Draws pictures with the boxes in them, and beside each where the detector sees centres.
+
+    Args:
+      found: A `Detected` for each picture.
+      titles: Of the pictures.
+    """
+    figure = Figure(figsize=(9, 3.6 * len(found)), layout="constrained")
+    panels = np.reshape(figure.subplots(len(found), 2), (len(found), 2))
+    for (own, heat), one, title in zip(panels, found, titles, strict=True):
+        height, width = one.picture.shape[:2]
+        for axes in (own, heat):
+            axes.imshow(one.picture, extent=(0, width, height, 0))
+            axes.set_axis_off()
+        rows, columns = one.heat.shape
+        extent = (0, one.cell * columns, one.cell * rows, 0)
+        heat.imshow(
+            one.heat,
+            extent=extent,
+            cmap="inferno",
+            alpha=0.6,
+            vmin=0,
+            vmax=1,
+            interpolation="bilinear",
+        )
+        heat.set(xlim=(0, width), ylim=(height, 0))
+        own.set_title(f"{title}: {len(one.scores)} found", fontsize=10, loc="left")
+        heat.set_title("probability of a centre", fontsize=10, loc="left")
+        for corners, score in zip(one.corners, one.scores, strict=True):
+            box(own, corners, f"{score:.2f}", _COLOURS[1])
+    return figure
+
+
+def box(axes: Any, corners: Any, text: str, colour: str) -> None:
+    """Draws one box `y0, x0, y1, x1` with a word above it."""
+    from matplotlib.patches import Rectangle
+
+    y0, x0, y1, x1 = map(float, corners)
+    axes.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5)
+    )
+    axes.text(x0, y0, text, fontsize=6, color="white", backgroundcolor=colour, va="bottom")

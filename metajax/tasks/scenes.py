@@ -107,8 +107,8 @@ def _checked(name: str, drawings: Any, characters: int, hands: int) -> np.ndarra
     empty = np.argwhere(~(array > _INK).any(axis=(2, 3)))
     if len(empty):
         raise ValueError(
-            f"{name}: drawing {empty[0][1]} of character {empty[0][0]} has no ink above {_INK} of 255, so it has "
-            "no box. Leave it out."
+            f"{name}: drawing {empty[0][1]} of character {empty[0][0]} has no ink above {_INK} of 255, so it "
+            "has no box. Leave it out."
         )
     return array
 

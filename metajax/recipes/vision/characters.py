@@ -36,17 +36,17 @@ def characters(source: Characters, subset: Subset, data: str | Path | None = Non
         found = omniglot.load(data)
         chosen = omniglot.split_names(found.names, SPLIT, 0)[subset]
         return np.asarray(found.images)[np.asarray(chosen)]
-    invent = jax.jit(jax.vmap(glyphs(_AT_ONCE, omniglot.DRAWINGS - 1, 1)))
     key = jax.random.fold_in(jax.random.key(28), tuple(_INVENTED).index(subset))
-    task = invent(jax.random.split(key, _INVENTED[subset] // _AT_ONCE))
-    ink = jnp.concatenate(
-        [
-            part.x.reshape(-1, _AT_ONCE, part.x.shape[1] // _AT_ONCE, *part.x.shape[2:4])
-            for part in task
-        ],
-        axis=2,
-    )
-    drawn = np.rint(255 * np.asarray(ink)).astype(np.uint8).reshape(-1, *ink.shape[2:])
+    keys = jax.random.split(key, _INVENTED[subset] // _AT_ONCE)
+    drawn = np.concatenate([np.asarray(_invented(key)) for key in keys])
     corners = ink_boxes(drawn)
     sides = (corners[..., 2:] - corners[..., :2]).max(axis=-1).min(axis=-1)
     return drawn[(sides >= _LEAST_SIDE) & (drawn > 90).any(axis=(2, 3)).all(axis=1)]
+
+
+@jax.jit
+def _invented(key: jax.Array) -> jax.Array:
+    """Drawings of some characters, uint8; all are drawn by one small program."""
+    (x, _, _), _ = glyphs(_AT_ONCE, omniglot.DRAWINGS, 1)(key)
+    ink = x.reshape(_AT_ONCE, omniglot.DRAWINGS, *x.shape[1:3])
+    return jnp.rint(255 * ink).astype(jnp.uint8)

@@ -8,9 +8,11 @@ from metajax import checks
 from metajax.metrics.detection import average_precision, detection_loss
 from metajax.names import choose
 from metajax.objectives import query_loss
-from metajax.recipes.experiment import Experiment, refuse_ignored
+from metajax.recipes.experiment import Experiment, Shots, refuse_ignored
 from metajax.recipes.vision import detection_report as report
 from metajax.recipes.vision.characters import Characters, characters
+from metajax.recipes.vision.detection_elsewhere import elsewhere
+from metajax.recipes.vision.detection_scores import MOST_EXEMPLARS, TASKS
 from metajax.recipes.vision.detectors import LEARNERS, TRAINS_INSIDE, DetectorName, Sizes
 from metajax.tasks.scenes import scenes
 from metajax.types import Sample
@@ -64,9 +66,9 @@ def build(settings: Detection) -> Experiment:
     inside = s.learner in TRAINS_INSIDE
     refuse_ignored("detection", s, "learner", {"num_steps": inside})
     refuse_ignored("detection", s, "source", {"data": s.source == "omniglot"})
-    if len(s.exemplars) != 2 or s.exemplars[1] > report.MOST_EXEMPLARS:
+    if len(s.exemplars) != 2 or s.exemplars[1] > MOST_EXEMPLARS:
         raise ValueError(
-            f"detection: exemplars={s.exemplars} must be two numbers of at most {report.MOST_EXEMPLARS}."
+            f"detection: exemplars={s.exemplars} must be two numbers of at most {MOST_EXEMPLARS}."
         )
     steps = checks.count("detection", "num_steps", s.num_steps or 1)
     s = replace(s, num_steps=steps if inside else None)
@@ -82,7 +84,7 @@ def experiment(s: Detection) -> Experiment:
         return scenes(drawings, exemplars=exemplars, queries=s.queries, name=f"detection {subset}")
 
     rate = optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)
-    return Experiment(
+    e = Experiment(
         settings=s,
         learner=learner,
         loss=detection_loss,
@@ -90,18 +92,21 @@ def experiment(s: Detection) -> Experiment:
         optimizer=optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate)),
         train=source("train", s.exemplars),
         val=source("val", 1),
-        test=source("test", report.MOST_EXEMPLARS),
+        test=source("test", MOST_EXEMPLARS),
         metric=average_precision(0.5),
         metric_name="AP50 %",
         scale=100.0,
         columns=("AP50",),
         eval_steps=None,
         validation_steps=None,
-        test_tasks=report.TASKS,
+        test_tasks=TASKS,
         digits=1,
         inductive=False,
         learned="to find what one to five scenes show.",
         next_flags="--on bccd, or metajax detect with pictures of your own",
         picture=None,
         test_name=f"scenes of {s.source}",
+        shots=Shots(MOST_EXEMPLARS, s.queries),
+        on=lambda name, data, shots: elsewhere(e, name, data, shots),
     )
+    return replace(e, judge=lambda meta_params, seed: report.judged(e, meta_params, seed))
