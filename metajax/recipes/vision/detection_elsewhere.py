@@ -68,8 +68,8 @@ def _numbers(name: str, c: Canvas, shot: int | None) -> tuple[int, ...]:
         for subset, number in sizes.items():
             if number < needed[subset]:
                 raise ValueError(
-                    f"{name}: class {kind!r} is in {number} {subset} pictures, but {needed[subset]} are needed: "
-                    "annotate more pictures, use a smaller --shot, or leave the class out."
+                    f"{name}: class {kind!r} is in {number} {subset} pictures, but {needed[subset]} are "
+                    "needed. Annotate more pictures, use a smaller --shot, or leave the class out."
                 )
         least = sizes["train"] if least is None else min(least, sizes["train"])
     return (shot,) if shot else tuple(n for n in SHOTS if n <= (least or 0))
