@@ -16,7 +16,8 @@ CELLS = 3
 """Cells along a side, each with the middle of one object at most."""
 _SIDE, _DRAWING = 96, 28
 """The sizes, in pixels, that all others below refer to."""
-_INK = 90
+INK = 90
+"""Brighter pixels of a drawing, of 255, are ink."""
 _STROKES = 6
 
 
@@ -104,10 +105,10 @@ def _checked(name: str, drawings: Any, characters: int, hands: int) -> np.ndarra
     ):
         if found < needed:
             raise ValueError(f"{name}: there are {found} {what}, but {needed} are needed.")
-    empty = np.argwhere(~(array > _INK).any(axis=(2, 3)))
+    empty = np.argwhere(~(array > INK).any(axis=(2, 3)))
     if len(empty):
         raise ValueError(
-            f"{name}: drawing {empty[0][1]} of character {empty[0][0]} has no ink above {_INK} of 255, so it "
+            f"{name}: drawing {empty[0][1]} of character {empty[0][0]} has no ink above {INK} of 255, so it "
             "has no box. Leave it out."
         )
     return array
@@ -121,7 +122,7 @@ def ink_boxes(drawings: np.ndarray) -> np.ndarray:
       >>> ink_boxes(drawing).tolist()
       [1.0, 2.0, 3.0, 3.0]
     """
-    ink = drawings > _INK
+    ink = drawings > INK
     ends = []
     for axis in (-1, -2):
         along = ink.any(axis)

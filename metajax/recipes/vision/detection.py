@@ -12,6 +12,7 @@ from metajax.recipes.experiment import Experiment, Shots, refuse_ignored
 from metajax.recipes.vision import detection_report as report
 from metajax.recipes.vision.characters import Characters, characters
 from metajax.recipes.vision.detection_elsewhere import elsewhere
+from metajax.recipes.vision.detection_picture import picture as drawn
 from metajax.recipes.vision.detection_scores import MOST_EXEMPLARS, TASKS
 from metajax.recipes.vision.detectors import LEARNERS, TRAINS_INSIDE, DetectorName, Sizes
 from metajax.tasks.scenes import scenes
@@ -104,7 +105,7 @@ def experiment(s: Detection) -> Experiment:
         inductive=False,
         learned="to find what one to five scenes show.",
         next_flags="--on bccd, or metajax detect with pictures of your own",
-        picture=None,
+        picture=lambda meta_params: drawn(e, meta_params),
         test_name=f"scenes of {s.source}",
         shots=Shots(MOST_EXEMPLARS, s.queries),
         on=lambda name, data, shots: elsewhere(e, name, data, shots),
