@@ -25,8 +25,8 @@ from metajax import recipes
 from metajax.data import bccd
 from metajax.recipes.run import Run, restore, train
 from metajax.recipes.vision import detection_scores as scored
-from metajax.recipes.vision import photographs
 from metajax.recipes.vision.adapting import SCRATCH, Setting, of_blobs, row_of, rows_for
+from metajax.recipes.vision.canvas import Canvas, canvas
 from metajax.recipes.vision.detection_report import (
     BLOBS,
     CORRELATION,
@@ -122,7 +122,7 @@ def cells_of(data: Path | None, draws: int) -> None:
     """Judges every row on blood cells."""
     run = trained("conditioned")
     assert run is not None and run.experiment is not None
-    c = photographs.canvas(bccd.load(data))
+    c = canvas(bccd.load(data))
     named = rows_for(run.experiment, run.meta_params)
     plain = trained("plain")
     if plain is not None and plain.experiment is not None:
@@ -163,7 +163,7 @@ def of_row(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def write_cells(c: photographs.Canvas, run: Run, draws: int, found: dict[str, Any]) -> None:
+def write_cells(c: Canvas, run: Run, draws: int, found: dict[str, Any]) -> None:
     """Writes what is measured so far."""
     result = {
         "columns": [f"{name}, AP{least}" for name in c.names for least in (50, 75)],

@@ -145,7 +145,7 @@ class Scenes:
 
     def __call__(self, drawings: jax.Array, boxes: jax.Array, key: jax.Array) -> Task:
         """Draws a task."""
-        kind_key, hand_key, number_key, support_key, query_key = jax.random.split(key, 5)
+        kind_key, hand_key, number_key, scene_key = jax.random.split(key, 4)
         (least, most), (few, many) = self.exemplars, self.targets
         kinds = draw(kind_key, len(drawings), 1 + self.distractors)
         u = jax.random.uniform(number_key, (1 + self.queries + len(kinds),))
@@ -153,14 +153,18 @@ class Scenes:
         counts = _below(u[1 : 1 + self.queries], few, many + 1)
         scene = Scene(self, drawings, boxes, kinds, turns)
         hands = jax.random.permutation(hand_key, drawings.shape[1])
-        support_keys = jax.random.split(support_key, most)
-        support = jax.vmap(scene)(support_keys, hands[:most, None], jnp.ones(most, jnp.int32))
-        rest = hands[most:]  # no hand is in both sets
+        given, rest = hands[:most], hands[most:]  # no hand is in both sets
         places = jnp.arange(self.queries)[:, None] * many + jnp.arange(many)[None]
-        query_keys = jax.random.split(query_key, self.queries)
-        query = jax.vmap(scene)(query_keys, rest[places % len(rest)], counts)
+        own = jnp.broadcast_to(given[:, None], (most, many))
+        drawn_by = jnp.concatenate([own, rest[places % len(rest)]])
+        counts = jnp.concatenate([jnp.ones(most, counts.dtype), counts])
+        # All scenes in one call, which takes half as long to compile.
+        x, (corners, exist) = jax.vmap(scene)(
+            jax.random.split(scene_key, len(counts)), drawn_by, counts
+        )
         mask = None if least == most else jnp.arange(most) < _below(u[0], least, most + 1)
-        return Task(Examples(*support, mask), Examples(*query))
+        support = Examples(x[:most], Boxes(corners[:most, :1], exist[:most, :1]), mask)
+        return Task(support, Examples(x[most:], Boxes(corners[most:], exist[most:])))
 
 
 @dataclass(frozen=True)

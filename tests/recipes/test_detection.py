@@ -15,6 +15,7 @@ from metajax.boxes import Boxes
 from metajax.data.annotated import Annotated
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.blobs import blobs
+from metajax.recipes.vision.canvas import canvas
 from metajax.recipes.vision.correlation import correlation
 from metajax.recipes.vision.detection import Detection
 from metajax.recipes.vision.detection_elsewhere import elsewhere
@@ -67,7 +68,7 @@ def test_blobs_find_the_colour_of_the_support():
 
 
 def test_photographs_become_scenes_by_their_support_alone():
-    c = photographs.canvas(FOUND, side=40)
+    c = canvas(FOUND, side=40)
     assert c.colours.shape == (6, 32, 40, 3)  # 60 x 80 pixels are 30 x 40, filled up to 32
     np.testing.assert_allclose(c.boxes[0], FOUND.boxes[0] / 2)
     support = photographs.drawn(c, 0, 1, seed=3)
@@ -77,7 +78,7 @@ def test_photographs_become_scenes_by_their_support_alone():
     grey = photographs.inputs(c.colours, bright=False)
     y0, x0, y1, x1 = np.rint(c.boxes[0][0]).astype(int)
     assert grey[0, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() > 0.8 > 0.3 > np.median(grey[0])
-    whole = photographs.canvas(FOUND._replace(subsets=[]))
+    whole = canvas(FOUND._replace(subsets=[]))
     assert [len(whole.subsets[name]) for name in ("train", "val", "test")] == [3, 1, 2]
 
 
@@ -111,24 +112,24 @@ def _voc(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    """The folder of a run of two steps."""
+def made(tmp_path_factory):
+    """The folder of a run of two steps, and the run."""
     from metajax.recipes.run import train
 
-    folder = tmp_path_factory.mktemp("detection")
+    folder = tmp_path_factory.mktemp("detection") / "run"
     settings = Detection(width=16, queries=1, meta_batch=1, outer_steps=2, exemplars=(1, 1))
-    train(recipes.build(settings), settings, folder / "run", report_every=2)
-    return folder / "run"
+    train(recipes.build(settings), settings, folder, report_every=2)
+    return folder, mj.restore(folder)
 
 
-def test_a_run_adapts_to_a_folder_and_finds_its_boxes(run_dir, tmp_path, monkeypatch, capsys):
+def test_a_run_adapts_to_a_folder_and_finds_its_boxes(made, tmp_path, monkeypatch, capsys):
     from metajax.cli.main import main
     from metajax.recipes.vision import adapting, boxes_report
 
     monkeypatch.setattr(adapting, "STEPS", (0, 60))
     monkeypatch.setattr(boxes_report, "DRAWS", 2)
     folder = _voc(tmp_path / "sheets")
-    run = mj.restore(run_dir)
+    run_dir, run = made
     found = elsewhere(run.experiment, str(folder), shots=None)
     assert found.test_name == "sheets"
     report = found.judge(run.meta_params, 1)
@@ -146,8 +147,8 @@ def test_a_run_adapts_to_a_folder_and_finds_its_boxes(run_dir, tmp_path, monkeyp
     assert "the drawing is" in capsys.readouterr().out
 
 
-def test_data_that_do_not_fit_a_detector_are_named(run_dir, tmp_path):
-    e = mj.restore(run_dir).experiment
+def test_data_that_do_not_fit_a_detector_are_named(made, tmp_path):
+    e = made[1].experiment
     with pytest.raises(ValueError, match="on='bcd' is neither a data set with boxes nor a folder"):
         elsewhere(e, "bcd")
     folder = _voc(tmp_path / "few")
@@ -156,4 +157,4 @@ def test_data_that_do_not_fit_a_detector_are_named(run_dir, tmp_path):
     with pytest.raises(ValueError, match="class 'square' is in 3 train pictures, but 9 are needed"):
         elsewhere(e, str(folder), shots=Shots(9, 1))
     with pytest.raises(ValueError, match="detect: the support has boxes of a, b"):
-        mj.detect(mj.restore(run_dir), FOUND._replace(names=["a", "b"]), [SHEETS[0][0]])
+        mj.detect(made[1], FOUND._replace(names=["a", "b"]), [SHEETS[0][0]])

@@ -14,8 +14,8 @@ from metajax.metrics.detection import detections
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.blobs import blobs
+from metajax.recipes.vision.canvas import Canvas
 from metajax.recipes.vision.detection_scores import LEAST, padded
-from metajax.recipes.vision.photographs import Canvas
 from metajax.types import Examples, Learner, Params
 
 STEPS = (0, 5, 10, 20, 40)
@@ -43,25 +43,20 @@ class Setting(NamedTuple):
 
 
 def scores(
-    row: Row, c: Canvas, at: Setting, places: np.ndarray, steps: Sequence[int] = STEPS
+    row: Row, c: Canvas, at: Setting, places: np.ndarray, steps: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Returns AP50 and AP75 on some pictures after each number of steps, `(steps, 2)` in percent.
+    """Returns AP50 and AP75 on pictures after `STEPS`, or some of them, `(steps, 2)` in percent.
 
-    Args:
-      row: What adapts.
-      c: The pictures.
-      at: The support.
-      places: The pictures that are judged; those without the class count, as there is nothing to be found.
-      steps: Some of `STEPS`.
+    Pictures without the class count, as there is nothing to be found in them.
     """
     most = max(len(own) for own in c.boxes)
     given = photographs.drawn(c, at.label, at.shot, at.seed)
     bright = photographs.bright_ink(given)
     support = photographs.examples(given, bright, most)
     asked = photographs.examples(photographs.part(c, at.label, places), bright, most)
-    states = _adapted(row.learner, row.start(at.seed), support)
+    states = _adapted(row.learner, tuple(STEPS), row.start(at.seed), support)
     found = []
-    for number in steps:
+    for number in STEPS if steps is None else steps:
         place = STEPS.index(number)
         state = jax.tree.map(lambda leaf, i=place: leaf[i], states)
         here = found_in(row.learner, state, asked.x)
@@ -72,10 +67,10 @@ def scores(
 _precision = jax.jit(precision, static_argnums=2)
 
 
-@partial(jax.jit, static_argnums=0)
-def _adapted(learner: Learner, meta_params: Params, support: Examples) -> Any:
-    """The learner after each of `STEPS`, with one more axis in front."""
-    return learner.adapt(meta_params, support, jax.random.key(0), num_steps=STEPS)
+@partial(jax.jit, static_argnums=(0, 1))
+def _adapted(learner: Learner, steps, meta_params: Params, support: Examples) -> Any:
+    """The learner after each number of steps, with one more axis in front."""
+    return learner.adapt(meta_params, support, jax.random.key(0), num_steps=steps)
 
 
 def found_in(learner: Learner, state: Any, pictures: np.ndarray) -> Detections:

@@ -8,8 +8,8 @@ import numpy as np
 from metajax.evaluation import compare, score
 from metajax.recipes.experiment import Experiment, Report, ScoreTable
 from metajax.recipes.vision.adapting import SCRATCH, STEPS, Setting, of_blobs, row_of, rows_for
+from metajax.recipes.vision.canvas import Canvas
 from metajax.recipes.vision.detection_report import BLOBS
-from metajax.recipes.vision.photographs import Canvas
 from metajax.types import Params
 
 DRAWS = 5

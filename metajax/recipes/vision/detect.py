@@ -11,7 +11,7 @@ from metajax.data.annotated import Annotated
 from metajax.metrics.detection import detections
 from metajax.names import choose
 from metajax.recipes.vision import photographs
-from metajax.recipes.vision.photographs import SIDE, Canvas
+from metajax.recipes.vision.canvas import SIDE, Canvas, canvas
 
 MOST = 40
 
@@ -103,7 +103,7 @@ def _together(support: Annotated, pictures: Sequence[np.ndarray]) -> Canvas:
         labels=[*support.labels, *[np.zeros(0, int)] * len(pictures)],
         subsets=[],
     )
-    return photographs.canvas(every)
+    return canvas(every)
 
 
 def _in_pixels(picture, corners, scores, heat, least: float) -> Detected:

@@ -11,7 +11,7 @@ from metajax.names import nearest
 from metajax.recipes.experiment import Experiment, Shots
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.boxes_report import judged
-from metajax.recipes.vision.photographs import Canvas
+from metajax.recipes.vision.canvas import Canvas, canvas
 
 SHOTS = (1, 5, 10)
 """Numbers of annotated pictures; those that are more than there are fall out."""
@@ -38,7 +38,7 @@ def elsewhere(
             "or give --on."
         )
     name, found = _read(on, data)
-    c = photographs.canvas(found)
+    c = canvas(found)
     numbers = _numbers(name, c, None if shots is None else shots.shot)
     return replace(e, test_name=name, judge=partial(judged, e, name, c, numbers), prepared=None)
 

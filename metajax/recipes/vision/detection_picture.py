@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 from metajax.metrics.detection import STRIDE, detections
-from metajax.recipes import plots
 from metajax.recipes.vision.detect import Detected
 from metajax.types import Params
 
@@ -16,6 +15,8 @@ _LEAST = 0.3
 
 def picture(e: Any, meta_params: Params, seed: int = 3) -> Any:
     """Draws the exemplars of one test task, and the boxes that are found in its query scenes."""
+    from metajax.recipes import plots  # loads matplotlib
+
     support, query = jax.jit(e.test)(jax.random.key(seed))
     adapted = jax.jit(e.learner.adapt)(meta_params, support, jax.random.key(0))
     maps = jax.jit(e.learner.predict)(adapted, query.x)
