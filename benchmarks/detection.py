@@ -53,8 +53,8 @@ def train_all() -> None:
         )
 
 
-def trained(name: str) -> Run | None:
-    """A run that has come to its end."""
+def trained(name: str) -> Any:
+    """A run that has come to its end, or None."""
     if not (RUNS / name / "settings.json").exists():
         return None
     run = restore(RUNS / name)
@@ -76,7 +76,8 @@ def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, n
 def scenes() -> None:
     """Judges every row on frozen scenes."""
     run = trained("conditioned")
-    assert run is not None and run.experiment is not None and run.learner is not None
+    if run is None:
+        raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
     e, test = run.experiment, run.experiment.test
     shape = jax.eval_shape(test, jax.random.key(0)).support.x
     new = e.learner.init(jax.random.key(0), np.zeros(shape.shape, np.float32))
@@ -121,11 +122,12 @@ def scenes() -> None:
 def cells_of(data: Path | None, draws: int) -> None:
     """Judges every row on blood cells."""
     run = trained("conditioned")
-    assert run is not None and run.experiment is not None
+    if run is None:
+        raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
     c = canvas(bccd.load(data))
     named = rows_for(run.experiment, run.meta_params)
     plain = trained("plain")
-    if plain is not None and plain.experiment is not None:
+    if plain is not None:
         named["plain"] = rows_for(plain.experiment, plain.meta_params)["plain"]
     found: dict[str, dict[str, Any]] = {}
     for shot in SHOTS:

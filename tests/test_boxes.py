@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,14 +84,14 @@ def _as_coco(boxes, found):
         for j, c in enumerate(boxes.corners[i])
         if boxes.mask[i, j]
     ]
-    guesses = [
+    guesses: Any = [
         {**row(c), "image_id": i + 1, "score": float(s)}
         for i in range(len(boxes.mask))
         for c, s in zip(found.corners[i], found.scores[i], strict=True)
         if s > 0
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
+        coco: Any = COCO()
         coco.dataset = {
             "images": [{"id": i + 1} for i in range(len(boxes.mask))],
             "categories": [{"id": 1}],

@@ -112,14 +112,16 @@ def conditioned(
     def predict(state, x):
         return head.apply(state.head, matched(body.apply(state.body, x), state.templates))
 
-    def support_loss(tuned, rest, support, key):
-        state = ConditionedState(*rest[:1], tuned, *rest[1:]) if tunes == "head" else tuned
-        body_key, head_key = split(key)
-        read = matched(embed(state.body, support.x, body_key), state.templates)
-        return mean_loss(loss, train(state.head, read, head_key), support)
-
     if loss is None or inner is None:
         return Learner(init, lambda m, support, key: start(m, filled(support)), predict)
+    inner_loss = loss
+
+    def support_loss(tuned, rest, support, key):
+        state = ConditionedState(rest[0], tuned, rest[1]) if tunes == "head" else tuned
+        body_key, head_key = split(key)
+        read = matched(embed(state.body, support.x, body_key), state.templates)
+        return mean_loss(inner_loss, train(state.head, read, head_key), support)
+
     fit = descent(support_loss, inner, adjoint, body, head)
 
     def adapt(meta_params, support, key, num_steps=num_steps, **how):

@@ -122,11 +122,11 @@ def ink_boxes(drawings: np.ndarray) -> np.ndarray:
       >>> ink_boxes(drawing).tolist()
       [1.0, 2.0, 3.0, 3.0]
     """
-    ink = drawings > INK
-    ends = []
+    ink, ends = np.asarray(drawings > INK), []
     for axis in (-1, -2):
-        along = ink.any(axis)
-        ends.append((along.argmax(-1), along.shape[-1] - along[..., ::-1].argmax(-1)))
+        along = np.asarray(np.any(ink, axis=axis))
+        last = np.flip(along, axis=-1).argmax(-1)
+        ends.append((along.argmax(-1), along.shape[-1] - last))
     (y0, y1), (x0, x1) = ends
     return np.stack([y0, x0, y1, x1], axis=-1).astype(np.float32)
 

@@ -86,7 +86,6 @@ def test_photographs_become_scenes_by_their_support_alone():
     "change, message",
     [
         ({"num_steps": 2}, "detection: num_steps=2 has no effect with learner='conditioned'"),
-        ({"data": "here"}, "detection: data='here' has no effect with source='glyphs'"),
         ({"exemplars": (1, 6)}, "detection: exemplars=(1, 6) must be two numbers of at most 5."),
         ({"learner": "mamml"}, "detection: learner='mamml'"),
         ({"width": 20}, "detector: width=20 must be a multiple of 16"),
@@ -132,6 +131,7 @@ def test_a_run_adapts_to_a_folder_and_finds_its_boxes(made, tmp_path, monkeypatc
     run_dir, run = made
     found = elsewhere(run.experiment, str(folder), shots=None)
     assert found.test_name == "sheets"
+    assert found.judge is not None
     report = found.judge(run.meta_params, 1)
     rows = report.tables[0].rows
     assert set(rows) == {"conditioned", "conditioned, no step", "from scratch", "blobs"}

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,8 +110,8 @@ def _found(known: _Known, ratio: np.ndarray, blur: float, bound: float) -> Found
 
     smooth = gaussian_filter(ratio, blur) if blur else ratio
     whole = binary_fill_holes(smooth > bound)
-    labels, _ = label(whole, np.ones((3, 3)))
-    places = find_objects(labels)
+    labels: Any = label(whole, np.ones((3, 3)))
+    places: Any = find_objects(labels[0])
     if not places:
         return Found(*_NO_ANSWER)
     corners = np.array([[y.start, x.start, y.stop, x.stop] for y, x in places], np.float32)

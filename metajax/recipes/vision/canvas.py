@@ -61,7 +61,7 @@ def _scaled(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture))
-    small = image.resize(shape[::-1], Image.Resampling.LANCZOS)
+    small = image.resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32) / 255
 
 

@@ -48,7 +48,8 @@ def _invented(subset: Subset) -> np.ndarray:
     drawn = np.concatenate([np.asarray(_drawn(key)) for key in keys])
     corners = ink_boxes(drawn)
     sides = (corners[..., 2:] - corners[..., :2]).max(axis=-1).min(axis=-1)
-    return drawn[(sides >= _LEAST_SIDE) & (drawn > INK).any(axis=(2, 3)).all(axis=1)]
+    inked = np.any(drawn > INK, axis=(2, 3))
+    return drawn[(sides >= _LEAST_SIDE) & np.all(inked, axis=1)]
 
 
 @jax.jit

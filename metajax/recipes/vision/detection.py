@@ -66,7 +66,6 @@ def build(settings: Detection) -> Experiment:
     choose("detection", "source", s.source, ("glyphs", "omniglot"))
     inside = s.learner in TRAINS_INSIDE
     refuse_ignored("detection", s, "learner", {"num_steps": inside})
-    refuse_ignored("detection", s, "source", {"data": s.source == "omniglot"})
     if len(s.exemplars) != 2 or s.exemplars[1] > MOST_EXEMPLARS:
         raise ValueError(
             f"detection: exemplars={s.exemplars} must be two numbers of at most {MOST_EXEMPLARS}."
