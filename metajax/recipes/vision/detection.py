@@ -13,7 +13,7 @@ from metajax.recipes.vision import detection_report as report
 from metajax.recipes.vision.characters import Characters, characters
 from metajax.recipes.vision.detection_elsewhere import elsewhere
 from metajax.recipes.vision.detection_picture import picture as drawn
-from metajax.recipes.vision.detection_scores import MOST_EXEMPLARS, TASKS
+from metajax.recipes.vision.detection_scores import MOST_EXEMPLARS
 from metajax.recipes.vision.detectors import LEARNERS, TRAINS_INSIDE, DetectorName, Sizes
 from metajax.tasks.scenes import scenes
 from metajax.types import Sample
@@ -99,7 +99,7 @@ def experiment(s: Detection) -> Experiment:
         columns=("AP50",),
         eval_steps=None,
         validation_steps=None,
-        test_tasks=TASKS,
+        test_tasks=report.JUDGED,
         digits=1,
         inductive=False,
         learned="to find what one to five scenes show.",

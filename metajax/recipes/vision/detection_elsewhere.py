@@ -37,6 +37,11 @@ def elsewhere(
             "evaluate: scenes are judged with one and with five exemplars. Leave --shot and --query-shot out, "
             "or give --on."
         )
+    if shots is not None and e.shots is not None and shots.query_shot != e.shots.query_shot:
+        raise ValueError(
+            f"evaluate: query_shot={shots.query_shot} has no effect, because all test pictures are judged. "
+            "Leave --query-shot out."
+        )
     name, found = _read(on, data)
     c = canvas(found)
     numbers = _numbers(name, c, None if shots is None else shots.shot)

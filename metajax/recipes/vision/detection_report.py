@@ -8,9 +8,11 @@ import numpy as np
 
 from metajax.evaluation import compare, score
 from metajax.recipes.experiment import Report, ScoreTable
-from metajax.recipes.vision.detection_scores import COLUMNS, TASKS, correlated, measured, of_blobs
+from metajax.recipes.vision.detection_scores import COLUMNS, correlated, measured, of_blobs
 from metajax.types import Params
 
+JUDGED = 200
+"""Tasks of the report after training; docs/results have more."""
 UNTRAINED, CORRELATION, BLOBS = "untrained", "correlation, 5 scales", "blobs"
 
 
@@ -25,13 +27,13 @@ def judged(e: Any, meta_params: Params, seed: int = 1) -> Report:
     fresh = e.learner.init(jax.random.key(0), jax.eval_shape(e.test, jax.random.key(0)).support.x)
     name = e.settings.learner
     rows = {
-        name: measured(e.learner, meta_params, e.test, seed=seed),
-        UNTRAINED: measured(e.learner, fresh, e.test, seed=seed),
-        CORRELATION: correlated(e.test, seed=seed),
-        BLOBS: of_blobs(e.test, seed=seed),
+        name: measured(e.learner, meta_params, e.test, seed=seed, num_tasks=JUDGED),
+        UNTRAINED: measured(e.learner, fresh, e.test, seed=seed, num_tasks=JUDGED),
+        CORRELATION: correlated(e.test, seed=seed, num_tasks=JUDGED),
+        BLOBS: of_blobs(e.test, seed=seed, num_tasks=JUDGED),
     }
     return Report(
-        f"{name} on {TASKS} frozen tasks of {e.test_name}",
+        f"{name} on {JUDGED} frozen tasks of {e.test_name}",
         (
             ScoreTable("average precision, %", COLUMNS, cells(rows), 1),
             ScoreTable(f"{name} above the others, task by task", COLUMNS, above(rows, name), 1),
