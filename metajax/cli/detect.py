@@ -33,15 +33,13 @@ class Detect:
 def run(command: Detect) -> bool:
     """Adapts to the support, prints the boxes, and draws them."""
     from metajax.data.box_files import read_boxes
-    from metajax.data.folder import decode
+    from metajax.data.picture import decode
     from metajax.recipes import plots
     from metajax.recipes.run import restore
     from metajax.recipes.vision.detect import detect
 
     support = read_boxes(command.support, where="detect")
-    if not command.image.is_file():
-        raise FileNotFoundError(f"detect: there is no picture {command.image}.")
-    picture = decode(command.image)
+    picture = decode(command.image, "detect")
     found = detect(
         restore(command.run, data=command.data),
         support,

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metajax.data import folder as pictures_on_disk
 from metajax.data.annotated import Annotated
+from metajax.data.folder import SUFFIXES
+from metajax.data.picture import decode
 from metajax.data.store import read_bytes
 
 _SLACK = 1.0
@@ -56,7 +57,7 @@ def read_boxes(folder: str | Path, *, where: str = "boxes", skip_empty: bool = F
     names = sorted({name for picture in found for name, _ in picture.boxes})
     pictures, boxes, labels = [], [], []
     for picture in found:
-        pixels = np.asarray(pictures_on_disk.decode(picture.path))
+        pixels = decode(picture.path, where)
         kept = [
             (names.index(name), corners)
             for name, corners in picture.boxes
@@ -166,7 +167,7 @@ def _of_voc(where: str, folder: Path) -> Iterator[_Picture]:
             f"{place}{stem}{suffix}"
             for stem in (file.name, path.stem)
             for place in ("JPEGImages/", "")
-            for suffix in ("", *pictures_on_disk.SUFFIXES)
+            for suffix in ("", *SUFFIXES)
         ]
         found = _picture(folder, file.name, tuple(likely))
         if found is None:

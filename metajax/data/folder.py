@@ -92,15 +92,6 @@ def _pictures_of(where: str, folder: Path) -> list[Path]:
 
 def _decoded(path: Path, size: int, channels: int) -> np.ndarray:
     """One picture `(size, size, channels)`."""
-    return resized(decode(path)[None], size, channels)[0]
-
-
-def decode(path: Path) -> np.ndarray:
-    """Returns a picture `(h, w, 1)` or `(h, w, 3)` uint8.
-
-    Raises:
-      PermissionError, ValueError: As `read`.
-    """
     from PIL import Image, ImageOps
 
     content = io.BytesIO(read_bytes("folder", path))
@@ -129,7 +120,7 @@ def decode(path: Path) -> np.ndarray:
         picture = picture.convert("RGB")
     grey = picture.mode in ("1", "L")
     pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-    return pixels.reshape(*pixels.shape[:2], -1)
+    return resized(pixels.reshape(1, *pixels.shape[:2], -1), size, channels)[0]
 
 
 class _Unsupported(Exception):
