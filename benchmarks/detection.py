@@ -61,6 +61,11 @@ def trained(name: str) -> Any:
     return run if run.step == run.settings.outer_steps else None
 
 
+def settings_of(run: Run) -> dict[str, Any]:
+    """The settings of a run, without the folder of its data."""
+    return {key: value for key, value in recipes.to_json(run.settings).items() if key != "data"}
+
+
 def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What was measured before, or is now."""
     path = RUNS / f"{name.replace('/', '-').replace(' ', '_')}.npz"
@@ -113,7 +118,7 @@ def scenes() -> None:
         "above": above(few, "conditioned") | above(whole, "conditioned"),
         "more": more(found),
         "step": run.step,
-        "settings": recipes.to_json(run.settings),
+        "settings": settings_of(run),
         **record.context(),
     }
     print(record.write("detection_scenes", result))
@@ -173,7 +178,7 @@ def write_cells(c: Canvas, run: Run, draws: int, found: dict[str, Any]) -> None:
         "pictures": len(c.subsets["test"]),
         "shots": found,
         "step": run.step,
-        "settings": recipes.to_json(run.settings),
+        "settings": settings_of(run),
         **record.context(),
     }
     print(record.write("detection_cells", result), flush=True)

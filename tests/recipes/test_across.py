@@ -48,7 +48,14 @@ def test_training_validation_and_test_have_no_class_in_common(tones):
 
 def test_several_sources_are_mixed(tones):
     e = recipes.build(
-        Across(learner="protonet", source=("glyphs", str(tones)), way=2, ink="any", query_shot=1, test_query_shot=1)
+        Across(
+            learner="protonet",
+            source=("glyphs", str(tones)),
+            way=2,
+            ink="any",
+            query_shot=1,
+            test_query_shot=1,
+        )
     )
     tasks = jax.jit(jax.vmap(e.train))(jax.random.split(jax.random.key(0), 20))
     flat = (
