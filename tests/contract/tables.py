@@ -117,30 +117,6 @@ def _of_start(m, *_):
     return m.start
 
 
-def _boxed(key):
-    """Two support and two query pictures, with a box each that is brighter."""
-    place_key, noise_key = jax.random.split(key)
-    low = jax.random.uniform(place_key, (4, 1, 2), maxval=4)
-    corners = jnp.concatenate([low, low + 4], axis=-1)
-    inside = jnp.arange(8)[None, :, None] + 0.5 - low
-    inside = (inside > 0) & (inside < 4)
-    bright = inside[..., 0][:, :, None] & inside[..., 1][:, None]
-    x = bright[..., None] + 0.1 * jax.random.normal(noise_key, (4, 8, 8, 1))
-    boxes = mj.boxes.Boxes(corners, jnp.ones((4, 1), bool))
-    every = mj.Examples(x, boxes)
-    return mj.Task(*(jax.tree.map(lambda leaf, i=i: leaf[i : i + 2], every) for i in (0, 2)))
-
-
-def _finds(tunes):
-    layers = [nn.Conv(4, (4, 4), strides=(4, 4)), nn.tanh]
-    body, head = mj.linen_model(nn.Sequential(layers)), mj.linen_model(nn.Conv(5, (1, 1)))
-    read = mj.conditioned(body, head, patch=8, parts=1)
-    tuned = mj.conditioned(
-        body, head, mj.detection_loss, optax.sgd(0.01), 2, tunes=tunes, patch=8, parts=1
-    )
-    return Row(tuned, mj.detection_loss, _boxed, read.adapt)
-
-
 SGD = optax.sgd(0.1)
 CONTEXT = mj.concatenated(smooth(1), 3)
 ADAPTERS = mj.lora(smooth(3), 2)
@@ -280,8 +256,6 @@ LEARNERS = {
         lambda m, *_: m.learner,
     ),
     "learned_loss": _classifies(mj.learned_loss(smooth(3), smooth(1), SGD, 2), _of_start),
-    "conditioned": _finds("all"),
-    "conditioned, head alone": _finds("head"),
     "nearest_neighbour": _classifies(mj.nearest_neighbour(mj.pixels), None, trains=False),
     "linear_probe": _classifies(
         mj.linear_probe(smooth(4), mj.cross_entropy, SGD, 2, columns=3), _fresh_head

@@ -57,7 +57,7 @@ def test_same_under_jit_and_vmap_as_in_a_python_loop(row, key):
 @every_learner
 def test_order_of_the_support_set_matters_to_sequences_alone(row, key):
     meta_params, task = some_meta_params(row, key), row.sample(key)
-    order = jax.random.permutation(key, len(task.support.x))
+    order = jax.random.permutation(key, len(task.support.y))
     permuted = task._replace(support=jax.tree.map(lambda leaf: leaf[order], task.support))
     predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
     if row.ordered:
@@ -77,7 +77,7 @@ def test_only_classes_with_support_examples_are_predicted(row, key):
 def test_masked_images_change_neither_predictions_nor_losses_nor_hypergradients(row, key):
     # As many as exist, so that batch statistics see each of them twice; contract/padding.py has the rest.
     meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 2)
-    support, query = tasks.support.x.shape[1], tasks.query.x.shape[1]
+    support, query = len(tasks.support.y[0]), len(tasks.query.y[0])
     padded = padded_with_masked(tasks, support, query, jnp.nan)
 
     @jax.jit
