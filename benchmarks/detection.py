@@ -54,11 +54,10 @@ def train_all() -> None:
 
 
 def trained(name: str) -> Any:
-    """A run that has come to its end, or None."""
+    """A run at its newest checkpoint, or None; pages say where it has not come to its end."""
     if not (RUNS / name / "settings.json").exists():
         return None
-    run = restore(RUNS / name)
-    return run if run.step == run.settings.outer_steps else None
+    return restore(RUNS / name)
 
 
 def settings_of(run: Run) -> dict[str, Any]:

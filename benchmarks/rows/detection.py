@@ -24,6 +24,17 @@ def _signed(mean: float, interval: float) -> str:
     return f"{mean:+.1f} ± {interval:.1f}"
 
 
+def _training(result: Any) -> str:
+    """How far the run has come."""
+    step, whole = result["step"], result["settings"]["outer_steps"]
+    if step == whole:
+        return f"{step:,} outer steps of 8 tasks."
+    return (
+        f"{step:,} of {whole:,} outer steps of 8 tasks, where the run was stopped before its rate had "
+        "fallen to 0."
+    )
+
+
 def in_scenes() -> str:
     """Every row on frozen scenes."""
     result = record.read("detection_scenes")
@@ -43,7 +54,7 @@ def in_scenes() -> str:
     five = [_signed(*pair) for pair in result["more"]["conditioned"]]
     note = (
         f"{result['tasks']} frozen test tasks of four query scenes, characters of Omniglot's evaluation "
-        f"alphabets, which no training saw. One seed, {result['step']:,} outer steps of 8 tasks. "
+        f"alphabets, which no training saw. One seed; {_training(result)} "
         f"{SCRATCH} is the same network with new weights, after {SCRATCH_STEPS} steps on the support; {FINE} "
         "is the same network trained on all scenes without exemplars, and then fine-tuned. Five exemplars "
         f"are above one by {five[0]} AP50 and {five[1]} AP75, task by task. Measured with metajax "
