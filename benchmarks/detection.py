@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import record
-from rows.detection import LEARNERS, SCRATCH_STEPS, SCRATCH_TASKS, SHOTS, TRAINED
+from rows.detection import BLOB_TASKS, LEARNERS, SCRATCH_STEPS, SCRATCH_TASKS, SHOTS, TRAINED
 
 import metajax as mj
 from metajax import recipes
@@ -65,9 +65,13 @@ def settings_of(run: Run) -> dict[str, Any]:
     return {key: value for key, value in recipes.to_json(run.settings).items() if key != "data"}
 
 
+def file_of(name: str) -> Path:
+    return RUNS / f"{name.replace('/', '-').replace(' ', '_')}.npz"
+
+
 def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What was measured before, or is now."""
-    path = RUNS / f"{name.replace('/', '-').replace(' ', '_')}.npz"
+    path = file_of(name)
     if not path.exists():
         found: dict[str, Any] = measure()
         part = path.with_suffix(".part.npz")
@@ -77,8 +81,8 @@ def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, n
     return dict(np.load(path))
 
 
-def scenes() -> None:
-    """Judges every row on frozen scenes."""
+def scenes(chosen: list[str]) -> None:
+    """Judges rows on frozen scenes: all of them, or those that are chosen and those that are kept."""
     run = trained("conditioned")
     if run is None:
         raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
@@ -89,7 +93,7 @@ def scenes() -> None:
         "conditioned": lambda: scored.measured(run.learner, run.meta_params, test),
         UNTRAINED: lambda: scored.measured(e.learner, new, test),
         CORRELATION: lambda: scored.correlated(test),
-        BLOBS: lambda: scored.of_blobs(test),
+        BLOBS: lambda: scored.of_blobs(test, num_tasks=BLOB_TASKS),
         SCRATCH: lambda: scored.measured(
             fresh(e.learner), (), test, num_tasks=SCRATCH_TASKS, num_steps=SCRATCH_STEPS
         ),
@@ -106,15 +110,20 @@ def scenes() -> None:
     found = {
         name: kept(f"scenes/{name}", lambda row=row: {"ap": row()})["ap"]
         for name, row in rows.items()
+        if not chosen or name in chosen or file_of(f"scenes/{name}").exists()
     }
-    few = {name: values[:SCRATCH_TASKS] for name, values in found.items()}
-    whole = {name: values for name, values in found.items() if len(values) == scored.TASKS}
+    ours = found["conditioned"]
+    apart = {
+        name: above({"conditioned": ours[: len(values)], name: values}, "conditioned")[name]
+        for name, values in found.items()
+        if values is not ours
+    }
     result = {
         "columns": scored.COLUMNS,
         "tasks": scored.TASKS,
         "rows": cells(found),
         "numbers": {name: len(values) for name, values in found.items()},
-        "above": above(few, "conditioned") | above(whole, "conditioned"),
+        "above": apart,
         "more": more(found),
         "step": run.step,
         "settings": settings_of(run),
@@ -189,11 +198,12 @@ if __name__ == "__main__":
     )
     parser.add_argument("stage", choices=("train", "scenes", "cells"))
     parser.add_argument("--data", type=Path, help="the folder that holds bccd/")
+    parser.add_argument("--rows", nargs="*", default=[], help="rows of scenes; by default all")
     parser.add_argument("--draws", type=int, default=10, help="draws of the support")
     arguments = parser.parse_args()
     if arguments.stage == "train":
         train_all()
     elif arguments.stage == "scenes":
-        scenes()
+        scenes(arguments.rows)
     else:
         cells_of(arguments.data, arguments.draws)
