@@ -18,7 +18,15 @@ from typing import Any
 import jax
 import numpy as np
 import record
-from rows.detection import BLOB_TASKS, LEARNERS, SCRATCH_STEPS, SCRATCH_TASKS, SHOTS, TRAINED
+from rows.detection import (
+    BLOB_TASKS,
+    CORRELATION_TASKS,
+    LEARNERS,
+    SCRATCH_STEPS,
+    SCRATCH_TASKS,
+    SHOTS,
+    TRAINED,
+)
 
 import metajax as mj
 from metajax import recipes
@@ -92,7 +100,7 @@ def scenes(chosen: list[str]) -> None:
     rows = {
         "conditioned": lambda: scored.measured(run.learner, run.meta_params, test),
         UNTRAINED: lambda: scored.measured(e.learner, new, test),
-        CORRELATION: lambda: scored.correlated(test),
+        CORRELATION: lambda: scored.correlated(test, num_tasks=CORRELATION_TASKS),
         BLOBS: lambda: scored.of_blobs(test, num_tasks=BLOB_TASKS),
         SCRATCH: lambda: scored.measured(
             fresh(e.learner), (), test, num_tasks=SCRATCH_TASKS, num_steps=SCRATCH_STEPS

@@ -13,8 +13,8 @@ TRAINED = Detection(source="omniglot", outer_steps=1_500)
 LEARNERS: dict[str, dict[str, Any]] = {"conditioned": {}, "plain": {"learner": "plain"}}
 SHOTS = (5, 1, 10)
 SCRATCH_TASKS, SCRATCH_STEPS = 30, 60
-BLOB_TASKS = 150
-"""Tasks that blobs are measured on, which take a third of a second each."""
+BLOB_TASKS, CORRELATION_TASKS = 150, 200
+"""Tasks that the slow baselines are measured on, the first of all."""
 FINE = "plain, fine-tuned"
 
 
