@@ -16,7 +16,7 @@ SCALES = (0.7, 0.84, 1.0, 1.19, 1.42)
 """Sizes of objects, in sizes of the exemplar."""
 MOST = 12
 OVERLAP = 0.3
-"""Tuned on validation scenes with one exemplar, among 0.2, 0.3 and 0.5."""
+"""The greatest overlap of two detections, as for objects that hardly touch."""
 
 
 class CorrelationState(NamedTuple):
