@@ -12,6 +12,7 @@ from pathlib import Path
 import record
 from rows import (
     cifar_fs,
+    detection,
     fast,
     in_context,
     language,
@@ -36,6 +37,7 @@ PAGES: dict[str, Page] = {
     "sinusoid": sinusoid.PAGE,
     "omniglot": omniglot.PAGE,
     "cifar_fs": cifar_fs.PAGE,
+    "vision": detection.PAGE,
     "in_context": in_context.PAGE,
     "regret": regret.PAGE,
     "recommendation": recommendation.PAGE,

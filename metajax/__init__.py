@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from metajax import boxes as boxes
 from metajax import ops as ops
 from metajax import optimizers as optimizers
 from metajax import tasks as tasks
@@ -41,6 +42,7 @@ from metajax.learners.beside_support import beside_support as beside_support
 from metajax.learners.black_box import black_box as black_box
 from metajax.learners.boil import boil as boil
 from metajax.learners.cavia import cavia as cavia
+from metajax.learners.conditioned import conditioned as conditioned
 from metajax.learners.decision_tree import decision_tree as decision_tree
 from metajax.learners.ensemble import ensemble as ensemble
 from metajax.learners.finetune import finetune as finetune
@@ -90,6 +92,9 @@ from metajax.metrics.binned import bin_edges as bin_edges
 from metajax.metrics.binned import binned_coverage as binned_coverage
 from metajax.metrics.binned import binned_mean as binned_mean
 from metajax.metrics.binned import binned_nll as binned_nll
+from metajax.metrics.detection import average_precision as average_precision
+from metajax.metrics.detection import detection_loss as detection_loss
+from metajax.metrics.detection import detections as detections
 from metajax.metrics.losses import accuracy as accuracy
 from metajax.metrics.losses import calibration_error as calibration_error
 from metajax.metrics.losses import coverage as coverage
@@ -105,6 +110,7 @@ from metajax.nn.contexts import Conditioned as Conditioned
 from metajax.nn.contexts import concatenated as concatenated
 from metajax.nn.contexts import from_collection as from_collection
 from metajax.nn.contexts import lora as lora
+from metajax.nn.detector import detector as detector
 from metajax.nn.equinox import equinox_model as equinox_model
 from metajax.nn.haiku import haiku_model as haiku_model
 from metajax.nn.linen import linen_model as linen_model
@@ -130,6 +136,7 @@ from metajax.recipes.language.summarize import summarize as summarize
 from metajax.recipes.recommendation.recommend import recommend as recommend
 from metajax.recipes.run import Run as Run
 from metajax.recipes.run import restore as restore
+from metajax.recipes.vision.detect import detect as detect
 from metajax.rewriting.fast import fast as fast
 from metajax.rewriting.fast import replacements as replacements
 from metajax.train.guard import NonFiniteError as NonFiniteError

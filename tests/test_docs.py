@@ -21,6 +21,7 @@ MODULES = {
     "mj.optimizers": mj.optimizers,
     "mj.problems": mj.problems,
     "mj.ops": mj.ops,
+    "mj.boxes": mj.boxes,
     "mj.losses": mj.losses,
     "mj.text": mj.text,
 }
@@ -84,6 +85,7 @@ ELSEWHERE = {
     "relabelled": "permutes labels at random: tests/learners/test_gradient.py",
     "in_batches": "shuffles the support set: tests/learners/test_in_batches.py",
     "linear_gaussian_optimum": "learns nothing: the closed form in tests/contract/test_sources.py",
+    "conditioned": "its targets are boxes: tests/learners/test_conditioned.py",
     "gaussian_process_optimum": "learns nothing: the closed form in tests/contract/test_sources.py",
 }
 """Learners without a row of their own, with the reason and the tests that they have."""

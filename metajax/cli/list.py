@@ -74,6 +74,7 @@ _PACKAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("metajax.evaluation", "metajax.inspection"),
     ),
     "losses": ("Losses and metrics", ("metajax.metrics",)),
+    "boxes": ("Boxes in pictures", ("metajax.boxes",)),
     "sources": ("Sources of tasks", ("metajax.tasks",)),
     "optimizers": (
         "Learned optimisers",
@@ -131,7 +132,7 @@ def public() -> dict[str, tuple[str, str]]:
         {},
         {
             f"mj.{part}.": getattr(metajax, part)
-            for part in ("tasks", "optimizers", "problems", "losses", "text")
+            for part in ("tasks", "optimizers", "problems", "losses", "boxes", "text")
         },
     )
     listed = set()

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax.data.annotated import Annotated
 from metajax.data.documents import Corpus
 from metajax.data.ratings import Ratings
 from metajax.data.sentences import Sentences
@@ -58,6 +59,7 @@ class Dataset(NamedTuple):
     sentences: The data folder to its labelled sentences; None for other kinds of data.
     documents: The data folder to its documents with summaries; None for other kinds of data.
     translations: The data folder to its pairs of sentences; None for other kinds of data.
+    boxes: The data folder to its pictures with boxes; None for other kinds of data.
     placed: Files that are placed by hand, with the address to get them at. Nobody publishes a checksum of
       them; theirs is the SHA-256, unpacked, of the copy that docs/results were measured on.
     """
@@ -74,6 +76,7 @@ class Dataset(NamedTuple):
     sentences: Callable[[Folder], Sentences] | None = None
     documents: Callable[[Folder], Corpus] | None = None
     translations: Callable[[Folder], Translations] | None = None
+    boxes: Callable[[Folder], Annotated] | None = None
     placed: tuple[Download, ...] = ()
 
 

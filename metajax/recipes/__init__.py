@@ -10,7 +10,7 @@ from metajax.recipes.experiment import Experiment
 from metajax.recipes.language import intents, relations, summaries, translation
 from metajax.recipes.recommendation import ratings
 from metajax.recipes.synthetic import icl, optimizer, sinusoid
-from metajax.recipes.vision import cifar_fs, omniglot
+from metajax.recipes.vision import across, cifar_fs, detection, omniglot
 
 
 class Recipe(NamedTuple):
@@ -25,6 +25,8 @@ RECIPES = {
     "icl": Recipe(icl.Icl, icl.build),
     "omniglot": Recipe(omniglot.Omniglot, omniglot.build),
     "cifar_fs": Recipe(cifar_fs.CifarFs, cifar_fs.build),
+    "images": Recipe(across.Across, across.build),
+    "detection": Recipe(detection.Detection, detection.build),
     "ratings": Recipe(ratings.Ratings, ratings.build),
     "intents": Recipe(intents.Intents, intents.build),
     "relations": Recipe(relations.Relations, relations.build),

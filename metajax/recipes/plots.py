@@ -183,3 +183,72 @@ def sentences(lines: Sequence[tuple[str, str, str]], title: str) -> Figure:
             0.66, row, shown, fontsize=8, va="center", color="green" if right else "firebrick"
         )
     return figure
+
+
+def detections(
+    found: Sequence[Any],
+    titles: Sequence[str],
+    *,
+    exemplars: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    wanted: Sequence[np.ndarray] = (),
+) -> Figure:
+    """Draws pictures with the boxes in them, and beside each where the detector sees centres.
+
+    Args:
+      found: A `Detected` for each picture.
+      titles: Of the pictures.
+      exemplars: Pictures with the boxes that were given, drawn in a row above.
+      wanted: The boxes of each picture, where they are known.
+    """
+    columns = max(2, len(exemplars))
+    first = 1 if exemplars else 0
+    figure = Figure(figsize=(9, 3.6 * len(found) + 1.8 * first), layout="constrained")
+    grid = figure.add_gridspec(
+        len(found) + first, 2, height_ratios=[0.5] * first + [1] * len(found)
+    )
+    if exemplars:
+        row = grid[0, :].subgridspec(1, columns)
+        for place, (picture, boxes) in enumerate(exemplars):
+            axes = figure.add_subplot(row[0, place])
+            _shown(axes, picture, "exemplars" if place == 0 else "")
+            for corners in boxes:
+                box(axes, corners, "", _COLOURS[0])
+    for place, (one, title) in enumerate(zip(found, titles, strict=True)):
+        own, heat = (figure.add_subplot(grid[first + place, column]) for column in (0, 1))
+        _shown(own, one.picture, f"{title}: {len(one.scores)} found")
+        _shown(heat, one.picture, "probability of a centre")
+        rows, cells = one.heat.shape
+        extent = (0, one.cell * cells, one.cell * rows, 0)
+        heat.imshow(
+            one.heat,
+            extent=extent,
+            cmap="inferno",
+            alpha=0.6,
+            vmin=0,
+            vmax=1,
+            interpolation="bilinear",
+        )
+        heat.set(xlim=(0, one.picture.shape[1]), ylim=(one.picture.shape[0], 0))
+        for corners in wanted[place] if wanted else ():
+            box(own, corners, "", _COLOURS[2])
+        for corners, score in zip(one.corners, one.scores, strict=True):
+            box(own, corners, f"{score:.2f}", _COLOURS[1])
+    return figure
+
+
+def _shown(axes: Any, picture: np.ndarray, title: str) -> None:
+    axes.imshow(picture, extent=(0, picture.shape[1], picture.shape[0], 0))
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10, loc="left")
+
+
+def box(axes: Any, corners: Any, text: str, colour: str) -> None:
+    """Draws one box `y0, x0, y1, x1` with a word above it."""
+    from matplotlib.patches import Rectangle
+
+    y0, x0, y1, x1 = map(float, corners)
+    axes.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5)
+    )
+    if text:
+        axes.text(x0, y0, text, fontsize=6, color="white", backgroundcolor=colour, va="bottom")

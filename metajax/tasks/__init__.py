@@ -9,6 +9,7 @@ from metajax.tasks.mixture import mixture as mixture
 from metajax.tasks.mnist import mnist as mnist
 from metajax.tasks.omniglot import omniglot as omniglot
 from metajax.tasks.ragged import ragged as ragged
+from metajax.tasks.scenes import scenes as scenes
 from metajax.tasks.sentences import sentences as sentences
 from metajax.tasks.sentences import with_outside as with_outside
 from metajax.tasks.synthetic import families as families

@@ -31,6 +31,7 @@ REGRESSION = mj.tasks.sinusoid(shot=4, query_shot=6)
 CLASSIFICATION = mj.tasks.clusters(way=3, shot=2, query_shot=2, dimension=3)
 INVENTED = invented_sentences(domains=2, intents=5, each=6, outside=0)
 IDS = np.arange(60 * 4).reshape(60, 4)
+DRAWINGS = np.full((3, 6, 5, 5), 255, np.uint8)
 NOISE = np.random.default_rng(0).integers(256, size=(4, 6, 9, 8, 3), dtype=np.uint8)
 
 
@@ -70,6 +71,9 @@ ROWS: dict[str, Callable] = {
     ),
     "images": lambda _: mj.tasks.images(
         Pictures(list(NOISE), list("abcd")), way=3, shot=2, query_shot=2, size=8, channels=3
+    ),
+    "scenes": lambda _: mj.tasks.scenes(
+        DRAWINGS, exemplars=2, queries=2, distractors=1, objects=(3, 3), side=16
     ),
     "varied": lambda _: mj.tasks.varied(CLASSIFICATION, way=(2, 3), shot=(1, 2)),
     "ragged": lambda _: mj.tasks.ragged(

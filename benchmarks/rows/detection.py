@@ -1,0 +1,111 @@
+"""Few-shot detection: detectors that are trained on scenes, and the page of what they find."""
+
+from typing import Any
+
+import record
+
+from metajax.recipes.vision.adapting import SCRATCH, STEPS
+from metajax.recipes.vision.detection import Detection
+from metajax.recipes.vision.detection_report import BLOBS, CORRELATION, UNTRAINED
+from rows.table import NOT_RUN, Page, Section, lines
+
+TRAINED = Detection(source="omniglot", outer_steps=1_500)
+LEARNERS: dict[str, dict[str, Any]] = {"conditioned": {}, "plain": {"learner": "plain"}}
+SHOTS = (5, 1, 10)
+SCRATCH_TASKS, SCRATCH_STEPS = 30, 60
+BLOB_TASKS, CORRELATION_TASKS = 150, 200
+"""Tasks that the slow baselines are measured on, the first of all."""
+FINE = "plain, fine-tuned"
+
+
+def _cell(mean: float, interval: float) -> str:
+    return f"{mean:.1f} ± {interval:.1f}"
+
+
+def _signed(mean: float, interval: float) -> str:
+    return f"{mean:+.1f} ± {interval:.1f}"
+
+
+def _training(result: Any) -> str:
+    """How far the run has come."""
+    step, whole = result["step"], result["settings"]["outer_steps"]
+    if step == whole:
+        return f"{step:,} outer steps of 8 tasks."
+    return (
+        f"{step:,} of {whole:,} outer steps of 8 tasks, where the run was stopped before its rate had "
+        "fallen to 0."
+    )
+
+
+def in_scenes() -> str:
+    """Every row on frozen scenes."""
+    result = record.read("detection_scenes")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/detection.py train scenes`"
+    rows = []
+    for name in ("conditioned", FINE, SCRATCH, BLOBS, CORRELATION, UNTRAINED):
+        if name not in result["rows"]:
+            rows.append([name, NOT_RUN, "", "", "", ""])
+            continue
+        pairs = [_cell(*pair) for pair in result["rows"][name]]
+        apart = result["above"].get(name)
+        shown = "" if apart is None else f"{_signed(*apart[0])}; {_signed(*apart[2])}"
+        tasks = result["numbers"][name]
+        rows.append([name if tasks == result["tasks"] else f"{name}, {tasks} tasks", *pairs, shown])
+    titles = ["", *result["columns"], "AP50 of conditioned above it, task by task: one; five"]
+    five = [_signed(*pair) for pair in result["more"]["conditioned"]]
+    note = (
+        f"{result['tasks']} frozen test tasks of four query scenes, characters of Omniglot's evaluation "
+        f"alphabets, which no training saw. One seed; {_training(result)} "
+        f"{SCRATCH} is the same network with new weights, after {SCRATCH_STEPS} steps on the support; {FINE} "
+        "is the same network trained on all scenes without exemplars, and then fine-tuned. Five exemplars "
+        f"are above one by {five[0]} AP50 and {five[1]} AP75, task by task. Measured with metajax "
+        f"{record.version_of(result)}."
+    )
+    return f"{note}\n\n{lines(titles, rows)}"
+
+
+def in_cells() -> str:
+    """Every row on blood cells."""
+    result = record.read("detection_cells")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/detection.py cells`"
+    parts = []
+    for shot in sorted(map(str, SHOTS), key=int):
+        found = result["shots"].get(shot)
+        if found is None:
+            parts.append(f"{shot} annotated pictures: {NOT_RUN}.")
+            continue
+        rows = []
+        for name in ("conditioned", "conditioned, no step", "plain", SCRATCH, BLOBS):
+            if name not in found:
+                rows.append([name, NOT_RUN, *[""] * len(result["columns"])])
+                continue
+            row = found[name]
+            pairs = [_cell(*pair) for pair in zip(row["mean"], row["interval"], strict=True)]
+            rows.append([name, str(row.get("steps", "")), *pairs])
+        head = f"{shot} annotated picture{'s' * (shot != '1')}:"
+        parts.append(f"{head}\n\n{lines(['', 'steps', *result['columns']], rows)}")
+    note = (
+        f"{result['draws']} draws of annotated training pictures, judged on all {result['pictures']} test "
+        "pictures of BCCD, reduced to 160 x 120. Intervals are over draws. The number of steps of each row, "
+        f"of {', '.join(map(str, STEPS))}, is that of the greatest mean AP50 on 24 validation pictures of "
+        "each class. plain is the detector that was trained on all scenes without exemplars. The copy that "
+        "was read has half of the published resolution, in JPEG of quality 80. Measured with metajax "
+        f"{record.version_of(result)}."
+    )
+    return "\n\n".join([note, *parts])
+
+
+PAGE = Page(
+    "Finding things in pictures",
+    "Few-shot detection: boxes of a thing in new pictures, from one to ten that show it. Scenes are composed "
+    "on the device: 96 x 96 pixels, 3 to 6 characters, 1 to 3 of them targets, four kinds of distractors, "
+    "clutter and noise. AP is COCO's, with 101 recall points, and in each picture a detection takes the best "
+    "free box; means and 95 % intervals are over tasks. Reproduce with `python benchmarks/detection.py STAGE`.",
+    (
+        Section("Composed scenes", in_scenes),
+        Section("Blood cells", in_cells),
+        Section("Speed of a step", lambda: f"{NOT_RUN}."),
+    ),
+)

@@ -1,0 +1,65 @@
+"""One picture file, of any size, as an array."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metajax.data.store import read_bytes
+
+MODES = "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"
+"""Pillow's modes that are read: 8 bits or fewer per channel, grey or red, green and blue."""
+_MOST_PIXELS = 64_000_000
+"""Pixels of the largest picture that is decoded: a small file may unpack to gigabytes."""
+
+
+def decode(path: Path, where: str = "picture") -> np.ndarray:
+    """Returns a picture `(h, w, 1)` or `(h, w, 3)` uint8; rotation by EXIF is applied.
+
+    Args:
+      path: A png, jpg, bmp, gif, webp or tif file.
+      where: The first word of error messages.
+
+    Raises:
+      FileNotFoundError, PermissionError: If the file is missing or may not be read.
+      ValueError: For what cannot be decoded or has more than 64 million pixels, and for CMYK, 16-bit,
+        transparent or animated pictures; the message names the file.
+    """
+    from PIL import Image, ImageOps
+
+    if not path.exists():
+        raise FileNotFoundError(f"{where}: there is no picture {path}.")
+    content = io.BytesIO(read_bytes(where, path))
+    try:
+        picture: Any = Image.open(content)
+        refused = _refused(picture)
+        if refused is None:
+            picture = ImageOps.exif_transpose(picture)
+            alpha = picture.convert("RGBA") if picture.has_transparency_data else None
+            if alpha is not None and np.asarray(alpha)[..., 3].min() < 255:
+                refused = "has transparent pixels; flatten it onto a background first"
+            grey = picture.mode in ("1", "L")
+            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+    except Exception as error:  # Pillow's decoders raise a dozen kinds
+        raise ValueError(
+            f"{where}: {path} cannot be decoded as a picture; remove or replace it."
+        ) from error
+    if refused is not None:
+        raise ValueError(f"{where}: {path} {refused}.")
+    return pixels
+
+
+def _refused(picture: Any) -> str | None:
+    """Why a picture is not read, or None."""
+    frames = getattr(picture, "n_frames", 1)
+    if picture.width * picture.height > _MOST_PIXELS:
+        return f"has more than {_MOST_PIXELS:,} pixels; scale it down first"
+    if frames > 1:
+        return f"has {frames} frames; save one of them as a picture"
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return "has more than 8 bits per channel; save it with 8"
+    if picture.mode not in MODES:
+        return f"is a {picture.mode} picture; save it as RGB or grey"
+    return None

@@ -1,0 +1,78 @@
+"""Annotated pictures of any sizes on one canvas, split for training, validation and test."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from metajax.data.annotated import Annotated
+
+SIDE = 160
+"""The longer side of a picture in pixels, a multiple of 8."""
+
+
+class Canvas(NamedTuple):
+    """Pictures of one size, with all of their boxes.
+
+    colours: `(n, h, w, 3)` in [0, 1]; what a picture does not cover has its mean colour.
+    boxes: Of each, `(number, 4)`.
+    labels: The class of each box.
+    names: Of the classes.
+    subsets: Indices of the pictures for training, validation and test.
+    """
+
+    colours: np.ndarray
+    boxes: list[np.ndarray]
+    labels: list[np.ndarray]
+    names: list[str]
+    subsets: dict[str, np.ndarray]
+
+
+def canvas(found: Annotated, side: int = SIDE) -> Canvas:
+    """Scales pictures to fit into one canvas, and splits them where the data do not.
+
+    Without a published split, half of the pictures are for draws of exemplars, a quarter for validation and
+    a quarter for test, by a permutation with seed 0.
+
+    Args:
+      found: Pictures of any sizes.
+      side: The longer side of a picture after scaling.
+    """
+    scales = [side / max(picture.shape[:2]) for picture in found.pictures]
+    shapes = [
+        tuple(max(1, round(scale * edge)) for edge in picture.shape[:2])
+        for scale, picture in zip(scales, found.pictures, strict=True)
+    ]
+    height, width = (-8 * (-max(shape[axis] for shape in shapes) // 8) for axis in (0, 1))
+    colours = np.empty((len(shapes), height, width, 3), np.float32)
+    for i, (picture, shape) in enumerate(zip(found.pictures, shapes, strict=True)):
+        small = _scaled(picture, shape)
+        colours[i] = small.mean(axis=(0, 1))
+        colours[i, : shape[0], : shape[1]] = small
+    boxes = [
+        own
+        * np.array([*shape, *shape], np.float32)
+        / np.array([*picture.shape[:2]] * 2, np.float32)
+        for own, shape, picture in zip(found.boxes, shapes, found.pictures, strict=True)
+    ]
+    return Canvas(colours, boxes, found.labels, found.names, _subsets(found))
+
+
+def _scaled(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    small = image.resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
+    return np.asarray(small, np.float32) / 255
+
+
+def _subsets(found: Annotated) -> dict[str, np.ndarray]:
+    if found.subsets and set(found.subsets) >= {"train", "test"}:
+        named = np.array(found.subsets)
+        own = {name: np.flatnonzero(named == name) for name in ("train", "val", "test")}
+        if len(own["val"]):
+            return own
+        cut = len(own["train"]) * 2 // 3
+        return {**own, "train": own["train"][:cut], "val": own["train"][cut:]}
+    order = np.random.default_rng(0).permutation(len(found.pictures))
+    half, last = len(order) // 2, len(order) * 3 // 4
+    return {"train": order[:half], "val": order[half:last], "test": order[last:]}

@@ -1,0 +1,160 @@
+"""Few-shot detection from the command line: trained, tested, adapted to pictures, and drawn."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import metajax as mj
+from metajax import recipes
+from metajax.boxes import Boxes
+from metajax.data.annotated import Annotated
+from metajax.recipes.vision import photographs
+from metajax.recipes.vision.blobs import blobs
+from metajax.recipes.vision.canvas import canvas
+from metajax.recipes.vision.correlation import correlation
+from metajax.recipes.vision.detection import Detection
+from metajax.recipes.vision.detection_elsewhere import elsewhere
+
+
+def _sheet(seed, number=2, colour=(200, 30, 30)):
+    """A grey picture with squares of a colour, and their boxes `y0, x0, y1, x1`."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((60, 80, 3), 180, np.uint8) + rng.integers(0, 20, (60, 80, 3)).astype(
+        np.uint8
+    )
+    corners = []
+    for i in range(number):
+        y, x = rng.integers(2, 40), 4 + 38 * i + rng.integers(0, 16)
+        picture[y : y + 14, x : x + 14] = colour
+        corners.append((y, x, y + 14, x + 14))
+    return picture, np.array(corners, np.float32)
+
+
+SHEETS = [_sheet(seed) for seed in range(6)]
+FOUND = Annotated(
+    [picture for picture, _ in SHEETS],
+    [boxes for _, boxes in SHEETS],
+    [np.zeros(2, int)] * 6,
+    ["square"],
+    [f"{i}.png" for i in range(6)],
+    ["train", "train", "val", "val", "test", "test"],
+)
+
+
+def test_correlation_finds_a_copy_of_the_exemplar(key):
+    picture = np.zeros((1, 48, 48, 1), np.float32)
+    shape = np.random.default_rng(0).random((16, 16)) > 0.5
+    picture[0, 4:20, 6:22, 0], picture[0, 28:44, 30:46, 0] = shape, shape
+    boxes = Boxes(jnp.array([[[4.0, 6, 20, 22]]]), jnp.ones((1, 1), bool))
+    learner = correlation(scales=(1.0,))
+    adapted = learner.adapt((), mj.Examples(jnp.asarray(picture), boxes), key)
+    found = jax.jit(learner.predict)(adapted, jnp.asarray(picture))
+    both = {tuple(np.rint(corners).astype(int).tolist()) for corners in found.corners[0, :2]}
+    assert both == {(4, 6, 20, 22), (28, 30, 44, 46)}
+    assert found.scores[0, 1] > 0.9 > found.scores[0, 2]
+
+
+def test_blobs_find_the_colour_of_the_support():
+    (given, boxes), (asked, expected) = SHEETS[:2]
+    (found,) = blobs([given / 255], [boxes], [asked / 255])
+    order = np.argsort(found.corners[:2, 1])
+    np.testing.assert_allclose(found.corners[:2][order], expected, atol=2)
+    assert len(blobs([given / 255], [np.zeros((0, 4), np.float32)], [asked / 255])[0].scores) == 0
+
+
+def test_photographs_become_scenes_by_their_support_alone():
+    c = canvas(FOUND, side=40)
+    assert c.colours.shape == (6, 32, 40, 3)  # 60 x 80 pixels are 30 x 40, filled up to 32
+    np.testing.assert_allclose(c.boxes[0], FOUND.boxes[0] / 2)
+    support = photographs.drawn(c, 0, 1, seed=3)
+    more = photographs.drawn(c, 0, 2, seed=3)
+    np.testing.assert_array_equal(support.colours[0], more.colours[0])
+    assert not photographs.bright_ink(support)  # red squares are darker than the paper
+    grey = photographs.inputs(c.colours, bright=False)
+    y0, x0, y1, x1 = np.rint(c.boxes[0][0]).astype(int)
+    assert grey[0, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() > 0.8 > 0.3 > np.median(grey[0])
+    whole = canvas(FOUND._replace(subsets=[]))
+    assert [len(whole.subsets[name]) for name in ("train", "val", "test")] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"num_steps": 2}, "detection: num_steps=2 has no effect with learner='conditioned'"),
+        ({"exemplars": (1, 6)}, "detection: exemplars=(1, 6) must be two numbers of at most 5."),
+        ({"learner": "mamml"}, "detection: learner='mamml'"),
+        ({"width": 20}, "detector: width=20 must be a multiple of 16"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        recipes.build(Detection(**change))
+
+
+def _voc(folder: Path) -> Path:
+    (folder / "Annotations").mkdir(parents=True)
+    for i, (picture, boxes) in enumerate(SHEETS):
+        Image.fromarray(picture).save(folder / f"{i}.png")
+        things = "".join(
+            f"<object><name>square</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax>"
+            f"<ymax>{y1}</ymax></bndbox></object>"
+            for y0, x0, y1, x1 in boxes
+        )
+        text = f"<annotation><filename>{i}.png</filename>{things}</annotation>"
+        (folder / "Annotations" / f"{i}.xml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a run of two steps, and the run."""
+    from metajax.recipes.run import train
+
+    folder = tmp_path_factory.mktemp("detection") / "run"
+    settings = Detection(width=16, queries=1, meta_batch=1, outer_steps=2, exemplars=(1, 1))
+    train(recipes.build(settings), settings, folder, report_every=2)
+    return folder, mj.restore(folder)
+
+
+def test_a_run_adapts_to_a_folder_and_finds_its_boxes(made, tmp_path, monkeypatch, capsys):
+    from metajax.cli.main import main
+    from metajax.recipes.vision import adapting, boxes_report
+
+    monkeypatch.setattr(adapting, "STEPS", (0, 60))
+    monkeypatch.setattr(boxes_report, "DRAWS", 2)
+    folder = _voc(tmp_path / "sheets")
+    run_dir, run = made
+    found = elsewhere(run.experiment, str(folder), shots=None)
+    assert found.test_name == "sheets"
+    assert found.judge is not None
+    report = found.judge(run.meta_params, 1)
+    rows = report.tables[0].rows
+    assert set(rows) == {"conditioned", "conditioned, no step", "from scratch", "blobs"}
+    # Squares of one size on paper: sixty steps on one picture find them, and an untrained network does not.
+    assert rows["conditioned"][0][0] > rows["conditioned, no step"][0][0] + 20
+    assert rows["blobs"][0][0] > 90
+
+    out, picture = tmp_path / "found.png", folder / "5.png"
+    words = ["detect", run_dir, "--support", folder, "--image", picture, "--out", out]
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words), "--num-steps", "60", "--least", "0.01"])
+    assert not ended.value.code and out.stat().st_size > 10_000
+    assert "the drawing is" in capsys.readouterr().out
+
+
+def test_data_that_do_not_fit_a_detector_are_named(made, tmp_path):
+    e = made[1].experiment
+    with pytest.raises(ValueError, match="on='bcd' is neither a data set with boxes nor a folder"):
+        elsewhere(e, "bcd")
+    folder = _voc(tmp_path / "few")
+    from metajax.recipes.experiment import Shots
+
+    with pytest.raises(ValueError, match="class 'square' is in 3 train pictures, but 9 are needed"):
+        elsewhere(e, str(folder), shots=Shots(9, 1))
+    with pytest.raises(ValueError, match="detect: the support has boxes of a, b"):
+        mj.detect(made[1], FOUND._replace(names=["a", "b"]), [SHEETS[0][0]])
