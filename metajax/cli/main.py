@@ -6,7 +6,7 @@ from typing import Any
 
 import tyro
 
-from metajax.cli import data, evaluate, inspect, list, recommend, resume, summarize, train
+from metajax.cli import data, evaluate, inspect, list, recommend, replay, resume, summarize, train
 from metajax.cli.machine import one_device_per_core
 from metajax.cli.output import console, escape
 from metajax.cli.subcommands import subcommands
@@ -20,6 +20,7 @@ COMMANDS = {
     "recommend": (recommend.Recommend, recommend.run),
     "summarize": (summarize.Summarize, summarize.run),
     "inspect": (inspect.Inspect, inspect.run),
+    "replay": (replay.Replay, replay.run),
     "data": (data.Data, data.run),
     "list": (list.List, list.run),
 }
