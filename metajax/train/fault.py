@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metajax.objectives import Annealed, TaskMean
@@ -111,8 +112,8 @@ def first_not_finite(tree: Any) -> str | None:
       'head/kernel'
     """
     for name, leaf in named_leaves(tree, lambda leaf: leaf).items():
-        inexact = jax.numpy.issubdtype(jax.numpy.result_type(leaf), jax.numpy.inexact)
-        if inexact and not np.all(np.isfinite(np.asarray(leaf, np.result_type(leaf, np.float32)))):
+        inexact = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+        if inexact and not bool(jnp.all(jnp.isfinite(leaf))):
             return name or "the array"
     return None
 

@@ -278,7 +278,7 @@ def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_elsewhere(tmp_path, 
             yield file
 
     monkeypatch.setattr(files, "whole", full)
-    with pytest.raises(guard.UnwrittenError, match="that of step 4 is whole.*Make room") as error:
+    with pytest.raises(guard.UnwrittenError, match=r"that of step 4 is whole.*Make room") as error:
         fit(folder)
     monkeypatch.undo()
     place = rescued(error, 8)
