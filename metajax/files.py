@@ -93,14 +93,15 @@ def append_line(path: Path, line: str) -> None:
       OSError: If it cannot be written, naming `path`; nothing of the line is then left.
     """
     try:
-        with path.open("ab+") as file:
+        with path.open("ab+", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
+            content = f"{line}\n".encode()
             if size:
                 file.seek(size - 1)
-                line = line if file.read(1) == b"\n" else f"\n{line}"
+                content = content if file.read(1) == b"\n" else b"\n" + content
             try:
-                file.write(f"{line}\n".encode())
-                file.flush()
+                while content:  # a full disk may take a part
+                    content = content[file.write(content) :]
             except OSError:
                 file.truncate(size)
                 raise

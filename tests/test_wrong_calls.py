@@ -172,7 +172,7 @@ WRONG: list[tuple[str, Call, str]] = [
         }.items()
     ),
     *(
-        (f"{name}: loss", call, "loss")
+        (f"{name}: loss", call, r"(loss|metric)=.* must be a function")
         for name, call in {
             "maml": lambda _: MJ.maml(M, "mse", SGD, 1),
             "anil": lambda _: MJ.anil(M, HEAD, None, SGD, 1),

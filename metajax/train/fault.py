@@ -14,6 +14,8 @@ from metajax.trees import named_leaves
 from metajax.types import Learner, Objective, Task, TrainState
 
 _RATES = "Lower the inner or outer rate, or clip with optax.clip_by_global_norm."
+_ALONE = "the array"
+"""The path of an array that is the whole tree."""
 _FIRST = "No outer step was taken before: look at the model, the loss and the inner rate."
 
 
@@ -45,7 +47,7 @@ def find(
         leaf = _of_update(update, state, tasks, key)
         return Fault(
             "The loss and its gradient are finite, but the optimiser's update"
-            f"{f' of {leaf}' if leaf else ''} is not: look at its learning rate.",
+            f"{f' of {leaf}' if leaf not in (None, _ALONE) else ''} is not: look at its learning rate.",
             leaf=leaf,
         )
     advice = _FIRST if int(state.step) == 0 else _RATES
@@ -114,7 +116,7 @@ def first_not_finite(tree: Any) -> str | None:
     for name, leaf in named_leaves(tree, lambda leaf: leaf).items():
         inexact = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
         if inexact and not bool(jnp.all(jnp.isfinite(leaf))):
-            return name or "the array"
+            return name or _ALONE
     return None
 
 

@@ -262,7 +262,7 @@ def opened(
     if resume and not folder.is_dir():
         read_settings(folder)  # raises: a lock needs a folder
     existed = folder.exists()
-    if existed and not folder.is_dir():
+    if folder.is_file():
         raise FileExistsError(f"{folder} is a file; name a folder that is empty or new.")
     lock = _locked(folder)
     try:

@@ -242,7 +242,7 @@ def test_many_that_lock_a_new_folder_at_once_are_one_after_the_other(tmp_path):
         thread.join()
     assert most and max(most) == 1
     assert len(most) + len(refused) == 40
-    assert not (tmp_path / "new").exists()
+    assert list(tmp_path.rglob("*")) in ([], [tmp_path / "new"])  # empty, if it is there
 
 
 def rescued(error, state_step):
