@@ -90,7 +90,7 @@ def facts(folder: Path) -> dict[str, Any]:
     last = max((folder / "checkpoints").glob("*.npz"), key=lambda path: int(path.stem))
     rows = read_metrics(folder)
     for row in rows:
-        del row["training_seconds"]
+        row.pop("training_seconds", None)
     evaluation = folder / "evaluation.json"
     return {
         "checkpoint": [last.name, hashlib.sha256(last.read_bytes()).hexdigest()],
