@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -99,7 +100,8 @@ class RunDir:
         step = int(state.step)
         kept = self._windows()
         last = sorted(kept, key=int)[1 - checkpoint.KEPT :]
-        windows = {number: kept[number] for number in last} | {str(step): window}
+        windows = {number: kept[number] for number in last}
+        windows[str(step)] = {**window, "reports": self._sum_before(step)}
         files.write_text(self.folder / _WINDOW, json.dumps(windows) + "\n")
         checkpoint.save(self.checkpoints, step, state)
 
@@ -109,6 +111,11 @@ class RunDir:
             if task is not None:
                 saved.save(self.folder / "failure.npz", task)
             files.write_json(self.folder / "failure.json", facts)
+
+    def _sum_before(self, step: int) -> str:
+        """A digest of the reports before a step."""
+        rows = [row for row in self._rows if json.loads(row)["step"] < step]
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def _check_there(self) -> None:
         if self._identity is not None and _identity(self.folder / _LOCK) != self._identity:
@@ -208,6 +215,9 @@ class RunDir:
         text = "".join(f"{row}\n" for row in self._rows)
         if path.exists() and files.read(path, _LARGEST_METRICS) != text.encode():
             files.write_text(path, text)
+        written = (self.window(step) or {}).get("reports")
+        if self._rows and not damaged and written not in (None, self._sum_before(step)):
+            said.append(f"{path}: the reports before step {step} are not those that were written.")
         if not self._rows and step > 0:
             every = _whole_settings(self.folder)[0]["fit"].get("report_every")
             if isinstance(every, int) and 0 < every <= step:

@@ -174,6 +174,14 @@ def test_lost_reports_are_said(stopped, capsys):
     assert "metrics.jsonl holds no report up to step 12; they are lost" in said
 
 
+def test_a_changed_digit_in_the_reports_is_said(stopped, capsys):
+    path = stopped / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"loss": ', '"loss": 1', 1))
+    fit(stopped, resume=True, show_progress=True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "metrics.jsonl: the reports before step 12 are not those that were written" in said
+
+
 @pytest.mark.parametrize(
     "window", [b"{", b'{"8": 3}', b'{"8": {"window": [1], "seconds": 0}}', b'{"\\u00b2": 1}']
 )
