@@ -61,6 +61,9 @@ def command(folder: Path, resume: bool) -> None:
         main(words)
 
 
+STARTS = {"mj.fit": fit, "metajax train": command}
+
+
 def child(work: Callable[[], Any]) -> int:
     """Starts a fresh process that works and leaves with 0, or with 1 after an error."""
     number = os.fork()
@@ -246,6 +249,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--damages", type=int, default=2000)
+    parser.add_argument("--only", choices=STARTS, help="kill the starts of this kind alone")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     parser.add_argument("--talk", action="store_true", help="show what the runs print")
     arguments = parser.parse_args()
@@ -260,17 +264,17 @@ def main() -> None:
         if arguments.damages:
             result["damages"] = damages(arguments.damages, min(arguments.damages, 20), 0)
             print(result, flush=True)
-        half = arguments.kills // 2
-        if half:
-            result["kills"] = {
-                "mj.fit": kills(fit, half, 1),
-                "metajax train": kills(command, arguments.kills - half, 2),
-            }
+        result["kills"] = {
+            name: kills(start, arguments.kills // len(STARTS), seed)
+            for seed, (name, start) in enumerate(STARTS.items())
+            if arguments.kills and arguments.only in (None, name)
+        }
     if arguments.dry:
         print(json.dumps(result, indent=2))
         return
-    result = {**(record.read(RESULT) or {}), **result}
-    record.write(RESULT, {**result, **record.context()})
+    before = record.read(RESULT) or {}
+    result["kills"] = before.get("kills", {}) | result["kills"]
+    record.write(RESULT, {**before, **result, **record.context()})
 
 
 if __name__ == "__main__":
