@@ -464,9 +464,10 @@ def _whole_settings(folder: Path) -> tuple[dict[str, Any], str | None]:
         raise
     if other is None or other == found:
         return found, None
-    names = [name for name in found if other.get(name) != found[name]]
-    return found, (
-        f"{path} was changed since the run began: {', '.join(names)} in it differ from {copy.name}."
+    names = ", ".join(name for name in found if other.get(name) != found[name])
+    # What fit wrote of itself is nobody's to change; settings may have been.
+    return {**found, "fit": other["fit"]}, (
+        f"{path} was changed since the run began: {names} in it differ from {copy.name}, whose fit is read."
     )
 
 

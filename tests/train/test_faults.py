@@ -148,9 +148,9 @@ def test_settings_that_are_damaged_are_read_from_their_copy(content, stopped, wh
 
 def test_a_changed_number_in_the_settings_is_said(stopped):
     path = stopped / "settings.json"
-    path.write_text(path.read_text().replace('"report_every": 4', '"report_every": 5'))
+    path.write_text(path.read_text().replace('"meta_batch": 2', '"meta_batch": 3'))
     with pytest.warns(UserWarning, match=r"was changed since the run began: fit in it differ"):
-        assert read_settings(stopped)["fit"]["report_every"] == 5
+        assert read_settings(stopped)["fit"]["meta_batch"] == 2
 
 
 @pytest.mark.parametrize("line", [b'{"step": 8, "lo', b"\xff\xfe", b"\0\0\0", b"[8]", b"[" * 5000])
