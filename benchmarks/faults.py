@@ -1,6 +1,6 @@
 """Kills runs and damages their files, and compares what is resumed with an undisturbed run.
 
-python benchmarks/faults.py                                both, in a quarter of an hour of one core
+python benchmarks/faults.py                                both; kills go on where they stopped
 python benchmarks/faults.py --kills 5 --damages 20 --dry   a few, printed and not written
 
 Every start is a fresh process: a fork of one that has imported metajax and in which JAX has not begun.
@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ def command(folder: Path, resume: bool) -> None:
         main(words)
 
 
+PATIENCE = 12
+"""Kills of a run, after which it may end."""
 STARTS = {"mj.fit": fit, "metajax train": command}
 
 
@@ -123,9 +125,9 @@ def killed(start: Callable, folder: Path, resume: bool, chance: random.Random, l
     return True, writing
 
 
-def kills(start: Callable, count: int, seed: int) -> dict[str, Any]:
-    """Kills starts of runs, each again and again until it ends."""
-    chance, found = random.Random(seed), {"kills": 0, "in_writes": 0, "runs": 0, "different": []}
+def kills(start: Callable, count: int, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Kills starts of runs, each until it ends or PATIENCE is over; yields what was found so far."""
+    chance = random.Random(f"{start.__name__} {found['runs']}")
     with tempfile.TemporaryDirectory() as above:
         whole = Path(above) / "whole"
         for name in ("compiles", "whole"):  # the second has its programs from the first
@@ -135,20 +137,21 @@ def kills(start: Callable, count: int, seed: int) -> dict[str, Any]:
             longest = time.monotonic() - begun
         expected = facts(whole)
         while found["kills"] < count:
-            folder = Path(above) / f"run{found['runs']}"
-            alive = True
-            while alive and found["kills"] < count:
+            folder, writes = Path(above) / f"run{found['runs']}", 0
+            alive, own = True, 0
+            while alive and found["kills"] + own < count and own < PATIENCE:
                 resume = (folder / "settings.json").exists()
                 alive, writing = killed(start, folder, resume, chance, longest)
-                found["kills"] += alive
-                found["in_writes"] += writing
+                own += alive
+                writes += writing
             resume = (folder / "settings.json").exists()
             code = ended(child(lambda folder=folder, resume=resume: start(folder, resume)))
             if code or facts(folder) != expected:
                 found["different"].append({"run": found["runs"], "exit": code})
             found["runs"] += 1
-            print(start.__name__, found, flush=True)
-    return found
+            found["kills"] += own
+            found["in_writes"] += writes
+            yield found
 
 
 def damages(count: int, resumed: int, seed: int) -> dict[str, int]:
@@ -260,21 +263,25 @@ def main() -> None:
         import metajax.cli.main  # noqa: F401 - imported once for all forks
 
         assert not xla_bridge.backends_are_initialized(), "JAX has begun, and cannot be forked"
-        result: dict[str, Any] = {}
         if arguments.damages:
-            result["damages"] = damages(arguments.damages, min(arguments.damages, 20), 0)
-            print(result, flush=True)
-        result["kills"] = {
-            name: kills(start, arguments.kills // len(STARTS), seed)
-            for seed, (name, start) in enumerate(STARTS.items())
-            if arguments.kills and arguments.only in (None, name)
-        }
-    if arguments.dry:
-        print(json.dumps(result, indent=2))
-        return
-    before = record.read(RESULT) or {}
-    result["kills"] = before.get("kills", {}) | result["kills"]
-    record.write(RESULT, {**before, **result, **record.context()})
+            found = damages(arguments.damages, min(arguments.damages, 20), 0)
+            _keep({"damages": found}, arguments.dry)
+        for name, start in STARTS.items():
+            if not arguments.kills or arguments.only not in (None, name):
+                continue
+            old = None if arguments.dry else (record.read(RESULT) or {}).get("kills", {}).get(name)
+            begin = old or {"kills": 0, "in_writes": 0, "runs": 0, "different": []}
+            for found in kills(start, arguments.kills // len(STARTS), begin):
+                _keep({"kills": {name: found}}, arguments.dry)
+
+
+def _keep(found: dict[str, Any], dry: bool) -> None:
+    """Prints a part of the result, and puts it into the file of results."""
+    print(json.dumps(found), flush=True)
+    if not dry:
+        before = record.read(RESULT) or {}
+        found["kills"] = before.get("kills", {}) | found.get("kills", {})
+        record.write(RESULT, {**before, **found, **record.context()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Damages files of every kind that metajax reads, and counts what its readers do.
 
-python benchmarks/fuzz.py                          a hundred thousand inputs, in the background
+python benchmarks/fuzz.py                          a hundred thousand inputs; goes on where it stopped
 python benchmarks/fuzz.py --inputs 2000 --dry      a few, printed and not written
 
 An input is good if it is read, or refused by an error that names the file. It is bad if the error is of
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,10 @@ def work(first: int, number: int, folder: Path) -> None:
             }
             print(json.dumps(what), flush=True)
         (folder / "reached").write_text(str(index))
-    print(json.dumps({"counts": counts, "peak": max(0, memory() - held) >> 20}), flush=True)
+        if index % 500 == 499 or index == first + number - 1:
+            so_far = {"counts": counts, "peak": max(0, memory() - held) >> 20, "reached": index + 1}
+            print(json.dumps(so_far), flush=True)
+            counts = {}
 
 
 def memory() -> int:
@@ -150,56 +154,56 @@ def restore(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
-def run(inputs: int) -> dict[str, Any]:
-    """Runs workers one after the other, and adds up what they found."""
-    counts: dict[str, dict[str, int]] = {}
-    bad, crashes, peak, begun, index = [], 0, 0, time.monotonic(), 0
-    stack = contextlib.ExitStack()
-    bombs = stack.enter_context(tempfile.TemporaryDirectory())
-    if inputs >= BOMB_EVERY:
-        make_bombs(Path(bombs))
-    while index < inputs:
-        with tempfile.TemporaryDirectory() as folder:
-            number = min(BATCH, inputs - index)
-            command = [sys.executable, __file__, "--work", str(index), str(number), folder]
-            environment = os.environ | {
-                BOMBS: bombs,
-                "XDG_CACHE_HOME": f"{folder}/cache",
-                "TMPDIR": f"{folder}/temporary",
-            }
-            Path(folder, "temporary").mkdir()
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
-            lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-            for line in lines:
-                if "counts" not in line:
-                    bad.append(line)
-                    continue
-                peak = max(peak, line["peak"])
-                for name, row in line["counts"].items():
-                    total = counts.setdefault(name, {})
-                    for kind, value in row.items():
-                        total[kind] = total.get(kind, 0) + value
-            if done.returncode:
-                reached = Path(folder) / "reached"
-                last = int(reached.read_text()) if reached.exists() else index - 1
-                if last < index:
-                    raise SystemExit("fuzz: the worker did not start; see above")
-                crashes += 1
-                bad.append({"index": last + 1, "found": f"crash: exit status {done.returncode}"})
-                number = last + 2 - index
-            index += number
-        print(f"{index:,} inputs, {len(bad)} bad, {time.monotonic() - begun:.0f} s", flush=True)
-    stack.close()
-    return {
-        "inputs": index,
-        "readers": counts,
-        "crashes": crashes,
-        "peak_megabytes": peak,
-        "limits": {"seconds": SECONDS, "megabytes": MEGABYTES},
-        "bad": bad[:50],
-        "bad_inputs": len(bad),
-        "seconds": round(time.monotonic() - begun),
-    }
+def run(inputs: int, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Runs workers one after the other; yields what was found so far, which may go on from before."""
+    with tempfile.TemporaryDirectory() as bombs:
+        if inputs >= BOMB_EVERY:
+            make_bombs(Path(bombs))
+        while found["inputs"] < inputs:
+            before, begun = found["inputs"], time.monotonic()
+            with tempfile.TemporaryDirectory() as folder:
+                first, number = before, min(BATCH, inputs - before)
+                command = [sys.executable, __file__, "--work", str(first), str(number), folder]
+                environment = os.environ | {
+                    BOMBS: bombs,
+                    "XDG_CACHE_HOME": f"{folder}/cache",
+                    "TMPDIR": f"{folder}/temporary",
+                }
+                Path(folder, "temporary").mkdir()
+                worker = subprocess.Popen(
+                    command, stdout=subprocess.PIPE, text=True, env=environment
+                )
+                assert worker.stdout is not None
+                for line in worker.stdout:
+                    if line.startswith("{"):
+                        _add(found, json.loads(line))
+                        found["seconds"] += round(time.monotonic() - begun)
+                        begun = time.monotonic()
+                        yield found
+                if worker.wait():
+                    reached = Path(folder) / "reached"
+                    if not reached.exists():
+                        raise SystemExit("fuzz: the worker did not start; see above")
+                    last = int(reached.read_text()) + 1
+                    crash = {"index": last, "found": f"crash: exit status {worker.returncode}"}
+                    _add(found, crash)
+                    found["crashes"] += 1
+                    found["inputs"] = last + 1
+                    yield found
+
+
+def _add(found: dict[str, Any], line: dict[str, Any]) -> None:
+    """Adds what a worker has printed: an input that is bad, or counts of the last inputs."""
+    if "counts" not in line:
+        found["bad"] = [*found["bad"], line][:50]
+        found["bad_inputs"] += 1
+        return
+    found["peak_megabytes"] = max(found["peak_megabytes"], line["peak"])
+    found["inputs"] = line["reached"]
+    for name, row in line["counts"].items():
+        total = found["readers"].setdefault(name, {})
+        for kind, value in row.items():
+            total[kind] = total.get(kind, 0) + value
 
 
 def main() -> None:
@@ -215,11 +219,20 @@ def main() -> None:
         with contextlib.suppress(KeyboardInterrupt):
             work(int(first), int(number), Path(folder))
         return
-    result = run(arguments.inputs)
+    limits = {"seconds": SECONDS, "megabytes": MEGABYTES}
+    result: dict[str, Any] = {"inputs": 0, "readers": {}, "crashes": 0, "peak_megabytes": 0}
+    result |= {"limits": limits, "bad": [], "bad_inputs": 0, "seconds": 0}
+    if not arguments.dry:  # goes on where it stopped
+        result = record.read(RESULT) or result
+    for found in run(arguments.inputs, result):
+        print(
+            f"{found['inputs']:,} inputs, {found['bad_inputs']} bad, {found['seconds']} s",
+            flush=True,
+        )
+        if not arguments.dry:
+            record.write(RESULT, {**found, **record.context()})
     if arguments.dry:
         print(json.dumps(result, indent=2))
-    else:
-        record.write(RESULT, {**result, **record.context()})
 
 
 if __name__ == "__main__":

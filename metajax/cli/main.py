@@ -1,6 +1,7 @@
 """The command line: finds the command, and turns a user's mistake into one sentence."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,12 +41,21 @@ def main(args: Sequence[str] | None = None) -> None:
     command = _parse(words)
     one_device_per_core()
     run = next(run for kind, run in COMMANDS.values() if type(command) is kind)
+    before, warnings.showwarning = warnings.showwarning, _shown
     try:
         finished = run(command)
     except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
         console.print(f"[bold red]error[/] {escape(str(error))}")
         sys.exit(2)
+    finally:
+        warnings.showwarning = before
     sys.exit(0 if finished else 130)  # 130: stopped by Ctrl-C, as shells have it
+
+
+def _shown(message: Warning | str, *where: Any) -> None:
+    """Prints a warning as a sentence, without the line of code that it came from."""
+    del where
+    console.print(f"[bold yellow]warning[/] {escape(str(message))}")
 
 
 def _parse(words: Sequence[str]) -> Any:
