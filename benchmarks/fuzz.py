@@ -88,7 +88,8 @@ def work(first: int, number: int, folder: Path) -> None:
     outside = snapshot(folder, skip=(places, folder / "cache"))
     held = memory()
     room = held + (MEGABYTES << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (virtual() + (4 * MEGABYTES << 20),) * 2)
+    most = virtual() + (4 * MEGABYTES << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     counts: dict[str, dict[str, int]] = {}
     for index in range(first, first + number):

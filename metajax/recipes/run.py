@@ -258,8 +258,8 @@ def replayed(
     folder, experiment = Path(run_dir), read(run_dir, data, trust=trust)
     settings, failure = experiment.settings, read_failure(run_dir)
     if step is None:
-        latest = checkpoint.latest(folder / "checkpoints") or 0
-        step = failure["step"] if type(failure.get("step")) is int else latest
+        latest, failed = checkpoint.latest(folder / "checkpoints") or 0, failure.get("step")
+        step = failed if isinstance(failed, int) else latest
     found = replay(
         experiment.learner,
         experiment.objective,

@@ -146,7 +146,7 @@ class RunDir:
                 shutil.rmtree(place, ignore_errors=True)
         return None
 
-    def restore(self, like: TrainState) -> tuple[checkpoint.Restored | None, list[str]]:
+    def restore(self, like: TrainState | None) -> tuple[checkpoint.Restored | None, list[str]]:
         """The newest whole checkpoint, or None before there is any, and what there is to say.
 
         Damaged checkpoints are set aside; reports of later steps are dropped, because they come again.
