@@ -259,6 +259,45 @@ def _start(
     return found.tree, _Past(advance.Window(*beside["window"]), beside["seconds"], reported)
 
 
+class _Run:
+    """A run that is training: its state, and what is written and shown of it."""
+
+    def __init__(self, plan: _Plan, carry: advance.Carry, files, reporter: Any, seconds: float):
+        self.plan, self.carry, self.files, self.reporter = plan, carry, files, reporter
+        self.seconds, self.saved, self.done = seconds, time.monotonic(), int(carry.state.step)
+
+    def is_due(self) -> bool:
+        """Whether a report belongs to this step."""
+        at_end = self.done == self.plan.outer_steps
+        return self.done > 0 and (self.done % self.plan.report_every == 0 or at_end)
+
+    def save(self) -> None:
+        """Writes a checkpoint, unless there is one of this step."""
+        if self.files and checkpoint.latest(self.files.checkpoints) != self.done:
+            with _rescued(self.files, self.carry.state, self._window()):
+                self.files.save(self.carry.state, self._window())
+            self.saved = time.monotonic()
+
+    def tell(self) -> None:
+        """Validates, writes and shows a report."""
+        row = _row(self.plan, self.carry, self.seconds)
+        if self.files:
+            with _rescued(self.files, self.carry.state, self._window()):
+                self.files.report(row)
+        self.reporter.report(row)
+        for call in self.plan.callbacks:
+            call(dict(row))
+
+    def begin_window(self) -> None:
+        """Sums anew after a multiple of `report_every`."""
+        if self.done % self.plan.report_every == 0:
+            window = advance.begin(self.carry.state, advance.Window()).window
+            self.carry = self.carry._replace(window=window)
+
+    def _window(self) -> Row:
+        return {"window": [n.item() for n in self.carry.window], "seconds": self.seconds}
+
+
 def _train(
     plan: _Plan,
     learner: Learner,
@@ -271,69 +310,40 @@ def _train(
     past: _Past,
 ) -> TrainState:
     """Goes on until the end, a signal, or a number that is not finite."""
-    done, calls, seconds, saved = int(carry.state.step), 1, past.seconds, time.monotonic()
-
-    def window():
-        return {"window": [number.item() for number in carry.window], "seconds": seconds}
-
-    def save():
-        nonlocal saved
-        if files and checkpoint.latest(files.checkpoints) != done:
-            with _rescued(files, carry.state, window()):
-                files.save(carry.state, window())
-            saved = time.monotonic()
-
-    def tell():
-        row = _row(plan, carry, seconds)
-        if files:
-            with _rescued(files, carry.state, window()):
-                files.report(row)
-        reporter.report(row)
-        for call in plan.callbacks:
-            call(dict(row))
-
-    def is_due():
-        return done and (done % plan.report_every == 0 or done == plan.outer_steps)
-
-    reporter.advance(done)
-    if is_due() and not past.reported:  # it was stopped between a checkpoint and its report
-        tell()
-    if done % plan.report_every == 0:
-        carry = _with_new_window(carry)
-    while done < plan.outer_steps and not interrupted.is_set():
-        begun, started = done, time.perf_counter()
-        following = (done // plan.report_every + 1) * plan.report_every
-        carry = program(carry, min(done + calls, following, plan.outer_steps))
-        good, done = bool(carry.good), int(carry.state.step)
+    run, calls = _Run(plan, carry, files, reporter, past.seconds), 1
+    reporter.advance(run.done)
+    if run.is_due() and not past.reported:  # it was stopped between a checkpoint and its report
+        run.tell()
+    run.begin_window()
+    while run.done < plan.outer_steps and not interrupted.is_set():
+        begun, started = run.done, time.perf_counter()
+        following = (begun // plan.report_every + 1) * plan.report_every
+        run.carry = program(run.carry, min(begun + calls, following, plan.outer_steps))
+        good, run.done = bool(run.carry.good), int(run.carry.state.step)
         elapsed = time.perf_counter() - started
-        seconds += elapsed
-        if not good or (program.ended and done < plan.outer_steps):
-            save()
+        run.seconds += elapsed
+        if not good or (program.ended and run.done < plan.outer_steps):
+            run.save()
             raise (
-                _ended(carry, files)
+                _ended(run.carry, files)
                 if good
-                else _not_finite(learner, objective, carry, program, files)
+                else _not_finite(learner, objective, run.carry, program, files)
             )
-        calls = max(1, round((done - begun) / max(elapsed, 1e-9) * SECONDS_PER_CALL))
-        reporter.advance(done, carry.last.loss.item())
-        if is_due():
-            save()  # first, so that neither validate nor a signal meanwhile loses anything
-            if interrupted.is_set() and done < plan.outer_steps:
+        calls = max(1, round((run.done - begun) / max(elapsed, 1e-9) * SECONDS_PER_CALL))
+        reporter.advance(run.done, run.carry.last.loss.item())
+        if run.is_due():
+            run.save()  # first, so that neither validate nor a signal meanwhile loses anything
+            if interrupted.is_set() and run.done < plan.outer_steps:
                 break  # a resumed run reports first
-            tell()
-            if done % plan.report_every == 0:
-                carry = _with_new_window(carry)
-        elif time.monotonic() - saved > plan.checkpoint_every_seconds:
-            save()
-    if done < plan.outer_steps:
-        if done:
-            save()
-        reporter.stopped(done, str(files.folder) if files else None)
-    return carry.state
-
-
-def _with_new_window(carry: advance.Carry) -> advance.Carry:
-    return carry._replace(window=advance.begin(carry.state, advance.Window()).window)
+            run.tell()
+            run.begin_window()
+        elif time.monotonic() - run.saved > plan.checkpoint_every_seconds:
+            run.save()
+    if run.done < plan.outer_steps:
+        if run.done:
+            run.save()
+        reporter.stopped(run.done, str(files.folder) if files else None)
+    return run.carry.state
 
 
 @contextlib.contextmanager

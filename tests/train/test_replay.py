@@ -150,10 +150,6 @@ def test_the_command_line_replays_the_step_that_stopped_a_run(tmp_path, capsys):
     assert "outer step 0: loss nan" in said or "outer step 0: loss inf" in said
     assert "Task 0 of 2" in said
     assert "norm of the adapted" in said
-    for words, message in (
-        (["--step", "-1"], "replay: step=-1 must be an integer of at least 0"),
-        (["--task", "2"], "replay: task=2 must be less than meta_batch=2"),
-    ):
-        with pytest.raises(SystemExit):
-            main(["replay", folder, *words])
-        assert message in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main(["replay", folder, "--step", "-1"])
+    assert "replay: step=-1 must be an integer of at least 0" in capsys.readouterr().out
