@@ -175,7 +175,7 @@ def _of_pictures(cache: Path) -> Iterator[Reader]:
 
     def decoded(folder):
         for path in (cache / "metajax").glob("omniglot*"):
-            path.unlink()
+            _remove(path)
         omniglot.load(folder)
 
     zipped = "omniglot/images_background.zip"
@@ -186,10 +186,7 @@ def _of_pictures(cache: Path) -> Iterator[Reader]:
         place = cache / "metajax" / "omniglot_28x28_lanczos.npz"
         kept = folder / "cache.npz"
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_dir():
-            place.rmdir()
-        else:
-            place.unlink(missing_ok=True)
+        _remove(place)
         if kept.exists() or kept.is_symlink():
             kept.rename(place)
         return _bits(omniglot.load(folder).images)
@@ -201,6 +198,14 @@ def _of_pictures(cache: Path) -> Iterator[Reader]:
         (folder / "cache.npz").write_bytes(place.read_bytes())
 
     yield Reader("cache of Omniglot", "cache.npz", write_cached, cached, True)
+
+
+def _remove(path: Path) -> None:
+    """Removes whatever an input has put there."""
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write_cifar(folder: Path) -> None:
