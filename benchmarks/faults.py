@@ -26,7 +26,7 @@ import record
 
 RESULT = "faults"
 COMMAND = ("train", "sinusoid", "--outer-steps", "60", "--meta-batch", "2", "--report-every", "4")
-STEPS, EVERY = 120, 4
+STEPS, EVERY = 80, 4
 
 
 def fit(folder: Path, resume: bool) -> None:
@@ -61,6 +61,12 @@ def command(folder: Path, resume: bool) -> None:
         main(words)
 
 
+QUICK = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+"""Starts shall run, not compile."""
 PATIENCE = 12
 """Kills of a run, after which it may end."""
 STARTS = {"mj.fit": fit, "metajax train": command}
@@ -258,6 +264,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["XDG_CACHE_HOME"] = cache
+        os.environ |= QUICK
         from jax._src import xla_bridge
 
         import metajax.cli.main  # noqa: F401 - imported once for all forks
