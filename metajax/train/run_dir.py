@@ -1,39 +1,41 @@
 """The folder of a run: `settings.json`, `metrics.jsonl`, `checkpoints/` and a lock."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 
 from metajax import files
 from metajax.train import checkpoint, saved
+from metajax.train.records import (
+    COPY,
+    LARGEST,
+    METRICS,
+    SETTINGS,
+    WINDOW,
+    damage_of,
+    is_whole,
+    rows_of,
+    versions,
+    whole_settings,
+)
+from metajax.train.records import plain as plain
+from metajax.train.records import read_failure as read_failure
+from metajax.train.records import read_metrics as read_metrics
+from metajax.train.records import read_settings as read_settings
 from metajax.types import TrainState
 
 _LOCK = ".lock"
-_SETTINGS, _COPY, _METRICS, _WINDOW = (
-    "settings.json",
-    ".settings.json",
-    "metrics.jsonl",
-    "window.json",
-)
 _FIXED = {"key": "key", "key_impl": "key implementation", "meta_batch": "meta_batch"}
 """Facts of a run that a resumed run must share, and how messages call them."""
-_LARGEST_METRICS = 256 << 20
-"""Bytes of reports that are read: a million of them."""
 
 
 class RunDir:
@@ -56,7 +58,7 @@ class RunDir:
     def start(self, settings: Any, facts: Mapping[str, Any], device: Any, resume: bool) -> None:
         """Writes `settings.json` and its copy, or mends what is damaged of them in a run to resume."""
         if resume:
-            written = _whole_settings(self.folder)[0]
+            written = whole_settings(self.folder)[0]
         else:
             written = {
                 "settings": settings,
@@ -73,9 +75,9 @@ class RunDir:
         self._write_settings(self.folder, mend=resume)
 
     def _write_settings(self, folder: Path, mend: bool) -> None:
-        for path in (folder / _SETTINGS, folder / _COPY):
+        for path in (folder / SETTINGS, folder / COPY):
             if mend and path.exists():
-                if _is_whole(path):
+                if is_whole(path):
                     continue
                 path.rename(path.with_name(path.name + checkpoint.ASIDE))
             files.write_text(path, self._settings.decode())
@@ -88,7 +90,7 @@ class RunDir:
         """
         self._rows.append(json.dumps(row))
         self._check_there()
-        files.append_line(self.folder / _METRICS, self._rows[-1])
+        files.append_line(self.folder / METRICS, self._rows[-1])
 
     def save(self, state: TrainState, window: Mapping[str, Any]) -> None:
         """Writes a checkpoint of `state`, and beside it what the next report has summed so far.
@@ -102,7 +104,7 @@ class RunDir:
         last = sorted(kept, key=int)[1 - checkpoint.KEPT :]
         windows = {number: kept[number] for number in last}
         windows[str(step)] = {**window, "reports": self._sum_before(step)}
-        files.write_text(self.folder / _WINDOW, json.dumps(windows) + "\n")
+        files.write_text(self.folder / WINDOW, json.dumps(windows) + "\n")
         checkpoint.save(self.checkpoints, step, state)
 
     def fail(self, facts: Mapping[str, Any], task: Any) -> None:
@@ -139,7 +141,7 @@ class RunDir:
                 self._write_settings(place, mend=False)
                 other = RunDir(place)
                 for line in self._rows:
-                    files.append_line(place / _METRICS, line)
+                    files.append_line(place / METRICS, line)
                 other.save(state, window)
                 return place
             if place is not None:
@@ -192,7 +194,7 @@ class RunDir:
 
     def _windows(self) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError, ValueError, AttributeError, RecursionError):
-            found = json.loads(files.read(self.folder / _WINDOW))
+            found = json.loads(files.read(self.folder / WINDOW))
             return {step: window for step, window in found.items() if _is_window(step, window)}
         return {}  # the next report then begins anew; nothing else depends on it
 
@@ -202,24 +204,24 @@ class RunDir:
         Returns:
           A sentence on what is damaged or lost.
         """
-        path = self.folder / _METRICS
-        rows, damaged = _rows(path)
+        path = self.folder / METRICS
+        rows, damaged = rows_of(path)
         self._rows = [json.dumps(row) for row in rows if row["step"] <= step]
         said = []
         if damaged:
             aside = path.with_name(path.name + checkpoint.ASIDE)
-            before = files.read(aside, _LARGEST_METRICS) if files.is_regular(aside) else b""
+            before = files.read(aside, LARGEST) if files.is_regular(aside) else b""
             with files.whole(aside) as file:
                 file.write(before + b"".join(line.content + b"\n" for line in damaged))
-            said.append(f"{_damage(path, damaged)}; kept in {aside.name}.")
+            said.append(f"{damage_of(path, damaged)}; kept in {aside.name}.")
         text = "".join(f"{row}\n" for row in self._rows)
-        if path.exists() and files.read(path, _LARGEST_METRICS) != text.encode():
+        if path.exists() and files.read(path, LARGEST) != text.encode():
             files.write_text(path, text)
         written = (self.window(step) or {}).get("reports")
         if self._rows and not damaged and written not in (None, self._sum_before(step)):
             said.append(f"{path}: the reports before step {step} are not those that were written.")
         if not self._rows and step > 0:
-            every = _whole_settings(self.folder)[0]["fit"].get("report_every")
+            every = whole_settings(self.folder)[0]["fit"].get("report_every")
             if isinstance(every, int) and 0 < every <= step:
                 said.append(f"{path} holds no report up to step {step}; they are lost.")
         return said
@@ -282,7 +284,7 @@ def opened(
             _check_empty(folder)
         yield RunDir(folder)
     finally:
-        if not (folder / _SETTINGS).exists():
+        if not (folder / SETTINGS).exists():
             with contextlib.suppress(OSError):  # while it is locked, so that nobody else has it
                 (folder / _LOCK).unlink(missing_ok=True)
                 if not existed:
@@ -325,7 +327,7 @@ def _locked(folder: Path) -> Any:
         lock.release()  # it was removed by the process that held it before
 
 
-_OF_NO_CHECKPOINT = {_LOCK, _SETTINGS, _COPY, _WINDOW}
+_OF_NO_CHECKPOINT = {_LOCK, SETTINGS, COPY, WINDOW}
 """What a run leaves that was stopped before its first checkpoint."""
 
 
@@ -356,199 +358,3 @@ def _same_run(folder: Path, written: Mapping[str, Any], facts: Mapping[str, Any]
                 f"{folder}: the run was started with {called}={written[name]} and would go on with "
                 f"{called}={facts[name]}; give the same, or start a new run_dir."
             )
-
-
-class _Damaged(NamedTuple):
-    """A line that holds no report."""
-
-    number: int
-    content: bytes
-    reason: str
-
-
-def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """The reports of a run so far, oldest first; a warning names lines that are damaged or cut off.
-
-    Args:
-      run_dir: The folder of the run.
-
-    Returns:
-      A list of dicts with "step", "loss", "gradient_norm", "training_seconds" and what `validate`
-      returned.
-
-    Raises:
-      ValueError: If `metrics.jsonl` is no regular file.
-    """
-    path = Path(run_dir) / _METRICS
-    rows, damaged = _rows(path)
-    if damaged:
-        warnings.warn(f"{_damage(path, damaged)}; left out.", stacklevel=2)
-    return rows
-
-
-def _rows(path: Path) -> tuple[list[dict[str, Any]], list[_Damaged]]:
-    """The reports, and the lines that are none."""
-    rows, damaged = [], []
-    with contextlib.suppress(FileNotFoundError):
-        for number, line in enumerate(files.read(path, _LARGEST_METRICS).split(b"\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode())
-                if type(row["step"]) is not int:
-                    raise TypeError
-                rows.append(row)
-            except UnicodeDecodeError:
-                damaged.append(_Damaged(number, line, "not UTF-8"))
-            except (KeyError, TypeError, IndexError):
-                damaged.append(_Damaged(number, line, "without a step"))
-            except (ValueError, RecursionError):
-                damaged.append(_Damaged(number, line, "not JSON, or cut off"))
-    return rows, damaged
-
-
-def _damage(path: Path, damaged: list[_Damaged]) -> str:
-    shown = "; ".join(f"line {line.number}: {line.reason}" for line in damaged[:3])
-    more = f"; and {len(damaged) - 3:,} more" if len(damaged) > 3 else ""
-    count = "1 line is" if len(damaged) == 1 else f"{len(damaged):,} lines are"
-    return f"{path}: {count} damaged ({shown}{more})"
-
-
-def read_settings(run_dir: str | Path) -> dict[str, Any]:
-    """What `settings.json` of a run holds.
-
-    Args:
-      run_dir: The folder of the run.
-
-    Returns:
-      A dict of "settings", as they were given to `fit`; "fit", its own facts; "versions", "device"
-      and "started". Where the file is damaged, its copy is read, with a warning; another warning says
-      that the two differ.
-
-    Raises:
-      FileNotFoundError: If no run was started there.
-      ValueError: If the file is damaged, and there is no whole copy.
-    """
-    found, warning = _whole_settings(Path(run_dir))
-    if warning:
-        warnings.warn(warning, stacklevel=2)
-    return found
-
-
-def read_failure(run_dir: str | Path) -> dict[str, Any]:
-    """What a run kept of the outer step that was not finite; empty if there was none, or it is damaged."""
-    with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
-        found = json.loads(files.read(Path(run_dir) / "failure.json").decode())
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _whole_settings(folder: Path) -> tuple[dict[str, Any], str | None]:
-    """The settings from the file or its copy, and what is wrong with the file."""
-    path, copy = folder / _SETTINGS, folder / _COPY
-    other = None
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        other = _settings_in(copy)
-    try:
-        found = _settings_in(path)
-    except FileNotFoundError as error:
-        if other is not None:
-            return other, f"{path} is missing; its copy {copy.name} is read."
-        raise FileNotFoundError(
-            f"{folder}: there is no settings.json, so no run was started here; give the folder "
-            "that training named when it ended."
-        ) from error
-    except files.DamagedError as error:
-        if other is not None:
-            return other, f"{error} Its copy {copy.name} is read."
-        raise
-    if other is None or other == found:
-        return found, None
-    names = ", ".join(name for name in found if other.get(name) != found[name])
-    # What fit wrote of itself is nobody's to change; settings may have been.
-    return {**found, "fit": other["fit"]}, (
-        f"{path} was changed since the run began: {names} in it differ from {copy.name}, whose fit is read."
-    )
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        _settings_in(path)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
-
-
-def _settings_in(path: Path) -> dict[str, Any]:
-    """What one file of settings holds.
-
-    Raises:
-      FileNotFoundError: If there is none.
-      DamagedError: If it is damaged.
-    """
-    try:
-        found = json.loads(files.read(path).decode())
-        if not isinstance(found["fit"], dict) or not {"settings", "versions"} <= set(found):
-            raise TypeError("it lacks settings, fit or versions")
-    except (FileNotFoundError, files.DamagedError):
-        raise
-    except KeyError as error:
-        raise files.DamagedError(f"{path} is damaged: it has no entry {error}.") from error
-    except (ValueError, TypeError, RecursionError) as error:
-        raise files.DamagedError(f"{path} is damaged: {error}.") from error
-    return found
-
-
-def plain(settings: Any) -> Any:
-    """Settings as JSON holds them: dataclasses become dicts, NumPy's numbers Python's.
-
-    Raises:
-      ValueError: For a value that JSON does not hold, naming it.
-
-    Example:
-      >>> plain({"steps": np.int64(3), "folder": Path("run")})
-      {'steps': 3, 'folder': 'run'}
-    """
-
-    def simple(value):
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = dataclasses.fields(value)
-            return {field.name: getattr(value, field.name) for field in fields}
-        if isinstance(value, np.ndarray | np.generic | jax.Array):
-            return np.asarray(value).tolist()
-        if isinstance(value, Path):
-            return str(value)
-        raise TypeError(f"{value!r:.60} of type {type(value).__name__}")
-
-    try:
-        return json.loads(json.dumps(settings, default=simple))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"fit: settings holds {error}, which settings.json cannot hold. Give plain numbers, strings, "
-            "lists, dicts or dataclasses of these."
-        ) from error
-
-
-def versions() -> dict[str, str | None]:
-    """The versions of metajax, with its commit if that is known, and of what it computes with."""
-    packages = ("metajax", "jax", "jaxlib", "optax", "flax", "numpy")
-    found: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found | {"commit": _commit(), "python": platform.python_version()}
-
-
-def _commit() -> str | None:
-    """The commit of a checkout, or of what was installed from a repository; None if unknown."""
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    with contextlib.suppress(Exception):  # a run must not fail because of where metajax came from
-        if (root / ".git").exists():
-            done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-            return done.stdout.strip() or None
-        text = metadata.distribution("metajax").read_text("direct_url.json")
-        return json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
-    return None
