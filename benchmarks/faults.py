@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import record
 
 RESULT = "faults"
@@ -72,7 +73,7 @@ QUICK = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 """Starts shall run, not compile."""
-PATIENCE = 12
+PATIENCE = 6
 """Kills of a run, after which it may end."""
 STARTS = {"mj.fit": fit, "metajax train": command}
 
@@ -108,8 +109,13 @@ def facts(folder: Path) -> dict[str, Any]:
     for row in rows:
         row.pop("training_seconds", None)
     evaluation = folder / "evaluation.json"
+    content = hashlib.sha256(last.name.encode())
+    with np.load(last, allow_pickle=False) as arrays:
+        for name in sorted(arrays.files):
+            content.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+            content.update(arrays[name].tobytes())
     return {
-        "checkpoint": [last.name, hashlib.sha256(last.read_bytes()).hexdigest()],
+        "checkpoint": content.hexdigest(),
         "metrics": rows,
         "evaluation": evaluation.read_text() if evaluation.exists() else None,
     }

@@ -168,6 +168,10 @@ class RunDir:
             said.append(
                 f"{sentence} It is kept as {aside.name}, and the run goes on from step {found.step}."
             )
+        if self.window(found.step) is None:
+            said.append(
+                f"{self.folder / WINDOW} holds no sums of step {found.step}; the next report begins anew."
+            )
         return found, said + self.forget_after(found.step)
 
     def latest(self) -> int | None:
