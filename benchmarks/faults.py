@@ -296,10 +296,14 @@ def main() -> None:
 def _keep(found: dict[str, Any], dry: bool) -> None:
     """Prints a part of the result, and puts it into the file of results."""
     print(json.dumps(found), flush=True)
-    if not dry:
+
+    def write():
         before = record.read(RESULT) or {}
         found["kills"] = before.get("kills", {}) | found.get("kills", {})
         record.write(RESULT, {**before, **found, **record.context()})
+
+    if not dry:  # in a process of its own, because it asks JAX for the devices
+        ended(child(write))
 
 
 if __name__ == "__main__":
