@@ -31,7 +31,9 @@ import record
 from fuzzed.damage import BOMB_EVERY, BOMBS, DAMAGES, bomb, make_bombs
 
 SECONDS = 10
-"""The most time that an input may take."""
+"""The most time that an input may take, of the processor."""
+PATIENCE = 120
+"""The most time that it may wait, for example at a pipe; other work on the machine counts as well."""
 MEGABYTES = 512
 """The most memory that reading an input may take beside what the process held before."""
 RESULT = "fuzz"
@@ -50,7 +52,9 @@ def outcome(reader: Any, place: Path, whole: Any) -> str:
         raise Slow
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, late)
+    signal.alarm(PATIENCE)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         found = reader.read(place)
     except Slow:
@@ -65,6 +69,7 @@ def outcome(reader: Any, place: Path, whole: Any) -> str:
         return f"unhandled: {type(error).__name__}: {error!s:.150}"
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     if reader.is_checked and found != whole:
         return "silent: another tree was read"
     return "read"
