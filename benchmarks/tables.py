@@ -1,12 +1,13 @@
-"""Writes all pages of results, their pictures, and the short tables in README.md.
+"""Writes all pages of results, their pictures, and the tables in README.md and docs/reliability.md.
 
-python benchmarks/tables.py                     into docs/results/ and README.md
+python benchmarks/tables.py                     into docs/results/, README.md and docs/reliability.md
 python benchmarks/tables.py --folder elsewhere  pages alone, to compare
 
 Everything comes from benchmarks/rows/ and the JSON files in benchmarks/results/.
 """
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import record
@@ -22,6 +23,7 @@ from rows import (
     readme,
     recommendation,
     regret,
+    reliability,
     sinusoid,
     speed,
     summaries,
@@ -32,7 +34,11 @@ from rows import (
 from rows.table import GENERATED, Page
 
 DOCS = record.HERE.parent / "docs" / "results"
-README = record.HERE.parent / "README.md"
+WITH_TABLES: dict[Path, Mapping[str, Callable[[], str]]] = {
+    record.HERE.parent / "README.md": readme.PARTS,
+    DOCS.parent / "reliability.md": reliability.PARTS,
+}
+"""Pages that are written by hand but for parts between marks."""
 PAGES: dict[str, Page] = {
     "sinusoid": sinusoid.PAGE,
     "omniglot": omniglot.PAGE,
@@ -78,9 +84,9 @@ def write(folder: Path, *, pictures: bool) -> None:
                 draw().savefig(folder / file, dpi=120)
 
 
-def with_tables(text: str) -> str:
-    """README.md with its generated parts as the result files have them."""
-    for name, part in readme.PARTS.items():
+def with_tables(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """A page with its generated parts as the result files have them."""
+    for name, part in parts.items():
         begin, end = f"<!-- results: {name} -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{part()}\n{end}{rest.split(end)[1]}"
@@ -97,7 +103,8 @@ def main() -> None:
         write(arguments.folder, pictures=False)
         return
     write(DOCS, pictures=True)
-    README.write_text(with_tables(README.read_text()))
+    for page, parts in WITH_TABLES.items():
+        page.write_text(with_tables(page.read_text(), parts))
 
 
 if __name__ == "__main__":

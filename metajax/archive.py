@@ -1,55 +1,26 @@
 """Arrays in one NumPy archive: written whole or not at all, checked when read, nothing executed."""
 
 import contextlib
+import hashlib
 import json
-import os
-import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-PART = ".part"
-"""How the name of a file ends while it is written; after a kill it may stay."""
+from metajax import files
 
 _NUMBERS = "biufcV"  # V: the types that ml_dtypes adds to NumPy's, such as bfloat16
 
 
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that replaces `path` once it is complete; a failure leaves `path` as it was.
-
-    Raises:
-      OSError: If it cannot be written, naming `path`.
-    """
-    path = path.resolve()
-    part = path.parent / f".{uuid.uuid4().hex}{PART}"
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        _remove(part)
-        raise OSError(
-            f"{path} could not be written: {error.strerror or error}. What was there before is unchanged."
-        ) from error
-    except BaseException:
-        _remove(part)
-        raise
-
-
-def _remove(part: Path) -> None:
-    with contextlib.suppress(OSError):  # the first error is the one to raise
-        part.unlink()
-
-
 def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a header and arrays, whose names hold a "/".
+
+    Each array has a SHA-256 over its name, dtype, shape and bytes in the header, and the header has one
+    of its own. The archive's CRC-32 misses arrays that change places.
 
     Raises:
       TypeError: For a header that JSON does not hold.
@@ -57,9 +28,11 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray
     """
     # NumPy's format knows its own types; bfloat16 is written as the integers it is made of.
     plain: dict[str, Any] = {name: _plain(array) for name, array in arrays.items()}
-    text = np.array(json.dumps(header))
-    with whole(path) as file:
-        np.savez(file, header=text, **plain)
+    sums = {name: _sum(name, array) for name, array in plain.items()}
+    text = json.dumps({**header, "sha256": sums})
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    with files.whole(path) as file:
+        np.savez(file, header=np.array(text), seal=np.array(seal), **plain)
 
 
 def read_header(path: Path, form: str, version: int, writer: str) -> dict[str, Any]:
@@ -73,12 +46,20 @@ def read_header(path: Path, form: str, version: int, writer: str) -> dict[str, A
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: For a file that is damaged, is something else or has a newer version.
+      DamagedError: For a file that is damaged or something else.
+      ValueError: For one that has a newer version.
     """
-    if not path.is_file():
+    if not files.is_regular(path):
         raise FileNotFoundError(f"{path}: there is no such file; give one that {writer} wrote.")
     with _damage(path, writer), zipfile.ZipFile(path) as archive:
-        header = json.loads(str(_member(archive, "header")))
+        text = str(_member(archive, "header"))
+        header = json.loads(text)
+        # Files of metajax 0.2 have neither sums nor a seal.
+        if "sha256" in header or "seal.npy" in archive.namelist():
+            if str(_member(archive, "seal")) != hashlib.sha256(text.encode()).hexdigest():
+                raise ValueError("its header is not the one that was written")
+            if not isinstance(header["sha256"], dict):
+                raise ValueError("its header holds no checksums")
         if header["format"] != form:
             raise ValueError(f"its format is {header['format']!r}")
         found = int(header["version"])
@@ -90,25 +71,36 @@ def read_header(path: Path, form: str, version: int, writer: str) -> dict[str, A
 
 
 def read_arrays(
-    path: Path, described: Mapping[str, tuple[Iterable[int], str]], writer: str
+    path: Path,
+    described: Mapping[str, tuple[Iterable[int], str]],
+    writer: str,
+    sums: Mapping[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Arrays of a file by name, every byte of them checked by the archive's checksums.
+    """Arrays of a file by name, every byte of them checked.
 
     Args:
       path: The file.
       described: The shape and the dtype of each array to read, from the header.
       writer: The function that writes such files, for the messages.
+      sums: `header["sha256"]`; None for files of metajax 0.2, which have the archive's CRC-32 alone.
 
     Raises:
-      ValueError: For a file that is damaged.
+      DamagedError: For a file that is damaged.
     """
     arrays = {}
     with _damage(path, writer), zipfile.ZipFile(path) as archive:
+        # Entries that share their bytes would unpack to more than the file holds.
+        sizes = [archive.getinfo(f"{name}.npy").file_size for name in described]
+        if sum(sizes) > path.stat().st_size:
+            raise ValueError("its arrays are larger than the file")
         for name, (shape, dtype) in described.items():
             kind = jnp.dtype(dtype)
             if kind.kind not in _NUMBERS or not kind.itemsize:
                 raise ValueError(f"{name} has dtype {dtype}")
-            arrays[name] = _member(archive, name).view(kind)
+            plain = _member(archive, name)
+            if sums is not None and sums[name] != _sum(name, plain):
+                raise ValueError(f"{name} does not have the SHA-256 that was written")
+            arrays[name] = plain.view(kind)
             if arrays[name].shape != tuple(shape):
                 raise ValueError(f"{name} is {arrays[name].shape}, but its header says {shape}")
     return arrays
@@ -119,10 +111,18 @@ def _damage(path: Path, writer: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a damaged archive raises a dozen kinds, of zipfile, NumPy and json
-        raise ValueError(
-            f"{path} is {path.stat().st_size:,} bytes and not a whole file that {writer} wrote "
+        size = path.stat().st_size if path.exists() else 0
+        raise files.DamagedError(
+            f"{path} is {size:,} bytes and not a whole file that {writer} wrote "
             f"({type(error).__name__}: {error}); write it again."
         ) from error
+
+
+def _sum(name: str, array: np.ndarray) -> str:
+    """SHA-256 of an array, and of what it is."""
+    found = hashlib.sha256(f"{name} {array.dtype.str} {array.shape} ".encode())
+    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:

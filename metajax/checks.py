@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from metajax.rewriting.fast import fast
-from metajax.types import Examples, Model, Params, Steps, Task
+from metajax.types import Examples, Learner, Model, Params, Steps, Task
 
 NOT_TRAINABLE = ("batch_stats",)
 """Collections of a flax linen module that hold no weights."""
@@ -34,6 +34,30 @@ def count(where: str, name: str, value: Any, least: int = 1) -> int:
         found = least - 1
     if found < least or isinstance(value, bool | np.bool_):
         raise ValueError(f"{where}: {name}={value!r} must be an integer of at least {least}.")
+    return found
+
+
+def counts(where: str, name: str, value: Any) -> tuple[int, ...]:
+    """Returns several integers of at least 1 as a tuple; none at all are right as well.
+
+    Raises:
+      ValueError: Unless `value` is a sequence of such integers.
+
+    Example:
+      >>> counts("mlp", "features", "40")
+      Traceback (most recent call last):
+      ValueError: mlp: features='40' must be a sequence of integers of at least 1, such as (40, 40).
+    """
+    try:
+        listed = () if isinstance(value, str | bytes) else tuple(value)
+        found = tuple(count(where, name, one) for one in listed)
+        good = not isinstance(value, str | bytes)
+    except (TypeError, ValueError):
+        found, good = (), False
+    if not good:
+        raise ValueError(
+            f"{where}: {name}={value!r} must be a sequence of integers of at least 1, such as (40, 40)."
+        )
     return found
 
 
@@ -159,6 +183,56 @@ def optimizer(where: str, name: str, given: Any) -> None:
         )
 
 
+def loss(where: str, given: Any, name: str = "loss") -> None:
+    """Checks that a loss or metric is a function.
+
+    Raises:
+      ValueError: For anything else, such as the name of one.
+
+    Example:
+      >>> loss("maml", "mse")
+      Traceback (most recent call last):
+      ValueError: maml: loss='mse' must be a function (predictions, targets) -> (n,), such as mj.mse.
+    """
+    if not callable(given):
+        raise ValueError(
+            f"{where}: {name}={given!r:.60} must be a function (predictions, targets) -> (n,), such as mj.mse."
+        )
+
+
+def adjoint(where: str, given: Any) -> None:
+    """Checks that an adjoint is a function, or None for the usual one.
+
+    Raises:
+      ValueError: For anything else, such as the name of one.
+
+    Example:
+      >>> adjoint("maml", "first_order")
+      Traceback (most recent call last):
+      ValueError: maml: adjoint='first_order' must be a function, such as mj.first_order.
+    """
+    if given is not None and not callable(given):
+        raise ValueError(
+            f"{where}: adjoint={given!r:.60} must be a function, such as mj.first_order."
+        )
+
+
+def learner(where: str, given: Any) -> None:
+    """Checks for a learner.
+
+    Raises:
+      ValueError: For anything else, such as a model.
+
+    Example:
+      >>> learner("query_loss", None)
+      Traceback (most recent call last):
+      ValueError: query_loss: learner is a NoneType, not a mj.Learner such as mj.maml(...).
+    """
+    if not isinstance(given, Learner):
+        found = getattr(given, "__name__", None) or f"a {type(given).__name__}"
+        raise ValueError(f"{where}: learner is {found}, not a mj.Learner such as mj.maml(...).")
+
+
 def as_model(where: str, model: Any) -> Model:
     """Returns a model from a `Model` or any `(init, apply)` pair.
 
@@ -200,7 +274,10 @@ def as_model(where: str, model: Any) -> Model:
 
 def _is_pair(model: Any) -> bool:
     """Whether a model is (init, apply); haiku's apply may also take a key or a state."""
-    if not (isinstance(model, tuple) and len(model) >= 2 and all(map(callable, model[:2]))):
+    is_learner = isinstance(model, Learner)  # is a tuple of functions as well
+    if is_learner or not (
+        isinstance(model, tuple) and len(model) >= 2 and all(map(callable, model[:2]))
+    ):
         return False
     is_haiku = type(model).__module__.startswith("haiku")
     return not is_haiku or inspect.signature(model[1]).parameters.keys().isdisjoint(
@@ -233,7 +310,8 @@ def trainable(where: str, params: Params) -> None:
 
 
 def _named(thing: Any) -> str:
-    return f"a {type(thing).__name__}" if not isinstance(thing, tuple) else f"{thing!r:.60}"
+    plain = type(thing) is not tuple
+    return f"a {type(thing).__name__}" if plain else f"{thing!r:.60}"
 
 
 def source(where: str, sample: Any) -> Task:

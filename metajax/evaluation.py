@@ -83,6 +83,8 @@ def score(values: Any, mask: Any = None) -> Score:
       >>> float(found.mean), round(float(found.interval), 3)
       (0.5, 0.566)
     """
+    if not np.issubdtype(np.asarray(values).dtype, np.number) and not hasattr(values, "dtype"):
+        raise ValueError(f"score: values={values!r:.60} must be an array of numbers.")
     values = jnp.asarray(values)
     if values.ndim == 0 or len(values) < 2:
         raise ValueError(
@@ -178,6 +180,7 @@ def evaluate(
       >>> scores.mean.shape, scores.values.shape  # untrained it predicts 0: about 4.25
       ((2,), (100, 2))
     """
+    checks.loss("evaluate", metric, "metric")
     judge = _Judge(metric, inductive)
     each = _on_tasks(
         "evaluate",
@@ -303,6 +306,7 @@ def _on_tasks(
     where, learner, meta_params, tasks_or_sample, on_task, *, key, num_tasks, num_steps, **options
 ) -> list[Any]:
     """What `on_task` gives for all tasks: one stacked tree, or a list of one for each task."""
+    checks.learner(where, learner)
     num_steps = steps_option(where, learner, num_steps).get("num_steps")
     run = partial(
         _run,
@@ -349,6 +353,10 @@ def _batches(where: str, tasks: Any, num_tasks: int | None) -> tuple[list[Task],
         _enough(where, found, num_tasks)
         number = found if num_tasks is None else num_tasks
         return [jax.tree.map(lambda leaf: leaf[:number], tasks)], np.arange(number)
+    if not isinstance(tasks, Iterable):
+        raise ValueError(
+            f"{where}: sample is a {type(tasks).__name__}; give a source of tasks, a batch or a list of them."
+        )
     listed = list(tasks)
     if not all(isinstance(task, Task) for task in listed):
         kinds = ", ".join(sorted({type(task).__name__ for task in listed}))

@@ -101,6 +101,9 @@ def inspect(
       >>> mj.inspect(learner, mj.mse, meta_params, tasks, key).dead[0]
       'params/Dense_0/bias'
     """
+    checks.learner("inspect", learner)
+    checks.loss("inspect", loss)
+    checks.prng_key("inspect", key)
     if not checks.batch_size(tasks):
         raise ValueError("inspect: the batch has 0 tasks; give at least 1.")
     steps_option("inspect", learner, num_steps)

@@ -139,6 +139,8 @@ def query_loss(
 
     Reference: Finn, Abbeel and Levine, ICML 2017, equation 1. https://arxiv.org/abs/1703.03400
     """
+    checks.learner("query_loss", learner)
+    checks.loss("query_loss", loss)
     options = steps_option("query_loss", learner, num_steps)
     several = isinstance(options.get("num_steps"), tuple)
     _check_weights(weights, options.get("num_steps"))
@@ -178,7 +180,7 @@ def _check_weights(weights: Any, num_steps: Steps | None) -> None:
             f"query_loss: {len(weights)} weights and num_steps={num_steps}; give num_steps as a "
             "tuple, and a weight for each."
         )
-    if not isinstance(weights, Tracer) and abs(float(jnp.sum(weights)) - 1) > 1e-3:
+    if not isinstance(weights, Tracer) and not abs(float(jnp.sum(weights)) - 1) <= 1e-3:
         raise ValueError(
             f"query_loss: the weights have sum {float(jnp.sum(weights)):g}, which must be 1; divide them "
             "by it."
@@ -218,6 +220,7 @@ def reptile(learner: Learner, *, num_steps: int | None = None, num_batches: int 
     Reference: Nichol, Achiam and Schulman, 2018, algorithm 2. https://arxiv.org/abs/1803.02999
     """
     num_batches = checks.count("reptile", "num_batches", num_batches)
+    checks.learner("reptile", learner)
     options = steps_option("reptile", learner, num_steps)
 
     def distance(meta_params, task, key):
@@ -289,5 +292,6 @@ def multi_step_weights(step: jax.Array, num_steps: int, until: int) -> jax.Array
     Reference: Antoniou, Edwards and Storkey, ICLR 2019, section 4, and their code's floor.
     https://arxiv.org/abs/1810.09502
     """
+    num_steps = checks.count("multi_step_weights", "num_steps", num_steps)
     early = jnp.maximum(1 - step / until, 0.03) / num_steps
     return jnp.full(num_steps, early).at[-1].set(1 - (num_steps - 1) * early)

@@ -47,7 +47,10 @@ STUDIES: dict[str, Study] = {
     "intents_domains": Study(
         TRAINED,
         {
-            f"r2d2, start, {n} training domain{'s' * (n > 1)}": {"train_domains": n, "outer_steps": 0}
+            f"r2d2, start, {n} training domain{'s' * (n > 1)}": {
+                "train_domains": n,
+                "outer_steps": 0,
+            }
             for n in (1, 2, 4, 6)
         },
         ((15, 5),),

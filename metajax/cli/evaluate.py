@@ -37,6 +37,8 @@ class Evaluate:
     """Seed of the test tasks."""
     data: str | None = None
     """The folder of the data sets, if it has moved."""
+    trust: bool = False
+    """Import and call the function that --vectors named when the run was trained."""
 
 
 def run(command: Evaluate) -> bool:
@@ -45,7 +47,7 @@ def run(command: Evaluate) -> bool:
     from metajax.recipes.elsewhere import elsewhere
     from metajax.recipes.run import restore
 
-    found = restore(command.run, data=command.data)
+    found = restore(command.run, data=command.data, trust=command.trust)
     experiment = found.experiment
     if experiment is None:
         raise ValueError(

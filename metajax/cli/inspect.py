@@ -19,6 +19,8 @@ class Inspect:
     """The number of training tasks that the hypergradient is taken on."""
     data: str | None = None
     """The folder of the data sets, if it has moved."""
+    trust: bool = False
+    """Import and call the function that --vectors named when the run was trained."""
 
 
 def run(command: Inspect) -> bool:
@@ -30,7 +32,7 @@ def run(command: Inspect) -> bool:
     from metajax.recipes.run import restore
 
     checks.count("inspect", "num_tasks", command.num_tasks)
-    found = restore(command.run, data=command.data)
+    found = restore(command.run, data=command.data, trust=command.trust)
     experiment, settings = found.experiment, found.settings
     if experiment is None:
         raise ValueError(

@@ -1,12 +1,24 @@
 """The command line: finds the command, and turns a user's mistake into one sentence."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import tyro
 
-from metajax.cli import data, detect, evaluate, inspect, list, recommend, resume, summarize, train
+from metajax.cli import (
+    data,
+    detect,
+    evaluate,
+    inspect,
+    list,
+    recommend,
+    replay,
+    resume,
+    summarize,
+    train,
+)
 from metajax.cli.machine import one_device_per_core
 from metajax.cli.output import console, escape
 from metajax.cli.subcommands import subcommands
@@ -21,6 +33,7 @@ COMMANDS = {
     "summarize": (summarize.Summarize, summarize.run),
     "detect": (detect.Detect, detect.run),
     "inspect": (inspect.Inspect, inspect.run),
+    "replay": (replay.Replay, replay.run),
     "data": (data.Data, data.run),
     "list": (list.List, list.run),
 }
@@ -40,12 +53,21 @@ def main(args: Sequence[str] | None = None) -> None:
     command = _parse(words)
     one_device_per_core()
     run = next(run for kind, run in COMMANDS.values() if type(command) is kind)
+    before, warnings.showwarning = warnings.showwarning, _shown
     try:
         finished = run(command)
     except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
         console.print(f"[bold red]error[/] {escape(str(error))}")
         sys.exit(2)
+    finally:
+        warnings.showwarning = before
     sys.exit(0 if finished else 130)  # 130: stopped by Ctrl-C, as shells have it
+
+
+def _shown(message: Warning | str, *where: Any) -> None:
+    """Prints a warning as a sentence, without the line of code that it came from."""
+    del where
+    console.print(f"[bold yellow]warning[/] {escape(str(message))}")
 
 
 def _parse(words: Sequence[str]) -> Any:

@@ -16,6 +16,8 @@ class Resume:
     """The folder of the run."""
     data: str | None = None
     """The folder of the data sets, if it has moved."""
+    trust: bool = False
+    """Import and call the function that --vectors named when the run was trained."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
 
@@ -24,7 +26,7 @@ def run(command: Resume) -> bool:
     """Continues a run in its folder."""
     from metajax.recipes.run import read
 
-    experiment = read(command.run, command.data)
+    experiment = read(command.run, command.data, trust=command.trust)
     return train_and_test(
         experiment,
         experiment.settings,

@@ -1,6 +1,5 @@
 """The table of test scores, and its copy in JSON."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from rich.table import Table
 
+from metajax import files
 from metajax.cli.output import cell, console, escape, plain
 from metajax.evaluation import Evaluation, Score, evaluate
 from metajax.recipes.experiment import Baseline, Experiment
@@ -55,15 +55,15 @@ def test(
     if e.baselines is not None:
         with console.status("measuring baselines"):
             baselines = e.baselines(key, number, e.eval_steps, mesh)
-    console.print(_table(e, step, number, scores, baselines))
-    _notes(e, scores, baselines)
     facts: dict[str, Any] = {"step": step, "num_tasks": number, "seed": seed, "source": e.test_name}
     if e.shots is not None:
         facts |= e.shots._asdict()
     facts["columns"] = e.columns
     rows = {name: _numbers(e, score) for name, score in _rows(scores).items()}
     rows |= {baseline.name: _numbers(e, baseline.scores) for baseline in baselines}
-    path.write_text(json.dumps(facts | rows, indent=2) + "\n")
+    files.write_json(path, facts | rows)
+    console.print(_table(e, step, number, scores, baselines))
+    _notes(e, scores, baselines)
 
 
 def _judged(
@@ -79,6 +79,16 @@ def _judged(
     assert e.judge is not None
     with console.status("measuring the learner and its baselines"):
         report = e.judge(meta_params, seed)
+    tables = {
+        scores.title: {
+            name: {"mean": plain([m for m, _ in pairs]), "interval": plain([h for _, h in pairs])}
+            for name, pairs in scores.rows.items()
+        }
+        for scores in report.tables
+    }
+    facts = {"step": step, "seed": seed, "source": e.test_name, "title": report.title}
+    columns = report.tables[0].columns
+    files.write_json(path, facts | {"columns": columns, "tables": tables})
     console.print(f"[bold]metajax: {escape(report.title)}, outer step {step:,}[/]")
     for scores in report.tables:
         table = Table(title=escape(scores.title), title_justify="left", title_style="bold")
@@ -90,16 +100,6 @@ def _judged(
         console.print(table)
     for note in ("±: half of a 95% interval, 1.96 standard errors", *report.notes):
         console.print(f"[dim]{escape(note)}.[/]")
-    tables = {
-        scores.title: {
-            name: {"mean": plain([m for m, _ in pairs]), "interval": plain([h for _, h in pairs])}
-            for name, pairs in scores.rows.items()
-        }
-        for scores in report.tables
-    }
-    facts = {"step": step, "seed": seed, "source": e.test_name, "title": report.title}
-    columns = report.tables[0].columns
-    path.write_text(json.dumps(facts | {"columns": columns, "tables": tables}, indent=2) + "\n")
 
 
 def _rows(scores: Evaluation) -> dict[str, Evaluation | Score]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from metajax import files
 from metajax.cli.output import console, escape
 
 
@@ -40,6 +41,6 @@ def run(command: Summarize) -> bool:
     for number, one in enumerate(found, 1):
         title = one.document.title or f"Document {number}"
         console.print(f"[bold]{escape(title)}[/]\n{escape(extract(one.document, one.after))}")
-    command.out.write_text(page(found, len(labelled)), encoding="utf-8")
+    files.write_text(command.out, page(found, len(labelled)))
     console.print(f"The page is {escape(str(command.out))}.")
     return True

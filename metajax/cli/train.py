@@ -1,13 +1,14 @@
 """`metajax train RECIPE`: trains a recipe, tests it, and draws what it does."""
 
+import itertools
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from metajax import recipes
-from metajax.cli.output import console
+from metajax import files, recipes
+from metajax.cli.output import console, escape
 from metajax.cli.scores import test
 from metajax.cli.subcommands import subcommands
 from metajax.recipes.experiment import Experiment
@@ -34,7 +35,7 @@ class Train:
 def run(command: Train) -> bool:
     """Trains a recipe in a new folder."""
     name = recipes.name_of(command.recipe)
-    folder = command.run_dir or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = command.run_dir or _new_folder(name)
     experiment = recipes.build(command.recipe)
     return train_and_test(
         experiment,
@@ -43,6 +44,13 @@ def run(command: Train) -> bool:
         report_every=command.report_every,
         tensorboard=command.tensorboard,
     )
+
+
+def _new_folder(name: str) -> Path:
+    """A folder that does not exist, also where two runs start at once or the clock was set back."""
+    first = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([first], others) if not folder.exists())
 
 
 def train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
@@ -67,7 +75,7 @@ def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: 
     begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch)
     platform = mesh.devices.flat[0].platform
     console.print(
-        f"[bold]metajax train {recipes.name_of(settings)}[/] on {platform}, run in {folder}"
+        f"[bold]metajax train {recipes.name_of(settings)}[/] on {platform}, run in {escape(str(folder))}"
     )
     if platform == "gpu":
         console.print(
@@ -83,13 +91,17 @@ def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: 
     test(experiment, step, state.meta_params, path, num_tasks=None, seed=1, mesh=task_mesh())
     if experiment.picture is not None:
         picture = experiment.picture(state.meta_params)
-        picture.savefig(folder / "plots" / "adaptation.png", dpi=150)
-    kept = "" if experiment.keep is None else f"{experiment.keep(state.meta_params, folder)}\n"
+        (folder / "plots").mkdir(exist_ok=True)
+        files.write_figure(folder / "plots" / "adaptation.png", picture)
+    kept = (
+        "" if experiment.keep is None else escape(f"{experiment.keep(state.meta_params, folder)}\n")
+    )
+    shown = escape(str(folder))
     console.print(
         f"\nLearned: {experiment.learned}\n"
-        f"The run is in {folder}: checkpoints, metrics.jsonl, and pictures in {folder / 'plots'}.\n"
+        f"The run is in {shown}: checkpoints, metrics.jsonl, and pictures in {shown}/plots.\n"
         f"{kept}It took {time.perf_counter() - begun:.0f} s in all.\n"
-        f"Next: metajax evaluate {folder} {experiment.next_flags}".rstrip()
+        f"Next: metajax evaluate {shown} {experiment.next_flags}".rstrip()
     )
     return True
 
@@ -98,8 +110,8 @@ def _draw_training(experiment: Experiment, folder: Path) -> None:
     from metajax.recipes import plots
     from metajax.train.run_dir import read_metrics
 
-    (folder / "plots").mkdir(exist_ok=True)
     rows = read_metrics(folder)
     if rows:
+        (folder / "plots").mkdir(exist_ok=True)
         figure = plots.training(rows, experiment.metric_name)
-        figure.savefig(folder / "plots" / "training.png", dpi=150)
+        files.write_figure(folder / "plots" / "training.png", figure)

@@ -7,6 +7,7 @@ Larson et al., EMNLP 2019. https://github.com/clinc/oos-eval, CC BY 3.0. Place `
 import json
 from pathlib import Path
 
+from metajax import files
 from metajax.data import store
 from metajax.data.sentences import Sentences
 
@@ -46,17 +47,18 @@ def load(data: store.Folder = None) -> Sentences:
       ValueError: For a damaged file, or an intent without a domain.
     """
     folder = store.locate(NAME, FILES, data, address=ADDRESS)
-    found, domains = (read_json(NAME, folder / file) for file in FILES)
-    domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
-    rows = [(text, intent) for part in PARTS for text, intent in found[part]]
-    unknown = sorted({intent for _, intent in rows} - set(domain_of))
-    if unknown:
-        raise ValueError(
-            f"{NAME}: domains.json in {folder} has no domain for {', '.join(unknown)}."
-        )
-    outside = [text for part in PARTS for text, _ in found[f"oos_{part}"]]
-    texts, intents = (list(column) for column in zip(*rows, strict=True))
-    return Sentences(NAME, texts, intents, [domain_of[i] for i in intents], outside)
+    with files.naming(folder / FILES[0]):
+        found, domains = (read_json(NAME, folder / file) for file in FILES)
+        domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
+        rows = [(text, intent) for part in PARTS for text, intent in found[part]]
+        unknown = sorted({intent for _, intent in rows} - set(domain_of))
+        if unknown:
+            raise ValueError(
+                f"{NAME}: domains.json in {folder} has no domain for {', '.join(unknown)}."
+            )
+        outside = [text for part in PARTS for text, _ in found[f"oos_{part}"]]
+        texts, intents = (list(column) for column in zip(*rows, strict=True))
+        return Sentences(NAME, texts, intents, [domain_of[i] for i in intents], outside)
 
 
 def read_json(name: str, path: Path):
@@ -66,11 +68,12 @@ def read_json(name: str, path: Path):
       PermissionError: For a file that this user may not read.
       ValueError: For a damaged file.
     """
-    content = store.read_placed(name, path.parent, path.name)
-    try:
-        return json.loads(content)
-    except ValueError as error:  # of JSON or of UTF-8
-        raise ValueError(f"{name}: {path} is damaged ({error}); copy it again.") from error
+    with files.naming(path):
+        content = store.read_placed(name, path.parent, path.name)
+        try:
+            return json.loads(content)
+        except ValueError as error:  # of JSON or of UTF-8
+            raise ValueError(f"{name}: {path} is damaged ({error}); copy it again.") from error
 
 
 def _describe(data: store.Folder) -> str:

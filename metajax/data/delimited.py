@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import gzip
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax import files
 from metajax.data import store
 
 Scale: TypeAlias = tuple[float, float] | None
@@ -60,9 +60,11 @@ def bytes_of(path: Path, what: str) -> bytes:
     content = store.read_bytes(what, path)
     if path.suffix == ".gz":
         try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path} is not a whole gzip file; copy it again.") from error
+            content = files.gunzip(content)
+        except files.DamagedError as error:
+            raise ValueError(
+                f"{path} is not a whole gzip file; copy it again ({error})."
+            ) from error
     if not content.strip():
         raise ValueError(f"{path} is empty; give a file of {what}.")
     return content

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metajax import files
+
 LONGEST = 256
 """The most words of a sentence in a file."""
 
@@ -66,12 +68,13 @@ def read_documents(path: str | Path) -> tuple[Document, ...]:
       ValueError: For a line that is no such object, naming it.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file; give one JSON object a line.")
-    found = tuple(_document(where, row) for where, row in _lines(path))
-    if not found:
-        raise ValueError(f'{path} has no line; give one object with "document" on each.')
-    return found
+    with files.naming(path):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is no file; give one JSON object a line.")
+        found = tuple(_document(where, row) for where, row in _lines(path))
+        if not found:
+            raise ValueError(f'{path} has no line; give one object with "document" on each.')
+        return found
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

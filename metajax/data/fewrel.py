@@ -7,6 +7,7 @@ folder data, or packed as `.gz`, into `fewrel/`: `val_wiki.json`, `val_pubmed.js
 
 from pathlib import Path
 
+from metajax import files
 from metajax.data import store
 from metajax.data.clinc150 import read_json
 from metajax.data.sentences import Sentences
@@ -49,15 +50,16 @@ def load(data: store.Folder = None, *, masked: bool = True) -> Sentences:
       ValueError: For a damaged file.
     """
     folder = store.locate(NAME, FILES, data, address=ADDRESS)
-    more = [folder / MORE] if any((folder / f).exists() for f in (MORE, f"{MORE}.gz")) else []
-    texts, labels, domains = [], [], []
-    for path in (*more, *(folder / file for file in FILES)):
-        for relation, examples in read_json(NAME, path).items():
-            for example in examples:
-                texts.append(_text(path, example, masked))
-                labels.append(relation)
-                domains.append(path.stem.split("_")[1])
-    return Sentences(NAME, texts, labels, domains)
+    with files.naming(folder / FILES[0]):
+        more = [folder / MORE] if any((folder / f).exists() for f in (MORE, f"{MORE}.gz")) else []
+        texts, labels, domains = [], [], []
+        for path in (*more, *(folder / file for file in FILES)):
+            for relation, examples in read_json(NAME, path).items():
+                for example in examples:
+                    texts.append(_text(path, example, masked))
+                    labels.append(relation)
+                    domains.append(path.stem.split("_")[1])
+        return Sentences(NAME, texts, labels, domains)
 
 
 def _text(path: Path, example: dict, masked: bool) -> str:

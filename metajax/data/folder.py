@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,10 +108,21 @@ def _decoded(path: Path, size: int, channels: int) -> np.ndarray:
         ) from error
     except _Unsupported as error:
         raise ValueError(str(error)) from None
-    except (OSError, SyntaxError, EOFError, ValueError, TypeError, OverflowError) as error:
+    except Exception as error:  # Pillow's decoders raise a dozen kinds
         raise ValueError(
             f"folder: {path} cannot be decoded as a picture; remove or replace it."
         ) from error
+    try:
+        return _square(path, picture, size, channels)
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise ValueError(
+            f"folder: {path} cannot be decoded as a picture; remove or replace it."
+        ) from error
+
+
+def _square(path: Path, picture: Any, size: int, channels: int) -> np.ndarray:
     if picture.has_transparency_data:
         if np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
             raise ValueError(

@@ -1,16 +1,13 @@
 """The IDX format of MNIST and of data sets published in the same form."""
 
 import math
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from metajax import files
 from metajax.data import store
-
-_LARGEST = 1 << 30
-"""Bytes of the largest file that is unpacked; MNIST's largest has 47 million."""
 
 
 class Labelled(NamedTuple):
@@ -32,12 +29,12 @@ def load(name: str, part: str, data: store.Folder = None) -> Labelled:
       FileNotFoundError, PermissionError: If the files are missing or may not be read.
       ValueError: If a file is damaged, or the two do not belong together.
     """
-    files = [f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"]
-    folder = store.locate(name, files, data)
-    images, labels = (read(name, folder / file) for file in files)
+    names = [f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"]
+    folder = store.locate(name, names, data)
+    images, labels = (read(name, folder / file) for file in names)
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise ValueError(
-            f"{name}: {files[0]} in {folder} holds {images.shape} numbers and {files[1]} "
+            f"{name}: {names[0]} in {folder} holds {images.shape} numbers and {names[1]} "
             f"{labels.shape}, but images (n, height, width) and n labels are needed. Download both again."
         )
     return Labelled(images, labels)
@@ -52,16 +49,11 @@ def read(name: str, path: Path) -> np.ndarray:
     """
     packed = store.read_bytes(name, path)
     try:
-        unpacker = zlib.decompressobj(wbits=31)
-        content = unpacker.decompress(packed, _LARGEST)
-        whole = unpacker.eof and not unpacker.unused_data.strip(b"\0")
-    except zlib.error:
-        content, whole = b"", False
-    if not whole:
+        content = files.gunzip(packed)
+    except files.DamagedError as error:
         raise ValueError(
-            f"{name}: {path} is {len(packed):,} bytes and not a whole gzip file; delete it and "
-            "download it again."
-        )
+            f"{name}: {path} is {len(packed):,} bytes and {error}; delete it and download it again."
+        ) from error
     axes = content[3] if len(content) >= 4 and content[:3] == b"\x00\x00\x08" else 0
     shape = tuple(np.frombuffer(content[4 : 4 + 4 * axes], ">u4").tolist()) if axes else ()
     if not axes or len(shape) < axes or len(content) != 4 + 4 * axes + math.prod(shape):

@@ -10,6 +10,7 @@ import json
 
 import numpy as np
 
+from metajax import files
 from metajax.data import store
 from metajax.data.documents import Corpus, Document, sentences_of
 from metajax.data.scitldr import text_of
@@ -38,16 +39,19 @@ def load(data: store.Folder = None) -> Corpus:
     """
     folder = store.locate(NAME, FILES, data, address=ADDRESS)
     path = folder / FILES[0]
-    text = text_of(NAME, path)
-    try:
-        rows = list(json.loads(text).values())
-        read = [
-            Document(sentences_of(row["original_text"]), (row["reference_summary"],))
-            for row in rows
-        ]
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not the published file ({error!r}); get it again.") from error
-    return shuffled(NAME, read)
+    with files.naming(path):
+        text = text_of(NAME, path)
+        try:
+            rows = list(json.loads(text).values())
+            read = [
+                Document(sentences_of(row["original_text"]), (row["reference_summary"],))
+                for row in rows
+            ]
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is not the published file ({error!r}); get it again."
+            ) from error
+        return shuffled(NAME, read)
 
 
 def shuffled(name: str, documents: list[Document], seed: int = 0) -> Corpus:

@@ -5,15 +5,14 @@ Lake, Salakhutdinov and Tenenbaum, Science 350, 2015. https://github.com/brenden
 
 import hashlib
 import io
-import tempfile
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from metajax import archive as arrays
 from metajax.data import store
 from metajax.names import choose
 
@@ -120,7 +119,7 @@ def _decode(part: str, path: Path, resample: Resampling) -> Characters:
     remedy = f"delete it and run `metajax data omniglot`, or download {_ADDRESS}/{path.name}."
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # of zipfile, struct, zlib or the system
         raise ValueError(
             f"omniglot: {path} is {path.stat().st_size:,} bytes and not a whole zip file; {remedy}"
         ) from error
@@ -131,15 +130,13 @@ def _decode(part: str, path: Path, resample: Resampling) -> Characters:
             for j, member in enumerate(members):
                 try:
                     images[i, j] = _reduced(archive, member, resample)
-                except _DAMAGE as error:
+                except Exception as error:  # a dozen kinds of zipfile, zlib and Pillow
                     raise ValueError(
                         f"omniglot: {member} in {path} is damaged; {remedy}"
                     ) from error
     return Characters(images, list(drawings))
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, SyntaxError, RuntimeError)
-"""What zipfile and Pillow raise for damaged, encrypted or unknown content."""
 _LARGEST = 100_000
 """Bytes of the largest drawing that is unpacked; a published one has a few hundred."""
 
@@ -181,28 +178,31 @@ def _reduced(archive: zipfile.ZipFile, member: str, resample: Resampling) -> np.
     return 255 - np.asarray(drawing)  # the files have ink 0 on white
 
 
+_CACHE = "metajax omniglot", 1, "metajax.data.omniglot"
+"""The format of the cache, its version, and what writes it."""
+
+
 def _read_cached(path: Path, checksum: str) -> Characters | None:
     """The drawings decoded before from the same zips; None if there are none, or they are damaged."""
+    number = sum(_CHARACTERS.values())
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if str(arrays["checksum"]) != checksum:
-                return None
-            found = Characters(arrays["images"], arrays["names"].tolist())
+        header = arrays.read_header(path, *_CACHE)
+        names = header["names"]
+        if header["checksum"] != checksum or len(names) != number:
+            return None
+        described = {"drawings/images": ((number, DRAWINGS, 28, 28), "uint8")}
+        found = arrays.read_arrays(path, described, _CACHE[2], header["sha256"])
     except Exception:  # Whatever the damage is, the drawings are decoded anew.
         return None
-    shape = (sum(_CHARACTERS.values()), DRAWINGS, 28, 28)
-    right = found.images.shape == shape and found.images.dtype == np.uint8
-    return found if right and len(found.names) == shape[0] else None
+    return Characters(found["drawings/images"], [str(name) for name in names])
 
 
 def _write_cached(path: Path, characters: Characters, checksum: str) -> None:
+    form, version, _ = _CACHE
+    header = {"format": form, "version": version, "checksum": checksum, "names": characters.names}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            np.savez_compressed(
-                file, images=characters.images, names=characters.names, checksum=checksum
-            )
-        Path(file.name).replace(path)  # whole or not at all, also with two processes at once
+        arrays.write(path, header, {"drawings/images": characters.images})
     except OSError as error:
         warnings.warn(
             f"omniglot: could not keep the decoded drawings in {path} ({error}), so they will be "

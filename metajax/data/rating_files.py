@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from metajax import files
 from metajax.data.delimited import ADVICE, Format, Scale, read, rows, text_of
 from metajax.data.ratings import Item, Ratings, assembled
 
@@ -264,19 +265,18 @@ def read_ratings(path: str | Path, scale: Scale = None) -> Ratings:
       '3 ratings from 2 to 5 of 2 items by 2 users'
     """
     path = _file(Path(path).expanduser())
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
-    header = first_line(text_of(path))
-    names = tuple(_plain(name) for name in header.split(separator_of(header)))
-    layout = next(layout for layout in LAYOUTS if layout.fits(plain, names))
-    advice = ADVICE
-    if scale is None and layout.form is None and layout.scale is not None:
-        advice = (
-            f"{ADVICE[:-1]}, or name the columns user, item and rating if it is not {layout.name}."
-        )
-    scale = scale or layout.scale
-    found = read(path, layout.form or form_of(path, header), scale, advice)
-    known = layout.items(plain)
-    return assembled(plain.stem, found.values, found.users, found.items, known, scale)
+    with files.naming(path):
+        plain = path.with_suffix("") if path.suffix == ".gz" else path
+        header = first_line(text_of(path))
+        names = tuple(_plain(name) for name in header.split(separator_of(header)))
+        layout = next(layout for layout in LAYOUTS if layout.fits(plain, names))
+        advice = ADVICE
+        if scale is None and layout.form is None and layout.scale is not None:
+            advice = f"{ADVICE[:-1]}, or name the columns user, item and rating if it is not {layout.name}."
+        scale = scale or layout.scale
+        found = read(path, layout.form or form_of(path, header), scale, advice)
+        known = layout.items(plain)
+        return assembled(plain.stem, found.values, found.users, found.items, known, scale)
 
 
 def _file(path: Path) -> Path:

@@ -7,6 +7,7 @@ data", https://archive.ics.uci.edu/dataset/232, CC BY 4.0. Place `rating_final.c
 
 from pathlib import Path
 
+from metajax import files
 from metajax.data import store
 from metajax.data.delimited import read, rows, text_of
 from metajax.data.rating_files import beside, first_line, form_of
@@ -42,8 +43,9 @@ def load(data: store.Folder = None) -> Ratings:
     """
     folder = store.locate(NAME, [file.file for file in PLACED], data, address=ADDRESS)
     path = folder / PLACED[0].file
-    found = read(path, form_of(path, first_line(text_of(path))), SCALE)
-    return assembled(NAME, found.values, found.users, found.items, _places(folder), SCALE)
+    with files.naming(path):
+        found = read(path, form_of(path, first_line(text_of(path))), SCALE)
+        return assembled(NAME, found.values, found.users, found.items, _places(folder), SCALE)
 
 
 def _places(folder: Path) -> dict[str, Item]:

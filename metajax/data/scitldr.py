@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from metajax import files
 from metajax.data import store
 from metajax.data.documents import Corpus, Document
 
@@ -47,13 +48,15 @@ def load(data: store.Folder = None) -> Corpus:
     folder = store.locate(NAME, FILES, data, address=ADDRESS)
     parts, misaligned = [], 0
     for file in FILES:
-        rows = _rows(folder, file)
-        misaligned += sum(len(row["source"]) != len(row["rouge_scores"]) for row in rows)
-        parts.append(
-            tuple(
-                Document(tuple(row["source"]), tuple(row["target"]), row["title"]) for row in rows
+        with files.naming(folder / file):
+            rows = _rows(folder, file)
+            misaligned += sum(len(row["source"]) != len(row["rouge_scores"]) for row in rows)
+            parts.append(
+                tuple(
+                    Document(tuple(row["source"]), tuple(row["target"]), row["title"])
+                    for row in rows
+                )
             )
-        )
     note = (
         f"the labels of {misaligned} documents are not those of their sentences; all are recomputed"
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from metajax import files
 from metajax.data.delimited import bytes_of
 from metajax.data.sentences import Sentences
 
@@ -35,39 +36,42 @@ def read_sentences(path: str | Path) -> Sentences:
       (['hello there'], ['greeting'], ['mine'])
     """
     path = Path(path).expanduser()
-    content = bytes_of(path, "sentences")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}: line {line} is not UTF-8; save the file as UTF-8.") from error
-    name = path.name.removesuffix(".gz")
-    readers = {".jsonl": _json_lines, ".csv": _csv}
-    if Path(name).suffix not in readers:
-        raise ValueError(f"{path}: the name must end in .jsonl or .csv, or either with .gz.")
-    rows, wrong, total = [], [], 0
-    for line, row in readers[Path(name).suffix](path, text):
-        total += 1
-        reason = row if isinstance(row, str) else _reason(row)
-        if reason:
-            wrong.append(f"line {line}: {reason}")
-        else:
-            rows.append((line, row))
-    if wrong:
-        more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
-        raise ValueError(
-            f"{path}: {len(wrong):,} of {total:,} lines cannot be read: {'; '.join(wrong[:_SHOWN])}{more}. "
-            "Correct or remove them."
+    with files.naming(path):
+        content = bytes_of(path, "sentences")
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise ValueError(
+                f"{path}: line {line} is not UTF-8; save the file as UTF-8."
+            ) from error
+        name = path.name.removesuffix(".gz")
+        readers = {".jsonl": _json_lines, ".csv": _csv}
+        if Path(name).suffix not in readers:
+            raise ValueError(f"{path}: the name must end in .jsonl or .csv, or either with .gz.")
+        rows, wrong, total = [], [], 0
+        for line, row in readers[Path(name).suffix](path, text):
+            total += 1
+            reason = row if isinstance(row, str) else _reason(row)
+            if reason:
+                wrong.append(f"line {line}: {reason}")
+            else:
+                rows.append((line, row))
+        if wrong:
+            more = f"; and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
+            raise ValueError(
+                f"{path}: {len(wrong):,} of {total:,} lines cannot be read: {'; '.join(wrong[:_SHOWN])}{more}. "
+                "Correct or remove them."
+            )
+        whole = Path(name).stem
+        return Sentences(
+            whole,
+            [row["text"].strip() for _, row in rows],
+            [row["label"].strip() for _, row in rows],
+            [(row.get("domain") or whole).strip() for _, row in rows],
+            source=path,
+            lines=[line for line, _ in rows],
         )
-    whole = Path(name).stem
-    return Sentences(
-        whole,
-        [row["text"].strip() for _, row in rows],
-        [row["label"].strip() for _, row in rows],
-        [(row.get("domain") or whole).strip() for _, row in rows],
-        source=path,
-        lines=[line for line, _ in rows],
-    )
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:

@@ -1,15 +1,14 @@
 """What a data set is, and where its files live: `METAJAX_DATA`, the user cache, or a named folder."""
 
-import gzip
 import hashlib
 import os
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from metajax import files
 from metajax.data.annotated import Annotated
 from metajax.data.documents import Corpus
 from metajax.data.ratings import Ratings
@@ -88,13 +87,13 @@ def cache_dir() -> Path:
 
 
 def locate(
-    name: str, files: Sequence[str], data: Folder = None, *, address: str | None = None
+    name: str, needed: Sequence[str], data: Folder = None, *, address: str | None = None
 ) -> Path:
-    """Returns the folder `name` that holds all of `files`.
+    """Returns the folder `name` that holds all of the files `needed`.
 
     Args:
       name: The name of the data set, and of its folder.
-      files: The files that must be in the folder, as they are or packed as `.gz`.
+      needed: The files that must be in the folder, as they are or packed as `.gz`.
       data: The folder above it, which is then the only place searched. None searches
         `METAJAX_DATA`, if set, and the user cache.
       address: Where to get files that `metajax data` does not download.
@@ -120,7 +119,7 @@ def locate(
             continue
         except PermissionError as error:
             raise unreadable(name, folder) from error
-        absent = [file for file in files if file not in found]
+        absent = [file for file in needed if file not in found]
         if not absent:
             return folder
         missing.append(f"{folder} (no {', no '.join(absent)})")
@@ -146,7 +145,7 @@ def read_bytes(name: str, path: Path) -> bytes:
       PermissionError: For a file that this user may not read.
       ValueError: For what is no regular file, such as a pipe, which would block.
     """
-    if not path.is_file():
+    if not files.is_regular(path):
         raise ValueError(f"{name}: {path} is not a regular file; replace it by the published file.")
     try:
         return path.read_bytes()
@@ -166,8 +165,8 @@ def read_placed(name: str, folder: Path, file: str) -> bytes:
         return read_bytes(name, path)
     content = read_bytes(name, packed)
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        return files.gunzip(content)
+    except files.DamagedError as error:
         raise ValueError(f"{name}: {packed} is damaged ({error}); copy it again.") from error
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax import checks
 from metajax.estimators.evolution import check_pairs, gaussian
 from metajax.estimators.particles import checked, over_pairs, pair, particles, truncation, where
 from metajax.types import Estimator, Objective, Params
@@ -58,6 +59,7 @@ def noise_reuse_evolution(
     Reference: Li, Harrison, Sohl-Dickstein, Smith and Metz, NeurIPS 2023. https://arxiv.org/abs/2304.12180
     Also ES-Single: Vicol, Kolter and Swersky, ICML 2023. https://arxiv.org/abs/2304.11153
     """
+    length = checks.count("noise_reuse_evolution", "length", length)
     check_pairs("noise_reuse_evolution", num_pairs, sigma)
 
     def estimator(objective: Objective):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax import checks
 from metajax.estimators.evolution import check_pairs, gaussian
 from metajax.estimators.particles import checked, over_pairs, pair, particles, truncation, where
 from metajax.types import Estimator, Objective, Params
@@ -58,6 +59,7 @@ def persistent_evolution(
     Reference: Vicol, Metz and Sohl-Dickstein, ICML 2021, algorithm 2.
     https://arxiv.org/abs/2112.13835
     """
+    length = checks.count("persistent_evolution", "length", length)
     check_pairs("persistent_evolution", num_pairs, sigma)
 
     def estimator(objective: Objective):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from metajax import checks
 from metajax.estimators.particles import checked, particles, truncation
 from metajax.types import Estimator, Objective
 
@@ -40,6 +41,8 @@ def truncated_backprop(length: int, *, staggered: bool = True) -> Estimator:
     Reference: Werbos, 1990; of learned optimisers, Metz et al., ICML 2019, section 3.
     https://arxiv.org/abs/1810.10180
     """
+
+    length = checks.count("truncated_backprop", "length", length)
 
     def estimator(objective: Objective):
         unroll = checked("truncated_backprop", objective, length)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metajax import checks
 from metajax.estimators.evolution import check_pairs, gaussian
 from metajax.estimators.particles import checked, pair, particles, truncation
 from metajax.types import Estimator, Objective
@@ -44,6 +45,7 @@ def truncated_evolution(
 
     Reference: Vicol, Metz and Sohl-Dickstein, ICML 2021. https://arxiv.org/abs/2112.13835
     """
+    length = checks.count("truncated_evolution", "length", length)
     check_pairs("truncated_evolution", num_pairs, sigma)
 
     def estimator(objective: Objective):

@@ -71,6 +71,8 @@ def alfa(
     """
     model = checks.as_model("alfa", model)
     num_steps = checks.count("alfa", "num_steps", num_steps, least=0)
+    checks.loss("alfa", loss)
+    checks.adjoint("alfa", adjoint)
     checks.positive("alfa", "rate", rate)
     train = in_training(model)
 

@@ -54,6 +54,9 @@ def anil(
     """
     body, head = checks.as_model("anil", body), checks.as_model("anil", head)
     num_steps = checks.count("anil", "num_steps", num_steps, least=0)
+    checks.loss("anil", loss)
+    checks.optimizer("anil", "inner", inner)
+    checks.adjoint("anil", adjoint)
     embed, train = in_training(body), in_training(head)
 
     def support_loss(params, features, support, key):

@@ -39,6 +39,7 @@ def ensemble(learner: Learner, size: int) -> Learner:
       NeurIPS 2018, section 5 (EMAML). https://arxiv.org/abs/1806.03836
     """
     size = checks.count("ensemble", "size", size)
+    checks.learner("ensemble", learner)
 
     def init(key, x):
         return jax.vmap(learner.init, in_axes=(0, None))(jax.random.split(key, size), x)

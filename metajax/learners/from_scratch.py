@@ -43,6 +43,9 @@ def from_scratch(
     """
     model = checks.as_model("from_scratch", model)
     num_steps = checks.count("from_scratch", "num_steps", num_steps, least=0)
+    checks.loss("from_scratch", loss)
+    checks.optimizer("from_scratch", "inner", inner)
+    checks.adjoint("from_scratch", adjoint)
     checks.optimizer("from_scratch", "inner", inner)
     train = in_training(model)
 

@@ -40,6 +40,7 @@ def in_batches(learner: Learner, k: int) -> Learner:
       https://arxiv.org/abs/1803.02999
     """
     k = checks.count("in_batches", "k", k)
+    checks.learner("in_batches", learner)
     if learner.num_steps is None:
         raise ValueError(
             f"in_batches: k={k}, but this learner has no inner loop. Use maml, anil or one made of them."

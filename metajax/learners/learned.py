@@ -56,6 +56,11 @@ def learned(make: Callable[[Optimizer], Learner], optimizer: LearnedOptimizer) -
       Andrychowicz et al., NeurIPS 2016, section 2. https://arxiv.org/abs/1606.04474
       Ravi and Larochelle, ICLR 2017, section 3. https://openreview.net/forum?id=rJY0-Kcll
     """
+    if not isinstance(optimizer, LearnedOptimizer):
+        raise ValueError(
+            f"learned: optimizer is a {type(optimizer).__name__}, not a learned optimiser such as "
+            "mj.optimizers.mlp()."
+        )
     any_optimizer = make(optax.identity())
 
     def init(key, x):

@@ -45,6 +45,9 @@ def maml(
     """
     model = checks.as_model("maml", model)
     num_steps = checks.count("maml", "num_steps", num_steps, least=0)
+    checks.loss("maml", loss)
+    checks.optimizer("maml", "inner", inner)
+    checks.adjoint("maml", adjoint)
     train = in_training(model)
 
     def support_loss(params, support, key):

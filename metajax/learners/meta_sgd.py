@@ -54,6 +54,8 @@ def meta_sgd(
     """
     model = checks.as_model("meta_sgd", model)
     num_steps = checks.count("meta_sgd", "num_steps", num_steps, least=0)
+    checks.loss("meta_sgd", loss)
+    checks.adjoint("meta_sgd", adjoint)
     checks.positive("meta_sgd", "rate", rate)
     train = in_training(model)
 

@@ -125,6 +125,7 @@ def lrd2(
       https://arxiv.org/abs/1805.08136
     """
     num_steps = checks.count("lrd2", "num_steps", num_steps)
+    checks.positive("lrd2", "ridge", ridge)
 
     def solve(features, labels, ridge):
         gram = features @ features.T

@@ -47,6 +47,7 @@ def relabelled(learner: Learner, way: int) -> Learner:
       Kirsch, Harrison, Sohl-Dickstein and Metz, 2022, section 4. https://arxiv.org/abs/2212.04458
     """
     way = checks.count("relabelled", "way", way)
+    checks.learner("relabelled", learner)
 
     def adapt(meta_params, support, key, **options):
         support = filled(support)

@@ -197,6 +197,8 @@ def reliability(bins: int = 15) -> Callable[[jax.Array, jax.Array], jax.Array]:
       [[0.0, 1.0], [0.0, 0.5]]
     """
 
+    bins = checks.count("reliability", "bins", bins)
+
     def metric(logits, labels):
         hit = accuracy(logits, labels)
         confidence = jnp.max(jax.nn.softmax(logits, axis=-1), axis=-1)

@@ -157,7 +157,7 @@ def mlp(
       https://arxiv.org/abs/1703.03400
     """
     choose("mlp", "start", start, ("small", "lecun"))
-    widths = tuple(checks.count("mlp", "features", width) for width in features)
+    widths = checks.counts("mlp", "features", features)
     outputs = checks.count("mlp", "outputs", outputs)
     small, lecun = nn.initializers.truncated_normal(0.01), nn.initializers.lecun_normal()
     net = Mlp(widths, outputs, small if start == "small" else lecun)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax import archive
+from metajax import archive, files
 from metajax.names import choose
 from metajax.optimizers.hyperparameters import hyperparameters, schedule
 from metajax.optimizers.lstm import lstm
@@ -155,8 +155,8 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if not {"optimizer", "settings"} <= set(header) or not isinstance(header["settings"], dict):
             raise ValueError("settings are missing")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{damaged} ({error}); export it again.") from error
-    arrays = archive.read_arrays(path, described, _WRITER)
+        raise files.DamagedError(f"{damaged} ({error}); export it again.") from error
+    arrays = archive.read_arrays(path, described, _WRITER, header.get("sha256"))
     return header, {name.removeprefix("weights/"): array for name, array in arrays.items()}
 
 

@@ -49,6 +49,7 @@ def lstm(hidden: int = 20, layers: int = 2, *, scale: float = 0.1) -> LearnedOpt
       Andrychowicz et al., NeurIPS 2016, section 2.1 and appendix A. https://arxiv.org/abs/1606.04474
     """
     hidden, layers = checks.count("lstm", "hidden", hidden), checks.count("lstm", "layers", layers)
+    checks.positive("lstm", "scale", scale)
 
     def init(key):
         inputs = [2, *[hidden] * (layers - 1)]

@@ -63,6 +63,7 @@ def meta_lstm(hidden: int = 20, *, rate: float = 0.01) -> LearnedOptimizer:
       Ravi and Larochelle, ICLR 2017, section 3. https://openreview.net/forum?id=rJY0-Kcll
     """
     hidden = checks.count("meta_lstm", "hidden", hidden)
+    checks.positive("meta_lstm", "rate", rate)
     if not 0 < rate < 1:
         raise ValueError(f"meta_lstm: rate={rate} must be between 0 and 1.")
     unsquashed = float(jnp.log(rate) - jnp.log1p(-rate))

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from metajax import checks
 from metajax.names import choose
@@ -14,10 +15,16 @@ from metajax.recipes.vision import across, cifar_fs, detection, omniglot
 
 
 class Recipe(NamedTuple):
-    """A dataclass of settings, and the function from such settings to an experiment."""
+    """A recipe.
+
+    settings: A dataclass.
+    build: Such settings to an experiment.
+    imports: Settings that may name code, as `module:function`, and the names of theirs that are our own.
+    """
 
     settings: type
     build: Callable[[Any], Experiment]
+    imports: Mapping[str, tuple[str, ...]] = {}
 
 
 RECIPES = {
@@ -28,8 +35,8 @@ RECIPES = {
     "images": Recipe(across.Across, across.build),
     "detection": Recipe(detection.Detection, detection.build),
     "ratings": Recipe(ratings.Ratings, ratings.build),
-    "intents": Recipe(intents.Intents, intents.build),
-    "relations": Recipe(relations.Relations, relations.build),
+    "intents": Recipe(intents.Intents, intents.build, {"vectors": ("wordllama",)}),
+    "relations": Recipe(relations.Relations, relations.build, {"vectors": ("wordllama",)}),
     "summaries": Recipe(summaries.Summaries, summaries.build),
     "translation": Recipe(translation.Translation, translation.build),
     "optimizer": Recipe(optimizer.Optimizer, optimizer.build),
@@ -77,9 +84,10 @@ def from_json(name: str, values: Mapping[str, Any]) -> Any:
     """Returns the settings that `to_json` wrote.
 
     Raises:
-      ValueError: For a recipe or a setting that does not exist.
+      ValueError: For a recipe or a setting that does not exist, and for a value of another type.
     """
     recipe = RECIPES[choose("settings.json", "recipe", name, RECIPES)]
+    hints = get_type_hints(recipe.settings)
     for key in values:
         choose("settings.json", f"setting of {name}", key, recipe.settings.__dataclass_fields__)
 
@@ -87,4 +95,35 @@ def from_json(name: str, values: Mapping[str, Any]) -> Any:
         value = float("inf") if value == "inf" else value
         return tuple(value) if isinstance(value, list) else value  # JSON has no tuples.
 
-    return recipe.settings(**{key: read(value) for key, value in values.items()})
+    found = {key: read(value) for key, value in values.items()}
+    for key, value in found.items():
+        if not _fits(value, hints[key]):
+            raise ValueError(
+                f"settings.json: setting of {name} {key}={value!r:.60} is not of type "
+                f"{getattr(hints[key], '__name__', hints[key])}."
+            )
+    return recipe.settings(**found)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of a type of the settings.
+
+    Example:
+      >>> _fits(3, int | None), _fits("3", int), _fits((1, 2), tuple[int, ...])
+      (True, False, True)
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in parts
+    if origin in (UnionType, Union):
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        each = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        return len(each) == len(value) and all(map(_fits, value, each))
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    if hint is float:
+        return isinstance(value, int | float)
+    return not isinstance(hint, type) or isinstance(value, hint)

@@ -1,5 +1,6 @@
 """Runs of recipes: how they are trained, and how they are read again."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from metajax import recipes
+from metajax import files, recipes
 from metajax.estimators import parallel
 from metajax.evaluation import evaluate
 from metajax.mesh import task_mesh
 from metajax.recipes.experiment import Experiment, Preprocessing
 from metajax.train import checkpoint
 from metajax.train.loop import fit
-from metajax.train.run_dir import read_settings
+from metajax.train.replay import InnerLoop, Replayed, inner_loop, replay
+from metajax.train.run_dir import read_failure, read_settings
 from metajax.types import Estimator, Learner, Params, TrainState
 
 
@@ -103,17 +105,30 @@ def written(experiment: Experiment) -> dict[str, Any]:
     return found
 
 
-def read(run_dir: str | Path, data: str | Path | None = None) -> Experiment:
+def read(run_dir: str | Path, data: str | Path | None = None, *, trust: bool = False) -> Experiment:
     """Returns the experiment of a run of `metajax train`.
 
     Args:
       run_dir: The folder of the run.
       data: The folder of the data sets, if it has moved.
+      trust: Whether functions that its settings name, as `module:function`, are imported and called.
 
     Raises:
       FileNotFoundError: For a folder without a run, and for data that are missing.
-      ValueError: For a run that was not made by a recipe.
+      ValueError: For a run that was not made by a recipe, for settings that are damaged, and for one
+        that names code, without `trust`.
     """
+    experiment = recipes.build(settings_of(run_dir, data, trust=trust))
+    how = read_settings(Path(run_dir))["settings"].get("preprocessing")
+    if how is None:
+        return experiment
+    with files.naming(Path(run_dir) / "settings.json"):
+        pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in how.items()}
+        return replace(experiment, preprocessing=Preprocessing(**pairs))
+
+
+def settings_of(run_dir: str | Path, data: str | Path | None = None, *, trust: bool = False) -> Any:
+    """Returns the settings of a run of `metajax train`, a recipe's dataclass; otherwise as `read`."""
     values = read_settings(Path(run_dir))["settings"]
     if not (isinstance(values, Mapping) and "recipe" in values):
         raise ValueError(
@@ -123,12 +138,26 @@ def read(run_dir: str | Path, data: str | Path | None = None) -> Experiment:
     fields = {k: v for k, v in values.items() if k not in ("recipe", "preprocessing")}
     if data is not None:
         fields["data"] = str(data)
-    experiment = recipes.build(recipes.from_json(values["recipe"], fields))
-    how = values.get("preprocessing")
-    if how is None:
-        return experiment
-    pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in how.items()}
-    return replace(experiment, preprocessing=Preprocessing(**pairs))
+    with files.naming(Path(run_dir) / "settings.json"):
+        settings = recipes.from_json(values["recipe"], fields)
+        if not trust:
+            _refuse_imports(run_dir, settings)
+    return settings
+
+
+def _refuse_imports(run_dir: str | Path, settings: Any) -> None:
+    """Checks that settings name no code, which whoever wrote the file may have chosen.
+
+    Raises:
+      ValueError: Naming it.
+    """
+    for setting, ours in recipes.RECIPES[recipes.name_of(settings)].imports.items():
+        value = getattr(settings, setting)
+        if value is not None and value not in ours:
+            raise ValueError(
+                f"{Path(run_dir) / 'settings.json'}: {setting}={value!r} names code, which would be imported "
+                "and called. If the run is yours, give trust=True, or --trust."
+            )
 
 
 class Run(NamedTuple):
@@ -137,7 +166,7 @@ class Run(NamedTuple):
     experiment: All that its recipe built, test tasks and metric included; None for a run of
       `mj.fit` without a recipe.
     learner: The learner; None without a recipe.
-    meta_params: Of the newest checkpoint. Without a recipe, nested dicts of arrays by name.
+    meta_params: Of the newest whole checkpoint. Without a recipe, nested dicts of arrays by name.
     step: The outer step of that checkpoint.
     settings: The recipe's dataclass, defaults resolved; without a recipe what `fit` was given.
     """
@@ -149,12 +178,14 @@ class Run(NamedTuple):
     settings: Any
 
 
-def restore(run_dir: str | Path, *, data: str | Path | None = None) -> Run:
+def restore(run_dir: str | Path, *, data: str | Path | None = None, trust: bool = False) -> Run:
     """Reads a run of `metajax train` or `mj.fit` from its folder, in any process.
 
     Args:
       run_dir: The folder of the run.
       data: The folder of the data sets that the run's tasks are made of, if it has moved.
+      trust: Whether functions that its settings name, as `module:function`, are imported and called. No
+        other file of a run can name code.
 
     Returns:
       A `Run`: `run.learner` with `run.meta_params` adapts and predicts as at the end of training.
@@ -178,14 +209,75 @@ def restore(run_dir: str | Path, *, data: str | Path | None = None) -> Run:
     values = read_settings(folder)["settings"]
     saved = folder / "checkpoints"
     if not (isinstance(values, Mapping) and "recipe" in values):
-        meta_params = checkpoint.restore(saved, None, part="meta_params")
-        return Run(None, None, meta_params, checkpoint.latest(saved) or 0, values)
-    experiment = read(folder, data)
+        found = _newest(saved, None)
+        return Run(None, None, found.tree, found.step, values)
+    experiment = read(folder, data, trust=trust)
 
     def first(key):
         return experiment.learner.init(key, experiment.train(key).support.x)
 
     like = jax.eval_shape(first, jax.random.key(0))
-    meta_params = checkpoint.restore(saved, like, part="meta_params")
-    step = checkpoint.latest(saved) or 0
-    return Run(experiment, experiment.learner, meta_params, step, experiment.settings)
+    found = _newest(saved, like)
+    return Run(experiment, experiment.learner, found.tree, found.step, experiment.settings)
+
+
+class Replay(NamedTuple):
+    """An outer step of a run that was taken again.
+
+    step: The step.
+    inner: What its inner loops did.
+    failure: What `failure.json` holds of the step that was not finite; empty if there was none.
+    """
+
+    step: Replayed
+    inner: InnerLoop
+    failure: dict[str, Any]
+
+
+def replayed(
+    run_dir: str | Path,
+    step: int | None = None,
+    *,
+    data: str | Path | None = None,
+    trust: bool = False,
+) -> Replay:
+    """Takes an outer step of a run of `metajax train` again.
+
+    Args:
+      run_dir: The folder of the run, in which nothing is written.
+      step: The outer step; None for the one that was not finite, or else the newest checkpoint's.
+      data: The folder of the data sets, if it has moved.
+      trust: As in `restore`.
+
+    Raises:
+      FileNotFoundError: For a folder without a run, and for missing data.
+      ValueError: For a run that was not made by a recipe.
+    """
+    folder, experiment = Path(run_dir), read(run_dir, data, trust=trust)
+    settings, failure = experiment.settings, read_failure(run_dir)
+    if step is None:
+        latest, failed = checkpoint.latest(folder / "checkpoints") or 0, failure.get("step")
+        step = failed if isinstance(failed, int) else latest
+    found = replay(
+        experiment.learner,
+        experiment.objective,
+        experiment.optimizer,
+        experiment.train,
+        key=jax.random.key(settings.seed),
+        meta_batch=settings.meta_batch,
+        estimator=estimator_of(experiment, settings.meta_batch, task_mesh(settings.meta_batch)),
+        run_dir=folder,
+        step=step,
+    )
+    inner = inner_loop(
+        experiment.learner, experiment.loss, found.state.meta_params, found.tasks, found.keys
+    )
+    return Replay(found, inner, failure)
+
+
+def _newest(saved: Path, like: Params) -> checkpoint.Restored:
+    """The meta-parameters of the newest whole checkpoint; a warning names newer ones that are not."""
+    found = checkpoint.newest(saved, like, "meta_params")
+    for sentence in found.damaged.values():
+        warnings.warn(f"{sentence} Step {found.step} is read in its place.", stacklevel=3)
+    return found

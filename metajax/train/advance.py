@@ -100,12 +100,13 @@ class DrawnProgram:
 
     jaxpr: The program.
     ended: False; a source never ends.
+    update: One outer step.
     """
 
     ended = False
 
     def __init__(self, update: Update, tasks: Drawn, key: jax.Array, carry: Carry):
-        self._tasks, self._key = tasks, key
+        self._tasks, self._key, self.update = tasks, key, update
         function = partial(on_drawn, update, tasks.meta_batch)
         traced = jax.jit(function, donate_argnums=0).trace(carry, jnp.int32(0), tasks.sample, key)
         self._compiled = traced.lower().compile()
@@ -120,16 +121,22 @@ class DrawnProgram:
         task_key, update_key = _keys(self._key, jnp.int32(step))
         return self._tasks.batch(task_key), update_key
 
+    def task_key(self, step: int, task: int) -> jax.Array:
+        """The key that the source drew a task of an outer step from."""
+        task_key, _ = _keys(self._key, jnp.int32(step))
+        return jax.random.split(task_key, self._tasks.meta_batch)[task]
+
 
 class GivenProgram:
     """The compiled outer steps of an iterable, which may hold batches of several shapes.
 
     jaxpr: The program on the first batch.
     ended: Whether the iterable has no more batches.
+    update: One outer step.
     """
 
     def __init__(self, update: Update, tasks: Given, key: jax.Array, carry: Carry):
-        self._key, self.ended = key, False
+        self._key, self.ended, self.update = key, False, update
         self._batches = tasks.batches(int(carry.state.step))
         self._recent: dict[int, Task] = {}
         self._advance = jax.jit(partial(_on_given, update), donate_argnums=0)
@@ -159,6 +166,9 @@ class GivenProgram:
     def batch(self, step: int) -> tuple[Task, jax.Array]:
         """The tasks of an outer step of the last call, and the key of its update."""
         return self._recent[step], _keys(self._key, jnp.int32(step))[1]
+
+    def task_key(self, step: int, task: int) -> None:
+        """None; an iterable hands tasks over without keys."""
 
 
 class _Traced(NamedTuple):

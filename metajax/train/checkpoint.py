@@ -1,13 +1,31 @@
 """The state of a run by outer step: one file a checkpoint, whole or not at all, readable in part."""
 
+import re
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from metajax import archive
+from metajax import files
 from metajax.train import saved
 
 KEPT = 2
 """How many checkpoints stay: the newest, and the one before it in case the newest is lost."""
+
+ASIDE = ".damaged"
+"""How the name of a damaged checkpoint ends after a run was resumed from the one before it."""
+
+
+class Restored(NamedTuple):
+    """The newest whole checkpoint.
+
+    step: Its outer step.
+    tree: What was read of it.
+    damaged: A sentence on each newer one that is not whole, by its step.
+    """
+
+    step: int
+    tree: Any
+    damaged: dict[int, str]
 
 
 def save(folder: Path, step: int, state: Any) -> None:
@@ -18,8 +36,8 @@ def save(folder: Path, step: int, state: Any) -> None:
     """
     before = latest(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in folder.glob(f".*{archive.PART}"):  # a killed process left it
+        folder.mkdir(exist_ok=True)
+        for part in folder.glob(f".*{files.PART}"):  # a killed process left it
             part.unlink()
         saved.save(path_of(folder, step), state)
     except OSError as error:
@@ -28,8 +46,8 @@ def save(folder: Path, step: int, state: Any) -> None:
             f"{folder}: the checkpoint of step {step} could not be written, and {kept}. Make room "
             f"and resume. The system said: {error}"
         ) from error
-    for old in sorted(_steps(folder))[:-KEPT]:
-        path_of(folder, old).unlink()
+    for old in steps(folder)[KEPT:]:
+        path_of(folder, old).unlink(missing_ok=True)
 
 
 def latest(folder: Path) -> int | None:
@@ -39,7 +57,7 @@ def latest(folder: Path) -> int | None:
       >>> latest(Path("no such folder")) is None
       True
     """
-    return max(_steps(folder), default=None)
+    return max(steps(folder), default=None)
 
 
 def restore(
@@ -51,7 +69,8 @@ def restore(
       folder: The folder that `save` wrote into.
       like: A tree of arrays or of `jax.ShapeDtypeStruct` whose structure is returned and whose leaves
         give names, shapes and dtypes. Without it, nested dicts by name are returned.
-      step: Which checkpoint; the newest if None.
+      step: Which checkpoint; None for the newest that is whole, with a warning that names those which
+        are not.
       part: The name of a part, such as "meta_params", whose tree `like` then is; nothing else is read.
 
     Raises:
@@ -65,14 +84,53 @@ def restore(
       ...     restore(Path(folder), part="meta_params")["w"].tolist()
       [1.0, 1.0]
     """
-    step = latest(folder) if step is None else step
-    if step is None or not path_of(folder, step).is_file():
+    if step is not None:
+        return _read(folder, step, like, part)
+    found = newest(folder, like, part)
+    for sentence in found.damaged.values():
+        warnings.warn(f"{sentence} Step {found.step} is read in its place.", stacklevel=2)
+    return found.tree
+
+
+def newest(folder: Path, like: Any = None, part: str | None = None) -> Restored:
+    """Reads the newest checkpoint that is whole; `like` and `part` as in `restore`.
+
+    Raises:
+      FileNotFoundError: If there is no checkpoint.
+      DamagedError: If none is whole.
+      ValueError: If one does not fit `like`.
+    """
+    damaged: dict[int, str] = {}
+    for step in steps(folder):
+        try:
+            return Restored(step, _read(folder, step, like, part), damaged)
+        except (files.DamagedError, FileNotFoundError) as error:
+            damaged[step] = str(error)
+    if not damaged:
+        return _read(folder, None, like, part)
+    raise files.DamagedError(
+        f"{folder}: no checkpoint is whole. {' '.join(damaged.values())} Move them elsewhere to start the "
+        "run anew."
+    )
+
+
+def _read(folder: Path, step: int | None, like: Any, part: str | None) -> Any:
+    path = folder if step is None else path_of(folder, step)
+    if step is None or not path.exists():
         raise FileNotFoundError(
             f"{folder}: there is no checkpoint{'' if step is None else f' of step {step}'}. Was "
             "anything trained in this folder?"
         )
+    if not files.is_regular(path):
+        raise files.DamagedError(f"{path} is not a regular file.")
     parts = tuple(part.split("/")) if part else ()
-    return saved.load_part(path_of(folder, step), like, parts, "mj.fit")
+    return saved.load_part(path, like, parts, "mj.fit")
+
+
+def set_aside(folder: Path, step: int) -> Path:
+    """Renames a damaged checkpoint, so that it counts no more and is not lost; returns its new path."""
+    path = path_of(folder, step)
+    return path.rename(path.with_name(path.name + ASIDE))
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -80,9 +138,9 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"{step}.npz"
 
 
-def _steps(folder: Path) -> list[int]:
+def steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint, the newest first."""
     if not folder.is_dir():
         return []
-    return [
-        int(path.stem) for path in folder.iterdir() if path.suffix == ".npz" and path.stem.isdigit()
-    ]
+    named = [re.fullmatch(r"([0-9]{1,18})\.npz", path.name) for path in folder.iterdir()]
+    return sorted((int(match[1]) for match in named if match), reverse=True)

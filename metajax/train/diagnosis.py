@@ -11,7 +11,7 @@ import numpy as np
 from metajax.objectives import Annealed
 from metajax.rewriting.program import replaced_in
 from metajax.train.feed import ONCE
-from metajax.types import Examples, Learner, Objective, Params, Task, TrainState
+from metajax.types import Examples, Learner, Objective, Params, Task
 
 _FEW = 8
 """The number of tasks that are looked at before training."""
@@ -34,13 +34,13 @@ def check_tasks(
     Raises:
       ValueError: Naming what is at fault, and for an objective that is no scalar.
     """
-    objective = _at(objective, jnp.int32(0))
+    objective = at_step(objective, jnp.int32(0))
     _check_scalar(objective, meta_params, tasks, key)
     loss = jax.jit(objective, compiler_options=ONCE)
     way = _outputs(learner, meta_params, tasks, key)
-    for task in _each(tasks, _FEW):
+    for task in each(tasks, _FEW):
         beyond, below = _labels(task, way)
-        fault = _not_finite(task)
+        fault = not_finite(task)
         if not beyond and not below and fault is None:
             continue
         batch = jax.tree.map(lambda leaf: leaf[None], task)
@@ -67,7 +67,7 @@ def check_tasks(
         )
 
 
-def _at(objective: Objective | Annealed, step: jax.Array) -> Objective:
+def at_step(objective: Objective | Annealed, step: jax.Array) -> Objective:
     """The objective of an outer step as a plain function, which JAX can refer to weakly."""
     now = objective.at(step) if isinstance(objective, Annealed) else objective
     return lambda meta_params, tasks, key: now(meta_params, tasks, key)
@@ -105,8 +105,8 @@ def untrained(learner: Learner, meta_params: Params, tasks: Task, key: jax.Array
     return learner.predict(learner.adapt(meta_params, support, key), query.x)
 
 
-def _each(tasks: Task, number: int) -> Iterator[Task]:
-    """The first tasks of a batch, on the host."""
+def each(tasks: Task, number: int) -> Iterator[Task]:
+    """Yields the first tasks of a batch, on the host."""
     size = jax.tree.leaves(tasks)[0].shape[0]
 
     def on_host(leaf):
@@ -122,13 +122,14 @@ def _labels(task: Task, way: int | None) -> tuple[int, int]:
     """The greatest label beyond `way` outputs and the least below 0, of examples that exist; else 0."""
     if way is None:
         return 0, 0
-    found = [_existing(part, part.y).ravel() for part in task]
+    found = [existing(part, part.y).ravel() for part in task]
     labels = np.concatenate([*found, np.zeros(1, int)])
     greatest = int(labels.max())
     return greatest if greatest >= way else 0, int(labels.min())
 
 
-def _existing(examples: Examples, leaf: Any) -> np.ndarray:
+def existing(examples: Examples, leaf: Any) -> np.ndarray:
+    """The rows of an array whose examples are not masked."""
     return leaf if examples.mask is None else leaf[np.asarray(examples.mask, bool)]
 
 
@@ -146,12 +147,12 @@ def _other(batch: Task, way: int) -> Iterator[Task]:
     yield changed(lambda y: y % way)
 
 
-def _not_finite(task: Task) -> str | None:
+def not_finite(task: Task) -> str | None:
     """Which numbers of a task are not finite, of examples that exist."""
     for name, part in zip(Task._fields, task, strict=True):
         for field in ("x", "y"):
             for path, leaf in jax.tree.leaves_with_path(getattr(part, field)):
-                values = _existing(part, leaf)
+                values = existing(part, leaf)
                 if not jnp.issubdtype(values.dtype, jnp.inexact):
                     continue
                 values = values.astype(float) if values.dtype.kind == "V" else values
@@ -160,51 +161,3 @@ def _not_finite(task: Task) -> str | None:
                     inner = jax.tree_util.keystr(path, simple=True, separator="/")
                     return f"{kind} in {name}.{field}{'/' if inner else ''}{inner}"
     return None
-
-
-def _without_support(task: Task) -> str | None:
-    """A class of the queries that has no support example."""
-    labels = [np.asarray(part.y) if hasattr(part.y, "dtype") else None for part in task]
-    if any(y is None or y.ndim != 1 or y.dtype.kind not in "iu" for y in labels):
-        return None
-    support, query = (_existing(part, part.y) for part in task)
-    absent = sorted(set(query.tolist()) - set(support.tolist()))
-    return f"queries of class {absent[0]} and no support example of it" if absent else None
-
-
-def reason(
-    objective: Objective | Annealed,
-    state: TrainState,
-    tasks: Task,
-    key: jax.Array,
-    loss: float,
-    norm: float,
-) -> str:
-    """Sentences that say why an outer step from `state` on `tasks` was not finite, and what to change."""
-    if np.isfinite(loss) and np.isfinite(norm):
-        return (
-            "The loss and its gradient are finite, but the optimiser's update is not: look at its "
-            "learning rate."
-        )
-    advice = "Lower the inner or outer rate, or clip with optax.clip_by_global_norm."
-    if int(state.step) == 0:
-        advice = "No outer step was taken before: look at the model, the loss and the inner rate."
-    objective = _at(objective, state.step)
-    compiled = jax.jit(objective, compiler_options=ONCE)
-    size = jax.tree.leaves(tasks)[0].shape[0]
-    for i, task in enumerate(_each(tasks, size)):
-        batch = jax.tree.map(lambda leaf: leaf[None], task)
-        try:
-            value = float(compiled(state.meta_params, batch, key))
-        except Exception:  # an objective may want the whole batch, and this is advice alone
-            return advice
-        if np.isfinite(value):
-            continue
-        where = f"Task {i} of the batch"
-        fault = _not_finite(task) or _without_support(task)
-        if fault is not None:
-            return f"{where} holds {fault}: mend the data, or mask such examples."
-        return f"{where} has loss {value}, although its data are finite. {advice}"
-    if np.isfinite(loss):
-        return f"The loss of every task is finite, but its derivative is not. {advice}"
-    return advice

@@ -30,6 +30,10 @@ class NonFiniteError(_StoppedError, ArithmeticError):
     """An outer step gave numbers that are not finite; `state` is the last state that was."""
 
 
+class UnwrittenError(_StoppedError, OSError):
+    """The files of a run could not be written; `state` is the one reached."""
+
+
 class TasksEndedError(_StoppedError, ValueError):
     """An iterable of batches ended before `outer_steps`; `state` is the one reached."""
 
@@ -37,13 +41,14 @@ class TasksEndedError(_StoppedError, ValueError):
 def is_good(old: TrainState, new: TrainState, metrics: Metrics) -> jax.Array:
     """Whether the state after an outer step is kept.
 
-    It is kept if no number of the meta-parameters or of the optimiser's state has stopped being
-    finite, and if the loss and its gradient are finite. The exception: where `optax.apply_if_finite`,
-    `optax.zero_nans` or `optax.MultiSteps` dealt with such a gradient, the run goes on.
+    It is kept if no number of the meta-parameters, of the optimiser's state or of the estimator's has
+    stopped being finite, and if the loss and its gradient are finite. The exception: where
+    `optax.apply_if_finite`, `optax.zero_nans` or `optax.MultiSteps` dealt with such a gradient, the run
+    goes on.
     """
     signal = jnp.isfinite(metrics.loss) & jnp.isfinite(metrics.gradient_norm)
     # An optimiser may begin with infinities, such as a best value so far.
-    stays = _stays_finite((old.meta_params, old.opt_state), (new.meta_params, new.opt_state))
+    stays = _stays_finite(old[1:], new[1:])
     return stays & (signal | _rejected(new.opt_state))
 
 
@@ -74,27 +79,31 @@ def _rejected(opt_state: Any) -> jax.Array:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C or SIGTERM into an event; a second one acts as usual."""
+    """Turns Ctrl-C, SIGTERM and SIGHUP into an event; a second Ctrl-C acts as usual.
+
+    Schedulers send several signals at once, so those after the first change nothing. A signal that was
+    ignored before, as SIGHUP is under nohup, stays ignored.
+    """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed  # only the main thread receives signals
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     # None stands for a handler that was not installed from Python, which can't be put back.
-    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
-
-    def put_back():
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    found = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+    before = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
 
     def press(number, frame):
-        del number, frame
+        del frame
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
         pressed.set()
-        put_back()
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, press)
     try:
         yield pressed
     finally:
-        put_back()
+        for number, handler in before.items():
+            signal.signal(number, handler)

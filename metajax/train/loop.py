@@ -3,10 +3,11 @@
 import contextlib
 import inspect
 import math
+import shlex
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from metajax.mesh import task_mesh
 from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
-from metajax.train import advance, checkpoint, choices, diagnosis, feed, guard, programs
+from metajax.train import advance, checkpoint, choices, diagnosis, fault, feed, guard, programs
 from metajax.train import run_dir as folders
 from metajax.types import (
     Estimator,
@@ -105,17 +106,19 @@ def fit(
         another `report_every` may begin earlier. A report is a line of `metrics.jsonl`, a validation
         and a checkpoint.
       checkpoint_every_seconds: The longest time between checkpoints.
-      run_dir: An empty or new folder for `settings.json`, `metrics.jsonl` and `checkpoints/`.
-        Without it nothing is written. With it, compiled programs are kept in the user's cache, unless
-        JAX has a cache of its own, so that a second start or a resumed run compiles nothing.
+      run_dir: An empty or new folder, or that of a run without a checkpoint, for `settings.json`,
+        `metrics.jsonl` and `checkpoints/`. Without it nothing is written. With it, compiled programs are
+        kept in the user's cache, unless JAX has a cache of its own, so that a second start or a resumed
+        run compiles nothing.
       settings: A dataclass or dict of plain values, kept in `settings.json`.
-      resume: Go on from the newest checkpoint in `run_dir`, or anew where there is none yet.
+      resume: Go on from the newest whole checkpoint in `run_dir`, or anew where there is none yet. The
+        log names what is damaged, and nothing of it is deleted.
       tensorboard: Also write TensorBoard events into `run_dir` (needs `metajax[tensorboard]`).
       show_progress: A bar on a terminal or in a notebook, a line per report elsewhere.
 
     Returns:
-      The state after `outer_steps`, or after fewer if Ctrl-C was pressed or SIGTERM received: see
-      `state.step`. It is saved at that step if there is a `run_dir`.
+      The state after `outer_steps`, or after fewer if Ctrl-C was pressed, or SIGTERM or SIGHUP received:
+      see `state.step`. It is saved at that step if there is a `run_dir`.
 
     Raises:
       ValueError: For arguments that cannot work, before anything is compiled; and if an iterable
@@ -123,8 +126,11 @@ def fit(
       FileExistsError: For a `run_dir` that is not empty, without `resume`.
       BlockingIOError: For a `run_dir` in which another process is training.
       NonFiniteError: If the loss, its gradient or the updated state is not finite. It names the
-        step and the task, and `.state` is the last good state, which is saved as well.
-      OSError: If a checkpoint cannot be written; the one before it stays.
+        step, the task and the array, and `.state` is the last good state, which is saved as well.
+        The task is kept in `failure.npz`, its key and all else in `failure.json`.
+      OSError: If a file of the run cannot be written, for example because the disk is full. What was
+        there before stays, and `.state` is the state reached. The whole run is kept beside `run_dir`,
+        or among the temporary files, where there is room.
 
     Example:
       >>> import jax, optax, metajax as mj
@@ -145,7 +151,7 @@ def fit(
     init_key, step_key, check_key = jax.random.split(key, 3)
     chosen = _usual_estimator(tasks, key) if estimator is None else estimator
     init, update = outer_step(objective, optimizer, chosen)
-    begin = partial(_begin, learner, objective, init, tasks, init_key, check_key)
+    begin = partial(first_state, learner, objective, init, tasks, init_key, check_key)
     if isinstance(key, Tracer):
         return _traced(begin(), update, tasks, outer_steps, step_key)
     from metajax.train import report  # rich is loaded by those who train
@@ -170,7 +176,9 @@ def fit(
             report.say(line, show_progress)
         seconds = time.perf_counter() - started
         with report.reporter(outer_steps, show_progress, seconds) as reporter:
-            state = _train(plan, objective, carry, program, files, reporter, interrupted, past)
+            state = _train(
+                plan, learner, objective, carry, program, files, reporter, interrupted, past
+            )
     return _unbound(state) if estimator is None else state
 
 
@@ -199,7 +207,7 @@ def _unbound(state: TrainState) -> TrainState:
     return jax.tree.map(unbound, state)
 
 
-def _begin(learner, objective, init, tasks, init_key, check_key) -> TrainState:
+def first_state(learner, objective, init, tasks, init_key, check_key) -> TrainState:
     """The first state, checked against a first batch of tasks unless the key is traced."""
     task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
     first = tasks.first(task_key)
@@ -225,6 +233,7 @@ class _Past(NamedTuple):
 
     window: advance.Window = advance.Window()
     seconds: float = 0.0
+    reported: bool = True
 
 
 def _start(
@@ -234,25 +243,64 @@ def _start(
     from metajax.train import report
 
     (device, *_) = jax.tree.leaves(state.step)[0].devices()
-    files.start(settings, facts, device)
+    files.start(settings, facts, device, resume)
     if not resume:
         return state, _Past()
-    step = files.latest()
-    if step is None:
-        files.forget_after(-1)
-        report.say(f"{files.folder}: there is no checkpoint yet, so the run starts anew.", show)
-        return state, _Past()
-    state = checkpoint.restore(files.checkpoints, state, step)
-    files.forget_after(step)
-    found = files.window(step)
+    found, said = files.restore(state)
+    for line in said:
+        report.say(line, show)
     if found is None:
+        return state, _Past()
+    reported, beside = files.has_reported(found.step), files.window(found.step)
+    if beside is None:
         rows = folders.read_metrics(files.folder)
-        return state, _Past(seconds=rows[-1].get("training_seconds", 0.0) if rows else 0.0)
-    return state, _Past(advance.Window(*found["window"]), found["seconds"])
+        seconds = rows[-1].get("training_seconds", 0.0) if rows else 0.0
+        return found.tree, _Past(seconds=seconds, reported=reported)
+    return found.tree, _Past(advance.Window(*beside["window"]), beside["seconds"], reported)
+
+
+class _Run:
+    """A run that is training: its state, and what is written and shown of it."""
+
+    def __init__(self, plan: _Plan, carry: advance.Carry, files, reporter: Any, seconds: float):
+        self.plan, self.carry, self.files, self.reporter = plan, carry, files, reporter
+        self.seconds, self.saved, self.done = seconds, time.monotonic(), int(carry.state.step)
+
+    def is_due(self) -> bool:
+        """Whether a report belongs to this step."""
+        at_end = self.done == self.plan.outer_steps
+        return self.done > 0 and (self.done % self.plan.report_every == 0 or at_end)
+
+    def save(self) -> None:
+        """Writes a checkpoint, unless there is one of this step."""
+        if self.files and checkpoint.latest(self.files.checkpoints) != self.done:
+            with _rescued(self.files, self.carry.state, self._window()):
+                self.files.save(self.carry.state, self._window())
+            self.saved = time.monotonic()
+
+    def tell(self) -> None:
+        """Validates, writes and shows a report."""
+        row = _row(self.plan, self.carry, self.seconds)
+        if self.files:
+            with _rescued(self.files, self.carry.state, self._window()):
+                self.files.report(row)
+        self.reporter.report(row)
+        for call in self.plan.callbacks:
+            call(dict(row))
+
+    def begin_window(self) -> None:
+        """Sums anew after a multiple of `report_every`."""
+        if self.done % self.plan.report_every == 0:
+            window = advance.begin(self.carry.state, advance.Window()).window
+            self.carry = self.carry._replace(window=window)
+
+    def _window(self) -> Row:
+        return {"window": [n.item() for n in self.carry.window], "seconds": self.seconds}
 
 
 def _train(
     plan: _Plan,
+    learner: Learner,
     objective: Objective | Annealed,
     carry: advance.Carry,
     program: advance.DrawnProgram | advance.GivenProgram,
@@ -262,49 +310,61 @@ def _train(
     past: _Past,
 ) -> TrainState:
     """Goes on until the end, a signal, or a number that is not finite."""
-    done, calls, seconds, saved = int(carry.state.step), 1, past.seconds, time.monotonic()
-
-    def save():
-        nonlocal saved
-        if files and checkpoint.latest(files.checkpoints) != done:
-            window = [number.item() for number in carry.window]
-            files.save(carry.state, {"window": window, "seconds": seconds})
-            saved = time.monotonic()
-
-    reporter.advance(done)
-    while done < plan.outer_steps and not interrupted.is_set():
-        begun, started = done, time.perf_counter()
-        following = (done // plan.report_every + 1) * plan.report_every
-        carry = program(carry, min(done + calls, following, plan.outer_steps))
-        good, done = bool(carry.good), int(carry.state.step)
+    run, calls = _Run(plan, carry, files, reporter, past.seconds), 1
+    reporter.advance(run.done)
+    if run.is_due() and not past.reported:  # it was stopped between a checkpoint and its report
+        run.tell()
+    run.begin_window()
+    while run.done < plan.outer_steps and not interrupted.is_set():
+        begun, started = run.done, time.perf_counter()
+        following = (begun // plan.report_every + 1) * plan.report_every
+        run.carry = program(run.carry, min(begun + calls, following, plan.outer_steps))
+        good, run.done = bool(run.carry.good), int(run.carry.state.step)
         elapsed = time.perf_counter() - started
-        seconds += elapsed
-        if not good or (program.ended and done < plan.outer_steps):
-            save()
+        run.seconds += elapsed
+        if not good or (program.ended and run.done < plan.outer_steps):
+            run.save()
             raise (
-                _ended(objective, carry, program, files)
+                _ended(run.carry, files)
                 if good
-                else _not_finite(objective, carry, program, files)
+                else _not_finite(learner, objective, run.carry, program, files)
             )
-        calls = max(1, round((done - begun) / max(elapsed, 1e-9) * SECONDS_PER_CALL))
-        reporter.advance(done, carry.last.loss.item())
-        if done == following or done == plan.outer_steps:
-            row = _row(plan, carry, seconds)
-            if done == following:
-                carry = carry._replace(window=advance.begin(carry.state, advance.Window()).window)
-            if files:
-                files.report(row)
-            save()
-            reporter.report(row)
-            for call in plan.callbacks:
-                call(dict(row))
-        elif time.monotonic() - saved > plan.checkpoint_every_seconds:
-            save()
-    if done < plan.outer_steps:
-        if done:
-            save()
-        reporter.stopped(done, str(files.folder) if files else None)
-    return carry.state
+        calls = max(1, round((run.done - begun) / max(elapsed, 1e-9) * SECONDS_PER_CALL))
+        reporter.advance(run.done, run.carry.last.loss.item())
+        if run.is_due():
+            run.save()  # first, so that neither validate nor a signal meanwhile loses anything
+            if interrupted.is_set() and run.done < plan.outer_steps:
+                break  # a resumed run reports first
+            run.tell()
+            run.begin_window()
+        elif time.monotonic() - run.saved > plan.checkpoint_every_seconds:
+            run.save()
+    if run.done < plan.outer_steps:
+        if run.done:
+            run.save()
+        reporter.stopped(run.done, str(files.folder) if files else None)
+    return run.carry.state
+
+
+@contextlib.contextmanager
+def _rescued(files: folders.RunDir, state: TrainState, window: Row) -> Iterator[None]:
+    """Keeps the whole run elsewhere if its folder cannot be written.
+
+    Raises:
+      UnwrittenError: With the state.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = files.rescue(state, window)
+        step = int(state.step)
+        where = (
+            f".state of this error is the state of step {step}"
+            if place is None
+            else f"the whole run up to step {step} is kept in {place}; go on with: metajax resume "
+            f"{shlex.quote(str(place))}"
+        )
+        raise guard.UnwrittenError(f"{error} So the run stops, and {where}.", state) from error
 
 
 def _row(plan: _Plan, carry: advance.Carry, seconds: float) -> Row:
@@ -334,19 +394,27 @@ def _number(name: Any, value: Any) -> float:
     return float(value)
 
 
-def _not_finite(objective, carry, program, files) -> guard.NonFiniteError:
+def _not_finite(learner, objective, carry, program, files) -> guard.NonFiniteError:
     step = int(carry.state.step)
     loss, norm = (value.item() for value in carry.last)
     tasks, key = program.batch(step)
-    why = diagnosis.reason(objective, carry.state, tasks, key, loss, norm)
+    found = fault.find(learner, objective, program.update, carry.state, tasks, key, loss, norm)
+    task_key = None if found.task is None else program.task_key(step, found.task)
+    drawn = None if task_key is None else jax.random.key_data(task_key).tolist()
+    if files:
+        task = jax.tree.map(lambda leaf: leaf[found.task or 0], tasks)
+        facts = {"step": step, "loss": str(loss), "gradient_norm": str(norm), "task": found.task}
+        facts |= {"task_key": drawn, "array": found.leaf, "reason": found.sentence}
+        files.fail(facts, None if found.task is None else task)
+    named = "" if drawn is None else f" The source drew the task from the key of data {drawn}."
     return guard.NonFiniteError(
         f"outer step {step}: the loss is {loss} and its gradient has norm {norm}, so the run stops"
-        f"{_kept(files, step)}. {why}",
+        f"{_kept(files, step)}. {found.sentence}{named}",
         carry.state,
     )
 
 
-def _ended(objective, carry, program, files) -> guard.TasksEndedError:
+def _ended(carry, files) -> guard.TasksEndedError:
     step = int(carry.state.step)
     return guard.TasksEndedError(
         f"fit: sample ended after {step} batches, before outer_steps, so the run stops{_kept(files, step)}. "

@@ -2,10 +2,11 @@
 
 import contextlib
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -36,14 +37,37 @@ class Reporter(Protocol):
 
 def reporter(outer_steps: int, show: bool, compile_seconds: float) -> Reporter:
     """A bar on a terminal or in a notebook, lines elsewhere, nothing unless `show`."""
-    console = Console(quiet=not show)
+    console = _console(show)
     moving = console.is_terminal or console.is_jupyter
     return (_Bar if moving else _Lines)(console, outer_steps, compile_seconds)
 
 
 def say(text: str, show: bool) -> None:
     """Prints a line about the run."""
-    Console(quiet=not show).print(text, highlight=False, soft_wrap=True)
+    _console(show).print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _console(show: bool) -> Console:
+    return Console(file=cast(IO[str], _Output()), quiet=not show)
+
+
+class _Output:
+    """Standard output, which may be closed meanwhile: a run goes on when its terminal or pipe does not."""
+
+    def __init__(self):
+        self._file = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @contextlib.contextmanager
@@ -120,8 +144,11 @@ class _Lines:
 
     def stopped(self, step: int, folder: str | None) -> None:
         go_on = f"metajax resume {shlex.quote(folder)}" if folder else ""
-        where = f" and is saved; go on with: {go_on}" if folder else ""
-        self.console.print(f"Stopped at step {step}{where}", highlight=False, soft_wrap=True)
+        saved = " and is saved" if step else ", before anything was saved"
+        where = f"{saved}; go on with: {go_on}" if folder else ""
+        self.console.print(
+            f"Stopped at step {step}{where}", highlight=False, soft_wrap=True, markup=False
+        )
 
 
 class _Bar(_Lines):

@@ -1,21 +1,36 @@
 """The folder of a run: `settings.json`, `metrics.jsonl`, `checkpoints/` and a lock."""
 
 import contextlib
-import dataclasses
+import hashlib
 import json
-import platform
-import subprocess
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 
-from metajax import archive
-from metajax.train import checkpoint
+from metajax import files
+from metajax.train import checkpoint, saved
+from metajax.train.records import (
+    COPY,
+    LARGEST,
+    METRICS,
+    SETTINGS,
+    WINDOW,
+    damage_of,
+    is_whole,
+    rows_of,
+    versions,
+    whole_settings,
+)
+from metajax.train.records import plain as plain
+from metajax.train.records import read_failure as read_failure
+from metajax.train.records import read_metrics as read_metrics
+from metajax.train.records import read_settings as read_settings
 from metajax.types import TrainState
 
 _LOCK = ".lock"
@@ -23,19 +38,28 @@ _FIXED = {"key": "key", "key_impl": "key implementation", "meta_batch": "meta_ba
 """Facts of a run that a resumed run must share, and how messages call them."""
 
 
-class RunDir(NamedTuple):
-    """The files of a run that is training."""
+class RunDir:
+    """The files of a run that is training.
 
-    folder: Path
+    folder: Where they are.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._identity = _identity(folder / _LOCK)
+        self._settings = b""
+        self._rows: list[str] = []
 
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.folder / "checkpoints"
 
-    def start(self, settings: Any, facts: Mapping[str, Any], device: Any) -> None:
-        """Writes `settings.json`, unless a run was started here before."""
-        if not _settings(self.folder).exists():
+    def start(self, settings: Any, facts: Mapping[str, Any], device: Any, resume: bool) -> None:
+        """Writes `settings.json` and its copy, or mends what is damaged of them in a run to resume."""
+        if resume:
+            written = whole_settings(self.folder)[0]
+        else:
             written = {
                 "settings": settings,
                 "fit": facts,
@@ -47,21 +71,108 @@ class RunDir(NamedTuple):
                 },
                 "started": datetime.now(UTC).isoformat("T", "seconds"),
             }
-            _write(_settings(self.folder), json.dumps(written, indent=2) + "\n")
+        self._settings = (json.dumps(written, indent=2) + "\n").encode()
+        self._write_settings(self.folder, mend=resume)
+
+    def _write_settings(self, folder: Path, mend: bool) -> None:
+        for path in (folder / SETTINGS, folder / COPY):
+            if mend and path.exists():
+                if is_whole(path):
+                    continue
+                path.rename(path.with_name(path.name + checkpoint.ASIDE))
+            files.write_text(path, self._settings.decode())
 
     def report(self, row: Mapping[str, Any]) -> None:
-        """Appends a row to `metrics.jsonl`."""
-        with _metrics(self.folder).open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        """Appends a row to `metrics.jsonl`.
+
+        Raises:
+          OSError: If it cannot be written.
+        """
+        self._rows.append(json.dumps(row))
+        self._check_there()
+        files.append_line(self.folder / METRICS, self._rows[-1])
 
     def save(self, state: TrainState, window: Mapping[str, Any]) -> None:
-        """Writes a checkpoint of `state`, and beside it what the next report has summed so far."""
+        """Writes a checkpoint of `state`, and beside it what the next report has summed so far.
+
+        Raises:
+          OSError: If it cannot be written.
+        """
+        self._check_there()
         step = int(state.step)
         kept = self._windows()
         last = sorted(kept, key=int)[1 - checkpoint.KEPT :]
-        windows = {number: kept[number] for number in last} | {str(step): window}
-        _write(self.folder / "window.json", json.dumps(windows) + "\n")
+        windows = {number: kept[number] for number in last}
+        windows[str(step)] = {**window, "reports": self._sum_before(step)}
+        files.write_text(self.folder / WINDOW, json.dumps(windows) + "\n")
         checkpoint.save(self.checkpoints, step, state)
+
+    def fail(self, facts: Mapping[str, Any], task: Any) -> None:
+        """Keeps what is known of a step that was not finite, and its task."""
+        with contextlib.suppress(OSError, ValueError):  # the error of the step is the one to raise
+            if task is not None:
+                saved.save(self.folder / "failure.npz", task)
+            files.write_json(self.folder / "failure.json", facts)
+
+    def _sum_before(self, step: int) -> str:
+        """A digest of the reports before a step."""
+        rows = [row for row in self._rows if json.loads(row)["step"] < step]
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def _check_there(self) -> None:
+        if self._identity is not None and _identity(self.folder / _LOCK) != self._identity:
+            raise FileNotFoundError(
+                f"{self.folder} was deleted, moved or replaced while the run was training."
+            )
+
+    def rescue(self, state: TrainState, window: Mapping[str, Any]) -> Path | None:
+        """Writes the whole run elsewhere, after its folder could not be written.
+
+        Returns:
+          The new folder, beside that of the run or among the temporary files; None if there is no room.
+        """
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if hasattr(leaf, "nbytes"))
+        for above in (self.folder.absolute().parent, Path(tempfile.gettempdir())):
+            place = None
+            with contextlib.suppress(OSError):
+                if shutil.disk_usage(above).free < 2 * size:
+                    continue
+                place = _new_folder(above, f"{self.folder.absolute().name}-rescued")
+                self._write_settings(place, mend=False)
+                other = RunDir(place)
+                for line in self._rows:
+                    files.append_line(place / METRICS, line)
+                other.save(state, window)
+                return place
+            if place is not None:
+                shutil.rmtree(place, ignore_errors=True)
+        return None
+
+    def restore(self, like: TrainState | None) -> tuple[checkpoint.Restored | None, list[str]]:
+        """The newest whole checkpoint, or None before there is any, and what there is to say.
+
+        Damaged checkpoints are set aside; reports of later steps are dropped, because they come again.
+
+        Raises:
+          ValueError: If no checkpoint is whole, or there is something else in their place.
+        """
+        if self.latest() is None:
+            said = [
+                *self.forget_after(-1),
+                f"{self.folder}: there is no checkpoint yet, so the run starts anew.",
+            ]
+            return None, said
+        found, said = checkpoint.newest(self.checkpoints, like), []
+        for step, sentence in found.damaged.items():
+            aside = checkpoint.set_aside(self.checkpoints, step)
+            said.append(
+                f"{sentence} It is kept as {aside.name}, and the run goes on from step {found.step}."
+            )
+        if self.window(found.step) is None:
+            said.append(
+                f"{self.folder / WINDOW} holds no sums of step {found.step}; the next report begins anew."
+            )
+        return found, said + self.forget_after(found.step)
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint, or None.
@@ -77,81 +188,171 @@ class RunDir(NamedTuple):
             )
         return step
 
+    def has_reported(self, step: int) -> bool:
+        """Whether the report of a step was written before the run was resumed."""
+        return any(json.loads(row)["step"] == step for row in self._rows)
+
     def window(self, step: int) -> Mapping[str, Any] | None:
         """What was written beside the checkpoint of `step`; None if it is lost."""
         return self._windows().get(str(step))
 
     def _windows(self) -> dict[str, Any]:
-        path = self.folder / "window.json"
-        try:
-            found = json.loads(path.read_bytes())
-            return {number: values for number, values in found.items() if number.isdigit()}
-        except (FileNotFoundError, ValueError, AttributeError):
-            return {}  # the next report then begins anew; nothing else depends on it
+        with contextlib.suppress(FileNotFoundError, ValueError, AttributeError, RecursionError):
+            found = json.loads(files.read(self.folder / WINDOW))
+            return {step: window for step, window in found.items() if _is_window(step, window)}
+        return {}  # the next report then begins anew; nothing else depends on it
 
-    def forget_after(self, step: int) -> None:
-        """Drops rows of later reports, whose checkpoints were never written: they come again."""
-        path = _metrics(self.folder)
-        rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        if path.exists() and path.read_bytes() != text.encode():
-            _write(path, text)
+    def forget_after(self, step: int) -> list[str]:
+        """Drops rows of later reports, which come again, and sets damaged lines aside.
+
+        Returns:
+          A sentence on what is damaged or lost.
+        """
+        path = self.folder / METRICS
+        rows, damaged = rows_of(path)
+        self._rows = [json.dumps(row) for row in rows if row["step"] <= step]
+        said = []
+        if damaged:
+            aside = path.with_name(path.name + checkpoint.ASIDE)
+            before = files.read(aside, LARGEST) if files.is_regular(aside) else b""
+            with files.whole(aside) as file:
+                file.write(before + b"".join(line.content + b"\n" for line in damaged))
+            said.append(f"{damage_of(path, damaged)}; kept in {aside.name}.")
+        text = "".join(f"{row}\n" for row in self._rows)
+        if path.exists() and files.read(path, LARGEST) != text.encode():
+            files.write_text(path, text)
+        written = (self.window(step) or {}).get("reports")
+        if self._rows and not damaged and written not in (None, self._sum_before(step)):
+            said.append(f"{path}: the reports before step {step} are not those that were written.")
+        if not self._rows and step > 0:
+            every = whole_settings(self.folder)[0]["fit"].get("report_every")
+            if isinstance(every, int) and 0 < every <= step:
+                said.append(f"{path} holds no report up to step {step}; they are lost.")
+        return said
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same path; None if there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _new_folder(above: Path, name: str) -> Path:
+    for number in range(1, 1000):
+        place = above / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            place.mkdir()
+            return place
+    raise FileExistsError(f"{above / name} is taken")
+
+
+def _is_window(step: Any, window: Any) -> bool:
+    sums = window.get("window") if isinstance(window, dict) else None
+    numbers = [*sums, window.get("seconds")] if isinstance(sums, list) else []
+    plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+    return step.isascii() and step.isdigit() and len(numbers) == 4 and plain
 
 
 @contextlib.contextmanager
 def opened(
     run_dir: str | Path | None, facts: Mapping[str, Any], resume: bool
 ) -> Iterator[RunDir | None]:
-    """Locks the folder of a new run, or that of the run to resume, and checks that it is one.
+    """Locks the folder of a new run, or that of the run to resume, and then checks that it is one.
 
     A folder in which nothing was started is left as it was.
 
     Raises:
-      FileExistsError: For a folder that is not empty, without `resume`.
+      FileExistsError: For a folder that is not empty, without `resume`; files of a run that has no
+        checkpoint yet are replaced.
       FileNotFoundError: For a folder without a run, with `resume`.
       ValueError: If the run was started with another key or meta_batch.
       BlockingIOError: If another process trains in the folder.
+      OSError: For a folder that cannot be written.
     """
     if run_dir is None:
         yield None
         return
-    from filelock import FileLock, Timeout  # like rich, loaded by those who train
-
     folder = Path(run_dir)
-    if resume:
-        _same_run(folder, read_settings(folder)["fit"], facts)
-    else:
-        _check_empty(folder)
+    if resume and not folder.is_dir():
+        read_settings(folder)  # raises: a lock needs a folder
     existed = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK)
+    if folder.is_file():
+        raise FileExistsError(f"{folder} is a file; name a folder that is empty or new.")
+    lock = _locked(folder)
     try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise BlockingIOError(
-            f"{folder}: another process is training in this folder, and two would overwrite each "
-            "other's checkpoints. Stop it or wait until it ends, then resume."
-        ) from error
-    try:
-        if not resume:
-            _check_empty(folder)  # another process may have been faster
+        if resume:
+            _same_run(folder, read_settings(folder)["fit"], facts)
+        else:
+            _check_empty(folder)
         yield RunDir(folder)
     finally:
-        lock.release()
-        if not _settings(folder).exists():
-            with contextlib.suppress(OSError):
+        if not (folder / SETTINGS).exists():
+            with contextlib.suppress(OSError):  # while it is locked, so that nobody else has it
                 (folder / _LOCK).unlink(missing_ok=True)
                 if not existed:
                     folder.rmdir()
+        lock.release()
+
+
+def _locked(folder: Path) -> Any:
+    """The lock of a folder, which is made if there is none.
+
+    Raises:
+      BlockingIOError: If another process holds it.
+      OSError: If the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout  # like rich, loaded by those who train
+
+    while True:
+        lock = FileLock(folder / _LOCK)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise BlockingIOError(
+                f"{folder}: another process is training in this folder, and two would overwrite each "
+                "other's checkpoints. Stop it or wait until it ends, then resume."
+            ) from error
+        except FileNotFoundError:
+            continue  # another process has just left the folder as it was before
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            kind = type(error) if isinstance(error, OSError) else OSError
+            raise kind(
+                f"{folder} cannot be written ({reason}); name a folder that can as run_dir."
+            ) from error
+        held = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
+        named = _identity(folder / _LOCK)
+        status = None if held is None else os.fstat(held)
+        if named is not None and (status is None or (status.st_dev, status.st_ino) == named):
+            return lock
+        lock.release()  # it was removed by the process that held it before
+
+
+_OF_NO_CHECKPOINT = {_LOCK, SETTINGS, COPY, WINDOW}
+"""What a run leaves that was stopped before its first checkpoint."""
 
 
 def _check_empty(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; name a folder that is empty or new.")
-    if folder.exists() and any(path.name != _LOCK for path in folder.iterdir()):
+    def is_trace(path):
+        if path.name == "checkpoints" and path.is_dir():
+            return all(map(_is_part, path.iterdir()))
+        return path.name in _OF_NO_CHECKPOINT or _is_part(path)
+
+    paths = list(folder.iterdir())
+    if not all(map(is_trace, paths)):
         raise FileExistsError(
             f"{folder} is not empty; resume the run in it, or name another folder."
         )
+    for path in paths:
+        if path.name != _LOCK and path.is_file():
+            path.unlink()
+
+
+def _is_part(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(files.PART)
 
 
 def _same_run(folder: Path, written: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -161,123 +362,3 @@ def _same_run(folder: Path, written: Mapping[str, Any], facts: Mapping[str, Any]
                 f"{folder}: the run was started with {called}={written[name]} and would go on with "
                 f"{called}={facts[name]}; give the same, or start a new run_dir."
             )
-
-
-def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """The reports of a run so far, oldest first; lines that are damaged or cut off are left out.
-
-    Args:
-      run_dir: The folder of the run.
-
-    Returns:
-      A list of dicts with "step", "loss", "gradient_norm", "training_seconds" and what `validate`
-      returned.
-    """
-    path = _metrics(Path(run_dir))
-    rows = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError, RecursionError):
-            row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
-    return rows
-
-
-def read_settings(run_dir: str | Path) -> dict[str, Any]:
-    """What `settings.json` of a run holds.
-
-    Args:
-      run_dir: The folder of the run.
-
-    Returns:
-      A dict of "settings", as they were given to `fit`; "fit", its own facts; "versions", "device"
-      and "started".
-
-    Raises:
-      FileNotFoundError: If no run was started there.
-      ValueError: If the file is damaged.
-    """
-    folder = Path(run_dir)
-    path = _settings(folder)
-    try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found["fit"], dict) or not {"settings", "versions"} <= set(found):
-            raise TypeError("it lacks settings, fit or versions")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            f"{folder}: there is no settings.json, so no run was started here; give the folder "
-            "that training named when it ended."
-        ) from error
-    except KeyError as error:
-        raise ValueError(f"{path} is damaged: it has no entry {error}.") from error
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
-    return found
-
-
-def plain(settings: Any) -> Any:
-    """Settings as JSON holds them: dataclasses become dicts, NumPy's numbers Python's.
-
-    Raises:
-      ValueError: For a value that JSON does not hold, naming it.
-
-    Example:
-      >>> plain({"steps": np.int64(3), "folder": Path("run")})
-      {'steps': 3, 'folder': 'run'}
-    """
-
-    def simple(value):
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = dataclasses.fields(value)
-            return {field.name: getattr(value, field.name) for field in fields}
-        if isinstance(value, np.ndarray | np.generic | jax.Array):
-            return np.asarray(value).tolist()
-        if isinstance(value, Path):
-            return str(value)
-        raise TypeError(f"{value!r:.60} of type {type(value).__name__}")
-
-    try:
-        return json.loads(json.dumps(settings, default=simple))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"fit: settings holds {error}, which settings.json cannot hold. Give plain numbers, strings, "
-            "lists, dicts or dataclasses of these."
-        ) from error
-
-
-def versions() -> dict[str, str | None]:
-    """The versions of metajax, with its commit if that is known, and of what it computes with."""
-    packages = ("metajax", "jax", "jaxlib", "optax", "flax", "numpy")
-    found: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found | {"commit": _commit(), "python": platform.python_version()}
-
-
-def _commit() -> str | None:
-    """The commit of a checkout, or of what was installed from a repository; None if unknown."""
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    with contextlib.suppress(Exception):  # a run must not fail because of where metajax came from
-        if (root / ".git").exists():
-            done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-            return done.stdout.strip() or None
-        text = metadata.distribution("metajax").read_text("direct_url.json")
-        return json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
-    return None
-
-
-def _settings(folder: Path) -> Path:
-    return folder / "settings.json"
-
-
-def _metrics(folder: Path) -> Path:
-    return folder / "metrics.jsonl"
-
-
-def _write(path: Path, text: str) -> None:
-    with archive.whole(path) as file:
-        file.write(text.encode())

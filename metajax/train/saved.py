@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax import archive
+from metajax import archive, files
 
 _FORMAT, _VERSION, _WRITER = "metajax tree", 1, "mj.save"
 _SCALARS = {"bool": bool, "int": int, "float": float, "complex": complex}
@@ -105,7 +105,7 @@ def load_part(path: Path, like: Any, part: tuple[str, ...], writer: str) -> Any:
     if like is not None:
         _compare(path, leaves, _named(like), "/".join(part))
     described = {_member(leaf.name): (leaf.shape, leaf.dtype) for leaf in leaves}
-    arrays = archive.read_arrays(path, described, writer)
+    arrays = archive.read_arrays(path, described, writer, header.get("sha256"))
     found = {leaf.name: _restored(path, leaf, arrays[_member(leaf.name)]) for leaf in leaves}
     if like is None:
         return _built(tree, found)
@@ -252,8 +252,8 @@ def _read_header(
                 raise LookupError(f"there is no {'/'.join(part)}, only {', '.join(known)}")
             tree = known[name]
         return tree, [leaves[name] for name in _names(tree)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise files.DamagedError(
             f"{path} has a damaged header ({error}); write it with {writer} again."
         ) from error
     except LookupError as error:

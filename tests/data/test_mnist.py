@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import metajax as mj
+from metajax import files
 from metajax.data import DATASETS, fashion_mnist, idx, mnist
 
 IMAGES = np.random.default_rng(0).integers(256, size=(40, 28, 28), dtype=np.uint8)
@@ -90,10 +91,11 @@ def test_damaged_files_are_refused(folder):
 
 
 def test_what_is_no_file_or_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx, "_LARGEST", 10_000)
+    monkeypatch.setattr(files, "LEAST_LIMIT", 10_000)
+    monkeypatch.setattr(files, "MOST_RATIO", 1)
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(bytes(1_000_000)))
-    with pytest.raises(ValueError, match="not a whole gzip file"):
+    with pytest.raises(ValueError, match="unpacks to more than 10,000 bytes"):
         idx.read("mnist", path)
     path.unlink()
     os.mkfifo(path)  # opening it would block

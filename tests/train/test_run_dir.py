@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import metajax as mj
-from metajax.train import checkpoint, run_dir
+from metajax.train import run_dir
 from metajax.train.run_dir import read_metrics, read_settings
 
 LEARNER = mj.maml(mj.mlp((2,)), mj.mse, optax.sgd(0.01), num_steps=1)
@@ -98,7 +98,8 @@ def test_a_run_without_a_checkpoint_starts_anew(tmp_path, capsys):
     folder = tmp_path / "run"
     with pytest.raises(KeyError):
         fit(folder, validate=fails)
-    assert checkpoint.latest(folder / "checkpoints") is None
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
     (folder / "metrics.jsonl").write_text('{"step": 5, "loss": 0.0}\n')
     state = fit(folder, resume=True, show_progress=True)
     assert "there is no checkpoint yet, so the run starts anew" in capsys.readouterr().out
@@ -137,10 +138,15 @@ def test_damaged_lines_of_metrics_lose_no_others(tmp_path):
         b"\n".join([lines[0], b'{"step": 1', b"\xff\xfe", b"\0\0\0", b"3", lines[1], lines[2]])
         + b"\n[" * 9
     )
-    assert read_metrics(tmp_path) == rows
-    run_dir.RunDir(tmp_path).forget_after(2)
+    with pytest.warns(
+        UserWarning, match=r"metrics\.jsonl: 13 lines are damaged \(line 2: not JSON, or cut"
+    ):
+        assert read_metrics(tmp_path) == rows
+    (said,) = run_dir.RunDir(tmp_path).forget_after(2)
+    assert "line 3: not UTF-8; line 4: not JSON" in said
     assert path.read_bytes() == b"\n".join(lines[:2]) + b"\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+    kept = (tmp_path / "metrics.jsonl.damaged").read_bytes()
+    assert kept == b'{"step": 1\n\xff\xfe\n\0\0\0\n3\n' + b"[\n" * 9
 
 
 def test_lost_sums_of_a_window_lose_no_more_than_the_next_report(tmp_path):

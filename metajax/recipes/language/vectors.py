@@ -1,5 +1,6 @@
 """Frozen vectors of sentences: any callable, whose results are kept on disk."""
 
+import contextlib
 import hashlib
 import importlib
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from metajax import files
 from metajax.data import store
 
 Vectors = Callable[[Sequence[str]], np.ndarray]
@@ -71,8 +73,9 @@ def kept(
     digest = hashlib.sha256("\0".join([name, *texts]).encode()).hexdigest()[:16]
     folder = store.cache_dir() / "vectors" if folder is None else folder
     path = folder / f"{name.replace(':', '-').replace('/', '-')}-{digest}.npy"
-    if path.exists():
-        return np.load(path)
+    if files.is_regular(path):
+        with contextlib.suppress(OSError, ValueError, EOFError):  # a damaged file is computed again
+            return np.load(path, allow_pickle=False)
     found = np.asarray(vectors(list(texts)), np.float32)
     if found.ndim != 2 or len(found) != len(texts):
         raise ValueError(
@@ -85,7 +88,6 @@ def kept(
             f"{texts[wrong[0]][:60]!r}."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npy")
-    np.save(part, found)
-    part.replace(path)
+    with files.whole(path) as file:
+        np.save(file, found)
     return found

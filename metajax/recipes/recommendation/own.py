@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+from metajax import files
 from metajax.data.delimited import rows, text_of
 from metajax.data.rating_files import columns_of, first_line, separator_of
 from metajax.data.ratings import Ratings
@@ -60,29 +61,30 @@ def read_own(path: Path) -> dict[str, float | str]:
       FileNotFoundError: If there is no such file.
       ValueError: For a line without two fields, or an item that is rated twice.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"recommend: {path} is no file; give one of lines item,rating.")
-    content = text_of(path)
-    header = first_line(content)
-    separator = separator_of(header)
-    named, number = columns_of(header)
-    item = named["title"] if named["item"] is None else named["item"]
-    rating, begin = named["rating"], 2
-    if item is None or rating is None:  # no header
-        item, rating, number, begin = 0, 1, 2, 1
-    found: dict[str, float | str] = {}
-    for line, fields in rows(content, separator, quoted=True):
-        if line < begin or not any(fields):
-            continue
-        if len(fields) != number:
-            needed = "item,rating are 2" if number == 2 else f"the header has {number}"
-            raise ValueError(
-                f"recommend: {path}: line {line} has {len(fields)} fields, but {needed}. Quote a title that "
-                "holds a comma."
-            )
-        if fields[item] in found:
-            raise ValueError(
-                f"recommend: {path}: line {line} rates {fields[item]!r} again. Keep one."
-            )
-        found[fields[item]] = fields[rating]
-    return found
+    with files.naming(path):
+        if not path.is_file():
+            raise FileNotFoundError(f"recommend: {path} is no file; give one of lines item,rating.")
+        content = text_of(path)
+        header = first_line(content)
+        separator = separator_of(header)
+        named, number = columns_of(header)
+        item = named["title"] if named["item"] is None else named["item"]
+        rating, begin = named["rating"], 2
+        if item is None or rating is None:  # no header
+            item, rating, number, begin = 0, 1, 2, 1
+        found: dict[str, float | str] = {}
+        for line, fields in rows(content, separator, quoted=True):
+            if line < begin or not any(fields):
+                continue
+            if len(fields) != number:
+                needed = "item,rating are 2" if number == 2 else f"the header has {number}"
+                raise ValueError(
+                    f"recommend: {path}: line {line} has {len(fields)} fields, but {needed}. Quote a "
+                    "title that holds a comma."
+                )
+            if fields[item] in found:
+                raise ValueError(
+                    f"recommend: {path}: line {line} rates {fields[item]!r} again. Keep one."
+                )
+            found[fields[item]] = fields[rating]
+        return found

@@ -1,0 +1,73 @@
+"""Kills, damaged files and malformed inputs: the measured part of docs/reliability.md."""
+
+from typing import Any
+
+import record
+
+from rows.table import NOT_RUN, lines
+
+
+def faults() -> str:
+    """What runs did that were killed, and runs whose files were damaged."""
+    result = record.read("faults")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/faults.py`."
+    cells = [
+        [
+            f"SIGKILL of `{name}` at random moments",
+            f"{row['kills']}, of which {row['in_writes']} while a file was written",
+            f"{row['runs']}",
+            f"{len(row['different'])}",
+        ]
+        for name, row in result.get("kills", {}).items()
+    ]
+    parts = [lines(["fault", "injected", "runs", "runs that ended differently"], cells)]
+    if "damages" in result:
+        parts.append(_damages(result["damages"]))
+    return "\n\n".join([*parts, _machine(result, "benchmarks/faults.py")])
+
+
+def _damages(row: dict[str, int]) -> str:
+    return (
+        f"Newest checkpoints that were cut off or had one bit flipped: {row['damaged'] + row['failed']:,}. "
+        f"Named, set aside, and the one before used: {row['from_the_one_before']:,}. Content unchanged, as "
+        f"in the time stamps of an archive: {row['unchanged']:,}. Ended in an error: {row['failed']}. Read "
+        f"in silence as other numbers: {row['silent']}. Of {row['resumed']} runs with such a checkpoint, "
+        "settings, reports or sums, which fresh processes resumed to the end, "
+        f"{row['resumed_wrongly']} ended in other bits."
+    )
+
+
+def inputs() -> str:
+    """What the readers did with damaged files."""
+    result = record.read("fuzz")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/fuzz.py`."
+    cells = [
+        [
+            name,
+            f"{sum(row.values()):,}",
+            f"{row.get('refused', 0):,}",
+            f"{row.get('read', 0):,}",
+            f"{sum(n for kind, n in row.items() if kind not in ('refused', 'read')):,}",
+        ]
+        for name, row in result["readers"].items()
+    ]
+    limits = result["limits"]
+    note = (
+        f"{result['inputs']:,} files were cut off, flipped, nested, swapped, linked or replaced by pipes and "
+        f"bombs. Refused: with an error that names the file. Read: the damage left a file of this kind, and "
+        "for those with checksums the same content. Bad: another error, a crash, more than "
+        f"{limits['seconds']} s, more than {limits['megabytes']} MB beside what the process held, or a file "
+        f"written elsewhere. Bad in all: {result['bad_inputs']:,}. The greatest memory of a reader was "
+        f"{result['peak_megabytes']:,} MB."
+    )
+    table = lines(["reader", "inputs", "refused", "read", "bad"], cells)
+    return f"{note}\n\n{table}\n\n{_machine(result, 'benchmarks/fuzz.py')}"
+
+
+def _machine(result: dict[str, Any], script: str) -> str:
+    return f"Measured with metajax {record.version_of(result)}; reproduce with `python {script}`."
+
+
+PARTS = {"faults": faults, "inputs": inputs}
