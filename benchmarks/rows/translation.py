@@ -115,9 +115,9 @@ def speed() -> str:
     )
     beam = result["beam"]
     search = (
-        f"A beam of 4 takes {beam['core_seconds']:.0f} core-seconds for {beam['sentences']:,} sentences, compiled "
-        "before, with weights that were never trained: translations do not end and have the greatest length. The "
-        "machine was shared with other work, so wall times say nothing, and core-seconds are upper bounds."
+        f"A beam of 4 takes {beam['core_seconds']:.0f} core-seconds for {beam['sentences']:,} sentences, "
+        "compiled before, with weights that were never trained: translations do not end and have the greatest "
+        "length. The machine was shared with other work, so wall times say nothing, and core-seconds are upper bounds."
     )
     at = f"Measured with metajax {record.version_of(result)}."
     return f"{note} {at}\n\n{lines(titles, cells)}\n\n{search}"
@@ -129,10 +129,10 @@ def analysis() -> str:
 
 
 ANALYSIS = (
-    "Joint training with fine-tuning is above a network from scratch at 1,000 pairs, by 2.1 ± 0.6 BLEU where the "
-    "aim is 8. Too little is measured to say what meta-learning is worth: the network is small and has read "
-    "1,200,000 tokens of translations, and rows that could not be measured are printed as not run. The study goes "
-    "on where it stopped."
+    "Joint training with fine-tuning is above a network from scratch at 1,000 pairs, by 2.1 ± 0.6 BLEU where "
+    "the aim is 8. Too little is measured to say what meta-learning is worth: the network is small and has "
+    "read 1,200,000 tokens of translations, and rows that could not be measured are printed as not run. The "
+    "study goes on where it stopped."
 )
 
 PAGE = Page(
