@@ -117,7 +117,8 @@ def speed() -> str:
     search = (
         f"A beam of 4 takes {beam['core_seconds']:.0f} core-seconds for {beam['sentences']:,} sentences, "
         "compiled before, with weights that were never trained: translations do not end and have the greatest "
-        "length. The machine was shared with other work, so wall times say nothing, and core-seconds are upper bounds."
+        "length. The machine was shared with other work, so wall times say nothing, and "
+        "core-seconds are upper bounds."
     )
     at = f"Measured with metajax {record.version_of(result)}."
     return f"{note} {at}\n\n{lines(titles, cells)}\n\n{search}"
