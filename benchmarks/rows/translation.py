@@ -130,10 +130,10 @@ def analysis() -> str:
 
 
 ANALYSIS = (
-    "Joint training with fine-tuning is above a network from scratch at 1,000 pairs, by 2.1 ± 0.6 BLEU where "
-    "the aim is 8. Too little is measured to say what meta-learning is worth: the network is small and has "
-    "read 1,200,000 tokens of translations, and rows that could not be measured are printed as not run. The "
-    "study goes on where it stopped."
+    "At 1,000 pairs joint training with fine-tuning is above a network from scratch by 2.1 ± 0.6 BLEU, where "
+    "the aim is 8, and above FOMAML by 0.9 ± 0.6: at equal target tokens meta-learning has not paid. The "
+    "network is small and far from converged, and FOMAML took 222 outer steps with inner loops of 10, where 20 "
+    "to 50 are planned. Rows that could not be measured are printed as not run."
 )
 
 PAGE = Page(
