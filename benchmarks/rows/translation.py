@@ -115,9 +115,10 @@ def speed() -> str:
     )
     beam = result["beam"]
     search = (
-        f"A beam of 4 takes {beam['seconds']:.0f} s for {beam['sentences']:,} sentences on {beam['cores']} "
-        "cores, compiled before, with weights that were never trained: translations do "
-        "not end and have the greatest length."
+        f"A beam of 4 takes {beam['core_seconds']:.0f} core-seconds for {beam['sentences']:,} sentences, "
+        "compiled before, with weights that were never trained: translations do not end and have the greatest "
+        "length. The machine was shared with other work, so wall times say nothing, and "
+        "core-seconds are upper bounds."
     )
     at = f"Measured with metajax {record.version_of(result)}."
     return f"{note} {at}\n\n{lines(titles, cells)}\n\n{search}"
@@ -128,7 +129,12 @@ def analysis() -> str:
     return ANALYSIS if record.read("translation") is not None else NOT_RUN
 
 
-ANALYSIS = NOT_RUN
+ANALYSIS = (
+    "At 1,000 pairs joint training with fine-tuning is above a network from scratch by 2.1 ± 0.6 BLEU, where "
+    "the aim is 8, and above FOMAML by 0.9 ± 0.6: at equal target tokens meta-learning has not paid. The "
+    "network is small and far from converged, and FOMAML took 222 outer steps with inner loops of 10, where 20 "
+    "to 50 are planned. Rows that could not be measured are printed as not run."
+)
 
 PAGE = Page(
     "Translation",

@@ -95,7 +95,7 @@ def test_held_out_losses_are_of_all_tokens_whatever_the_rows(params):
 
 def test_greedy_translations_by_hand(params):
     sources = [*FEW.sources[:3], MANY.sources[0]]
-    found = translate(NET, params, sources, beam=1)
+    found, apply = translate(NET, params, sources, beam=1), jax.jit(NET.apply)
     for source, translation in zip(sources, found, strict=True):
         target = []
         while len(target) < 22 and target[-1:] != [END]:
@@ -103,7 +103,7 @@ def test_greedy_translations_by_hand(params):
             begun = np.zeros((1, 30), np.int32)
             begun[0, : len(target) + 1] = [BEGIN, *target]
             x = row._replace(target=begun, segment=(np.arange(30) <= len(target))[None].astype(int))
-            logits = np.array(NET.apply(params, x))[0, len(target)]
+            logits = np.array(apply(params, x))[0, len(target)]
             logits[:END] = -np.inf
             target.append(int(logits.argmax()))
         assert translation == [token for token in target if token != END]

@@ -20,8 +20,15 @@ SIZES: dict[bool, dict[str, Any]] = {
         "width": 256,
         "length": 128,
         "target_tokens": 4_000_000,
+        "adapt_tokens": 1_000_000,
     },
-    True: {"pairs": (50, 200, 1_000), "width": 64, "length": 64, "target_tokens": 1_000_000},
+    True: {
+        "pairs": (50, 200),
+        "width": 64,
+        "length": 64,
+        "target_tokens": 300_000,
+        "adapt_tokens": 150_000,
+    },
 }
 """Sizes that depend on whether languages are invented."""
 
@@ -50,7 +57,7 @@ class Translation:
     beside: tuple[str, ...] = ()
     """Folders of other runs, which adapt and are judged beside this one."""
     pairs: tuple[int, ...] | None = None
-    """Pairs of the third language to adapt on; by default 200 1000 4000, and 50 200 1000 of an invented one."""
+    """Pairs of the third language to adapt on; by default 200 1000 4000, and 50 200 of an invented one."""
     vocabulary: int = 4_000
     """Byte pairs, learned on the languages of training and the fewest pairs of the third; words where
     languages are invented."""
@@ -74,7 +81,7 @@ class Translation:
     """Tasks in an outer step."""
     target_tokens: int | None = None
     """Tokens of translations that training reads, inner loops and --start included; by default 4,000,000, and
-    1,000,000 of invented languages."""
+    300,000 of invented languages."""
     outer_steps: int | None = None
     """Outer steps; by default as many as --target-tokens gives."""
     outer_rate: float | None = None
@@ -84,9 +91,9 @@ class Translation:
     """Smoothing of labels."""
     rates: tuple[float, ...] = (3e-4, 1e-3)
     """Adam's step sizes of adapting, of which held-out pairs choose one."""
-    adapt_tokens: int = 1_000_000
-    """The most tokens of translations that adapting reads with each of --rates; from scratch at most
-    --target-tokens."""
+    adapt_tokens: int | None = None
+    """The most tokens of translations that adapting reads with each of --rates, by default 1,000,000, and
+    150,000 of an invented language; from scratch at most --target-tokens."""
     patience: int = 4
     """Adapting stops when the loss of held-out pairs has not improved in so many looks at it."""
     seed: int = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,12 @@ def corpus_of(name: str, data: str | Path | None = None) -> Translations:
     """
     named = {key: row.translations for key, row in DATASETS.items() if row.translations is not None}
     choose("translation", "data_set", name, (SYNTHETIC, *named))
-    return invented_languages() if name == SYNTHETIC else named[name](data)
+    return _invented() if name == SYNTHETIC else named[name](data)
+
+
+@cache
+def _invented() -> Translations:
+    return invented_languages()
 
 
 def prepared(s: Any) -> Prepared:
