@@ -54,20 +54,30 @@ def read_header(path: Path, form: str, version: int, writer: str) -> dict[str, A
     with _damage(path, writer), zipfile.ZipFile(path) as archive:
         text = str(_member(archive, "header"))
         header = json.loads(text)
-        # Files of metajax 0.2 have neither sums nor a seal.
-        if "sha256" in header or "seal.npy" in archive.namelist():
-            if str(_member(archive, "seal")) != hashlib.sha256(text.encode()).hexdigest():
-                raise ValueError("its header is not the one that was written")
-            if not isinstance(header["sha256"], dict):
-                raise ValueError("its header holds no checksums")
         if header["format"] != form:
             raise ValueError(f"its format is {header['format']!r}")
         found = int(header["version"])
+        if found <= version:
+            _check_seal(archive, text, header)
     if found > version:
         raise ValueError(
             f"{path} has version {found}, but this metajax reads up to {version}; upgrade metajax."
         )
     return header
+
+
+def _check_seal(archive: zipfile.ZipFile, text: str, header: Mapping[str, Any]) -> None:
+    """Checks the header by its own checksum; files of metajax 0.2 have none.
+
+    Raises:
+      ValueError: If it is not the one that was written.
+    """
+    if "sha256" not in header and "seal.npy" not in archive.namelist():
+        return
+    if str(_member(archive, "seal")) != hashlib.sha256(text.encode()).hexdigest():
+        raise ValueError("its header is not the one that was written")
+    if not isinstance(header["sha256"], dict):
+        raise ValueError("its header holds no checksums")
 
 
 def read_arrays(

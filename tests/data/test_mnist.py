@@ -74,7 +74,7 @@ def test_damaged_files_are_refused(folder):
     path = folder / "mnist" / "t10k-images-idx3-ubyte.gz"
     whole = path.read_bytes()
     for content, message in [
-        (whole[:-20], "not a whole gzip file; delete it and download it again"),
+        (whole[:-20], "not a whole gzip file: it is cut off; delete it and download it again"),
         (b"hello", "not a whole gzip file"),
         (gzip.compress(b"hello"), "not an IDX file of bytes: it begins with 68 65 6c 6c"),
         (gzip.compress(gzip.decompress(whole)[:-1]), "not an IDX file of bytes"),
