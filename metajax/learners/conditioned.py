@@ -87,10 +87,7 @@ def conditioned(
     num_steps = checks.count(where, "num_steps", num_steps, least=0)
     patch, parts = checks.count(where, "patch", patch), checks.count(where, "parts", parts)
     choose(where, "tunes", tunes, ("all", "head"))
-    if (loss is None) != (inner is None) or (loss is None and num_steps):
-        raise ValueError(
-            f"{where}: num_steps={num_steps} and an inner loop need both loss and inner. Give both, or neither."
-        )
+    _check_loop(loss, inner, num_steps)
     embed, train = in_training(body), in_training(head)
 
     def init(key, x):
@@ -104,10 +101,7 @@ def conditioned(
             check_derivative(where, inner, adjoint, meta_params.head)
         return meta_params
 
-    def start(meta_params, support):
-        body_params, head_params = meta_params
-        cells = partial(_cells, body.apply, body_params, patch, parts)
-        return ConditionedState(body_params, head_params, templates(cells, support, patch))
+    start = partial(_start, body, patch, parts)
 
     def predict(state, x):
         return head.apply(state.head, matched(body.apply(state.body, x), state.templates))
@@ -136,6 +130,20 @@ def conditioned(
         return ConditionedState(body_params, found, own)
 
     return Learner(init, adapt, predict, num_steps)
+
+
+def _check_loop(loss: Loss | None, inner: Optimizer | None, num_steps: int) -> None:
+    if (loss is None) != (inner is None) or (loss is None and num_steps):
+        raise ValueError(
+            f"conditioned: num_steps={num_steps} and an inner loop need both loss and inner. Give both, or "
+            "neither."
+        )
+
+
+def _start(body: Model, patch: int, parts: int, meta_params, support: Examples) -> ConditionedState:
+    """The state before any inner step."""
+    cells = partial(_cells, body.apply, meta_params[0], patch, parts)
+    return ConditionedState(*meta_params, templates(cells, support, patch))
 
 
 def templates(cells: Callable[[jax.Array], jax.Array], support: Examples, patch: int) -> jax.Array:
