@@ -26,29 +26,36 @@ def decode(path: Path, where: str = "picture") -> np.ndarray:
       ValueError: For what cannot be decoded or has more than 64 million pixels, and for CMYK, 16-bit,
         transparent or animated pictures; the message names the file.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if not path.exists():
         raise FileNotFoundError(f"{where}: there is no picture {path}.")
     content = io.BytesIO(read_bytes(where, path))
     try:
-        picture: Any = Image.open(content)
-        refused = _refused(picture)
-        if refused is None:
-            picture = ImageOps.exif_transpose(picture)
-            alpha = picture.convert("RGBA") if picture.has_transparency_data else None
-            if alpha is not None and np.asarray(alpha)[..., 3].min() < 255:
-                refused = "has transparent pixels; flatten it onto a background first"
-            grey = picture.mode in ("1", "L")
-            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-            pixels = pixels.reshape(*pixels.shape[:2], -1)
+        found = _pixels(Image.open(content))
     except Exception as error:  # Pillow's decoders raise a dozen kinds
         raise ValueError(
             f"{where}: {path} cannot be decoded as a picture; remove or replace it."
         ) from error
+    if isinstance(found, str):
+        raise ValueError(f"{where}: {path} {found}.")
+    return found
+
+
+def _pixels(picture: Any) -> np.ndarray | str:
+    """The pixels `(h, w, c)` of a picture, or why it is not read."""
+    from PIL import ImageOps
+
+    refused = _refused(picture)
     if refused is not None:
-        raise ValueError(f"{where}: {path} {refused}.")
-    return pixels
+        return refused
+    picture = ImageOps.exif_transpose(picture)
+    alpha = picture.convert("RGBA") if picture.has_transparency_data else None
+    if alpha is not None and np.asarray(alpha)[..., 3].min() < 255:
+        return "has transparent pixels; flatten it onto a background first"
+    grey = picture.mode in ("1", "L")
+    pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _refused(picture: Any) -> str | None:

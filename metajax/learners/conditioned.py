@@ -143,7 +143,8 @@ def _check_loop(loss: Loss | None, inner: Optimizer | None, num_steps: int) -> N
 def _start(body: Model, patch: int, parts: int, meta_params, support: Examples) -> ConditionedState:
     """The state before any inner step."""
     cells = partial(_cells, body.apply, meta_params[0], patch, parts)
-    return ConditionedState(*meta_params, templates(cells, support, patch))
+    body_params, head_params = meta_params
+    return ConditionedState(body_params, head_params, templates(cells, support, patch))
 
 
 def templates(cells: Callable[[jax.Array], jax.Array], support: Examples, patch: int) -> jax.Array:

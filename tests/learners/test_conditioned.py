@@ -89,7 +89,7 @@ def test_settings_that_do_not_go_together_are_named():
     with pytest.raises(ValueError, match="conditioned: num_steps=2 and an inner loop need both"):
         mj.conditioned(SAME, SAME, num_steps=2)
     with pytest.raises(ValueError, match="conditioned: tunes='body'"):
-        mj.conditioned(SAME, SAME, tunes="body")
+        mj.conditioned(SAME, SAME, tunes="body")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="detector: width=24 must be a multiple of 16"):
         mj.detector(24)
     learner = mj.conditioned(SAME, SAME, patch=6, parts=4)

@@ -1,11 +1,11 @@
 """Directions in which the classes of training differ more than the sentences of one class."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 
-def discriminants(rows: Iterable[np.ndarray], classes: Sequence[int], width: int) -> np.ndarray:
+def discriminants(rows: Iterable[np.ndarray], classes: np.ndarray, width: int) -> np.ndarray:
     """Returns Fisher's discriminants with a diagonal within-class covariance, `(d, width)`.
 
     Features are divided by their deviation within a class, and the singular vectors of the class means,
@@ -14,12 +14,13 @@ def discriminants(rows: Iterable[np.ndarray], classes: Sequence[int], width: int
 
     Args:
       rows: Features of the sentences in order, in parts `(n, d)`.
-      classes: The class of each sentence, from 0.
+      classes: The class of each sentence, `(n,)` integers from 0.
       width: The number of directions. Beyond one less than the number of classes they are 0.
 
     Example:
       >>> x = np.array([[1.0, 0.0], [1.2, 1.0], [-1.0, 0.0], [-1.2, 1.0]])
-      >>> directions = discriminants([x], [0, 0, 1, 1], 2)  # the first feature tells, the second does not
+      >>> classes = np.array([0, 0, 1, 1])
+      >>> directions = discriminants([x], classes, 2)  # the first feature tells, the second does not
       >>> (abs(directions) > 1e-6).tolist()
       [[True, False], [False, False]]
 
@@ -27,7 +28,6 @@ def discriminants(rows: Iterable[np.ndarray], classes: Sequence[int], width: int
       Fisher, Annals of Eugenics 7, 1936; with a diagonal covariance, Dudoit, Fridlyand and Speed, JASA 97,
       2002, section 2.
     """
-    classes = np.asarray(classes)
     number = np.bincount(classes)[:, None]
     sums = squares = np.zeros(())
     done = 0
