@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import record
-from fuzzed.damage import BOMB_EVERY, BOMBS, DAMAGES, bomb, make_bombs
+from fuzzed.damage import BOMB_EVERY, BOMBS, DAMAGES, DEVICE, bomb, make_bombs
 
 SECONDS = 10
 """The most time that an input may take, of the processor."""
@@ -110,6 +110,8 @@ def work(first: int, number: int, folder: Path) -> None:
         peak = memory()
         if peak > room:
             found, room = f"memory: {(peak - held) >> 20} MB", peak + (MEGABYTES << 20)
+        if not DEVICE.is_char_device():
+            raise SystemExit(f"{reader.name}: input {index} replaced {DEVICE} by a file")
         if index % 50 == 0 and snapshot(folder, skip=(places, folder / "cache")) != outside:
             found = "elsewhere: a file was written outside of the folder"
         kind = found.partition(":")[0]

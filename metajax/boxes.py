@@ -88,7 +88,7 @@ def suppress(found: Detections, most: float = 0.5) -> Detections:
       >>> import jax.numpy as jnp, metajax as mj
       >>> corners = jnp.array([[[0.0, 0, 2, 2], [0, 0, 2, 2.5], [5, 5, 7, 7]]])
       >>> found = mj.boxes.Detections(corners, jnp.array([[0.8, 0.9, 0.3]]))
-      >>> mj.boxes.suppress(found).scores.round(1).tolist()[0]
+      >>> [round(float(score), 1) for score in mj.boxes.suppress(found).scores[0]]
       [0.9, 0.0, 0.3]
 
     Reference:

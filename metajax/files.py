@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and read within bounds."""
 
 import contextlib
+import errno
 import json
 import os
 import uuid
@@ -36,6 +37,8 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     part = None
     try:
         path = path.resolve()  # what a link leads to is replaced, and the link stays
+        if path.exists() and not path.is_file():  # a device would be replaced by a file
+            raise OSError(errno.EINVAL, "it is not a regular file")
         part = path.parent / f".{uuid.uuid4().hex}{PART}"
         with part.open("xb") as file:
             yield file

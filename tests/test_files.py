@@ -88,6 +88,17 @@ def test_what_would_block_or_never_end_is_refused(tmp_path):
         files.read(tmp_path / "absent")
 
 
+def test_a_device_or_pipe_is_never_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link, tmp_path):
+        with pytest.raises(OSError, match="could not be written: it is not a regular file"):
+            files.write_text(path, "text")
+    assert pipe.is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
 @pytest.mark.parametrize(
     "error", [csv.Error("x"), RecursionError("x"), MemoryError(), KeyError("x")]
 )

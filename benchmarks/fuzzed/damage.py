@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Damage = Callable[[Path, random.Random], None]
+DEVICE = Path("/dev/zero")
+"""What never ends when it is read."""
 BOMBS = "METAJAX_BOMBS"
 """The variable that names the folder of `make_bombs`."""
 
@@ -136,7 +138,7 @@ def another_kind(path: Path, chance: random.Random) -> None:
     elif kind == 1:
         path.mkdir()
     else:
-        path.symlink_to([path.name, "nowhere", "/dev/zero"][kind - 2])
+        path.symlink_to([path.name, "nowhere", DEVICE][kind - 2])
 
 
 def removed(path: Path, chance: random.Random) -> None:

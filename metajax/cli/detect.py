@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from metajax import files
 from metajax.cli.output import console, escape
 
 
@@ -51,6 +52,6 @@ def run(command: Detect) -> bool:
     for (y0, x0, y1, x1), score in zip(found[0].corners, found[0].scores, strict=True):
         console.print(f"{score:.2f}  x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}")
     number = len(found[0].scores)
-    plots.detections(found, [command.image.name]).savefig(command.out, dpi=150)
+    files.write_figure(command.out, plots.detections(found, [command.image.name]))
     console.print(f"{number} box{'es' * (number != 1)}; the drawing is {escape(str(command.out))}.")
     return True

@@ -88,7 +88,7 @@ def test_damaged_published_files_are_named(tmp_path):
     for content, message in (
         (gzip.compress(b'{"source": ["a"]}'), "line 1 is no row of SciTLDR"),
         (gzip.compress(json.dumps(row | {"target": []}).encode()), "line 1 has no sentence or no"),
-        (b"nothing", r"dev.jsonl.gz is damaged \(Not a gzipped file"),
+        (b"nothing", r"dev.jsonl.gz is damaged \(not a whole gzip file"),
         (gzip.compress(b"\xff"), "dev.jsonl is not UTF-8"),
     ):
         (folder / "dev.jsonl.gz").write_bytes(content)
