@@ -36,7 +36,7 @@ def readers(cache: Path) -> Iterator[Reader]:
     yield from _of_pictures(cache)
     yield from _of_ratings()
     yield from _of_text()
-    # A reader of boxes, such as COCO or VOC, is one more row of `_of_pictures`.
+    yield from _of_boxes()
 
 
 def _bits(tree: Any) -> str:
@@ -200,6 +200,32 @@ def _of_pictures(cache: Path) -> Iterator[Reader]:
     yield Reader("cache of Omniglot", "cache.npz", write_cached, cached, True)
 
 
+def _of_boxes() -> Iterator[Reader]:
+    from metajax.data.box_files import read_boxes
+
+    coco = {
+        "images": [{"id": 1, "file_name": "1.png"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [2, 3, 4, 5]}],
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    corners = "<xmin>2</xmin><ymin>3</ymin><xmax>6</xmax><ymax>8</ymax>"
+    voc = (
+        "<annotation><filename>1.png</filename><object><name>cell</name>"
+        f"<bndbox>{corners}</bndbox></object></annotation>"
+    )
+    for name, file, text in (
+        ("COCO", "boxes.json", json.dumps(coco)),
+        ("Pascal VOC", "Annotations/1.xml", voc),
+    ):
+
+        def make(folder, file=file, text=text):
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(text)
+            (folder / "1.png").write_bytes(_picture("png", mode="RGB"))
+
+        yield Reader(name, file, make, lambda folder: read_boxes(folder) and None)
+
+
 def _remove(path: Path) -> None:
     """Removes whatever an input has put there."""
     if path.is_dir() and not path.is_symlink():
@@ -293,7 +319,15 @@ def _of_text() -> Iterator[Reader]:
     from metajax.data import clinc150, fewrel, legal_summarization, scitldr
     from metajax.data.documents import read_documents
     from metajax.data.sentence_files import read_sentences
+    from metajax.data.translations import read_pairs
 
+    sides = {"mine_DOT_nl": "een zin\nnog een\n", "mine_DOT_en": "a sentence\nanother\n"}
+    yield Reader(
+        "pairs of sentences",
+        "mine.nl",
+        _texts(**sides),
+        lambda f: read_pairs(f / "mine.nl", f / "mine.en") and None,
+    )
     rows = [{"text": f"word{i} and more", "label": f"l{i % 3}", "domain": "d"} for i in range(9)]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     table = "text,label,domain\n" + "".join(f'"{r["text"]}",{r["label"]},d\n' for r in rows)

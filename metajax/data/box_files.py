@@ -1,5 +1,6 @@
 """Pictures with boxes on disk: a folder in the form of Pascal VOC or of COCO."""
 
+import glob
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metajax import files
 from metajax.data.annotated import Annotated
 from metajax.data.folder import SUFFIXES
 from metajax.data.picture import decode
@@ -66,8 +68,8 @@ def read_boxes(folder: str | Path, *, where: str = "boxes", skip_empty: bool = F
         pictures.append(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
         boxes.append(_corners(where, picture, [c for _, c in kept], pixels.shape))
         labels.append(np.array([label for label, _ in kept], int))
-    files, subsets = [p.path.name for p in found], [p.subset for p in found]
-    return Annotated(pictures, boxes, labels, names, files, subsets if any(subsets) else [])
+    named, subsets = [p.path.name for p in found], [p.subset for p in found]
+    return Annotated(pictures, boxes, labels, names, named, subsets if any(subsets) else [])
 
 
 def _is_empty(corners: tuple[float, ...]) -> bool:
@@ -93,10 +95,15 @@ def _corners(where: str, picture: _Picture, boxes: list, shape: tuple[int, ...])
 
 def _listed(where: str, folder: Path) -> list[_Picture]:
     texts = [*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))]
-    coco = [(path, content) for path in texts if (content := _coco(where, path)) is not None]
-    if coco:
-        return [one for path, content in coco for one in _of_coco(where, folder, path, content)]
-    return list(_of_voc(where, folder))
+    found: list[_Picture] = []
+    are_coco = False
+    for path in texts:
+        with files.naming(path):
+            content = _coco(where, path)
+            if content is not None:
+                are_coco = True
+                found += _of_coco(where, folder, path, content)
+    return found if are_coco else list(_of_voc(where, folder))
 
 
 def _coco(where: str, path: Path) -> Mapping[str, Any] | None:
@@ -114,9 +121,9 @@ def _of_coco(
 ) -> Iterator[_Picture]:
     try:
         names = {int(row["id"]): str(row["name"]) for row in content["categories"]}
-        files = {int(row["id"]): str(row["file_name"]) for row in content["images"]}
+        pictures = {int(row["id"]): str(row["file_name"]) for row in content["images"]}
         rows = [row for row in content["annotations"] if not row.get("iscrowd")]
-        own: dict[int, list] = {image: [] for image in files}
+        own: dict[int, list] = {image: [] for image in pictures}
         for row in rows:
             x, y, width, height = map(float, row["bbox"])
             own[int(row["image_id"])].append(
@@ -128,7 +135,7 @@ def _of_coco(
             "needs bbox [x, y, width, height], and an image_id and a category_id that exist."
         ) from error
     subset = next((name for name in _SUBSETS if name in path.stem.lower()), "")
-    for image, file in files.items():
+    for image, file in pictures.items():
         found = _picture(folder, Path(file).name, (file, f"images/{file}", f"{path.stem}/{file}"))
         if found is None:
             raise FileNotFoundError(
@@ -141,9 +148,10 @@ def _of_coco(
 def _picture(folder: Path, name: str, likely: tuple[str, ...]) -> Path | None:
     """Where a picture is: at a likely place, or anywhere below the folder."""
     for place in likely:
-        if (folder / place).is_file():
+        within = not Path(place).is_absolute() and ".." not in Path(place).parts
+        if within and (folder / place).is_file():
             return folder / place
-    return next(iter(sorted(folder.rglob(name))), None)
+    return next(iter(sorted(folder.rglob(glob.escape(name)))), None) if name else None
 
 
 def _of_voc(where: str, folder: Path) -> Iterator[_Picture]:
@@ -154,15 +162,8 @@ def _of_voc(where: str, folder: Path) -> Iterator[_Picture]:
             lines = read_bytes(where, listed).decode("utf-8").splitlines()
             subsets |= {line.split()[0]: subset for line in lines if line.strip()}
     for path in sorted([*folder.glob("Annotations/*.xml"), *folder.glob("*.xml")]):
-        try:
-            root = ElementTree.fromstring(read_bytes(where, path))
-            file = Path(root.findtext("filename") or path.stem)
-            boxes = [_voc_box(thing) for thing in root.iter("object")]
-        except (ElementTree.ParseError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"{where}: {path} is not in the form of Pascal VOC ({error}). Each object needs a name, and a "
-                "bndbox of xmin, ymin, xmax and ymax."
-            ) from error
+        with files.naming(path):
+            file, boxes = _voc_file(where, path)
         likely = [
             f"{place}{stem}{suffix}"
             for stem in (file.name, path.stem)
@@ -176,6 +177,19 @@ def _of_voc(where: str, folder: Path) -> Iterator[_Picture]:
                 "Put the picture there, or remove the file."
             )
         yield _Picture(found, boxes, subsets.get(path.stem, ""), str(path))
+
+
+def _voc_file(where: str, path: Path) -> tuple[Path, list[tuple[str, tuple[float, ...]]]]:
+    """The picture that a file names, and its boxes."""
+    try:
+        root = ElementTree.fromstring(read_bytes(where, path))
+        boxes = [_voc_box(thing) for thing in root.iter("object")]
+    except (ElementTree.ParseError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{where}: {path} is not in the form of Pascal VOC ({error}). Each object needs a name, and a "
+            "bndbox of xmin, ymin, xmax and ymax."
+        ) from error
+    return Path(root.findtext("filename") or path.stem), boxes
 
 
 def _voc_box(thing: ElementTree.Element) -> tuple[str, tuple[float, ...]]:
