@@ -83,9 +83,10 @@ def score(values: Any, mask: Any = None) -> Score:
       >>> float(found.mean), round(float(found.interval), 3)
       (0.5, 0.566)
     """
-    if not np.issubdtype(np.asarray(values).dtype, np.number) and not hasattr(values, "dtype"):
-        raise ValueError(f"score: values={values!r:.60} must be an array of numbers.")
-    values = jnp.asarray(values)
+    try:
+        values = jnp.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"score: values={values!r:.60} must be an array of numbers.") from error
     if values.ndim == 0 or len(values) < 2:
         raise ValueError(
             f"score: {values.size} value(s); an interval needs the values of at least 2 tasks."
