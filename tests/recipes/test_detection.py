@@ -1,6 +1,7 @@
 """Few-shot detection from the command line: trained, tested, adapted to pictures, and drawn."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -117,9 +118,8 @@ def made(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("detection") / "run"
     settings = Detection(width=16, queries=1, meta_batch=1, outer_steps=2, exemplars=(1, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "VALIDATION_TASKS", 2)
-        run.train(recipes.build(settings), settings, folder, report_every=2)
+    experiment = replace(recipes.build(settings), validation_tasks=2)
+    run.train(experiment, settings, folder, report_every=2)
     return folder, mj.restore(folder)
 
 
