@@ -141,7 +141,8 @@ def test_a_checkpoint_of_another_way_is_refused(maml, tmp_path, capsys):
     shutil.copytree(maml, folder)
     written = json.loads((folder / "settings.json").read_text())
     written["settings"] |= {"way": 20, "train_way": 20}
-    (folder / "settings.json").write_text(json.dumps(written))
+    for name in ("settings.json", ".settings.json"):
+        (folder / name).write_text(json.dumps(written))
     run("evaluate", folder, status=2)
     said = capsys.readouterr().out
     assert re.search(r"\(5,\) float32 on disk but \(20,\)", said), said

@@ -433,7 +433,7 @@ REFUSED = [
     (
         "a transformed function that takes a key as a plain pair",
         lambda: mj.maml(PLAIN, mj.mse, optax.sgd(0.1), 1),
-        r"maml: the model is Transformed.*not \(init, apply\); wrap it with mj.haiku_model",
+        r"maml: the model is a Transformed, not \(init, apply\); wrap it with mj.haiku_model",
     ),
     ("a class: linen", lambda: mj.linen_model(DENSE), r"net=.* must be a flax linen module"),
     ("a function: haiku", lambda: mj.haiku_model(haiku_dropout), r"must be what hk.transform"),
