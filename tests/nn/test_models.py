@@ -249,7 +249,10 @@ def test_batch_statistics_see_masked_examples_as_copies(masked, exact, key):
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: mj.mlp((40, 0)), r"mlp: features=\(40, 0\) must be a sequence of integers of at least 1"),
+        (
+            lambda: mj.mlp((40, 0)),
+            r"mlp: features=\(40, 0\) must be a sequence of integers of at least 1",
+        ),
         (lambda: mj.mlp(outputs=0), "mlp: outputs=0 must be"),
         (lambda: mj.linear(0), "linear: outputs=0 must be"),
         (lambda: mj.conv4(0), "conv4: way=0 must be"),

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def vectors_of(name: str) -> Vectors:
 
 def _wordllama() -> Vectors:
     try:
-        import wordllama
+        wordllama: Any = importlib.import_module("wordllama")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "vectors='wordllama' needs it; install it with pip install 'metajax[language]'."
