@@ -68,6 +68,14 @@ def trained(name: str) -> Any:
     return restore(RUNS / name)
 
 
+def conditioned() -> Any:
+    """The run that the study is about."""
+    run = trained("conditioned")
+    if run is None:
+        raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
+    return run
+
+
 def settings_of(run: Run) -> dict[str, Any]:
     """The settings of a run, without the folder of its data."""
     return {key: value for key, value in recipes.to_json(run.settings).items() if key != "data"}
@@ -91,9 +99,7 @@ def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, n
 
 def scenes(chosen: list[str]) -> None:
     """Judges rows on frozen scenes: all of them, or those that are chosen and those that are kept."""
-    run = trained("conditioned")
-    if run is None:
-        raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
+    run = conditioned()
     e, test = run.experiment, run.experiment.test
     shape = jax.eval_shape(test, jax.random.key(0)).support.x
     new = e.learner.init(jax.random.key(0), np.zeros(shape.shape, np.float32))
@@ -142,9 +148,7 @@ def scenes(chosen: list[str]) -> None:
 
 def cells_of(data: Path | None, draws: int) -> None:
     """Judges every row on blood cells."""
-    run = trained("conditioned")
-    if run is None:
-        raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
+    run = conditioned()
     c = canvas(bccd.load(data))
     named = rows_for(run.experiment, run.meta_params)
     plain = trained("plain")

@@ -102,7 +102,7 @@ def ended(number: int) -> int:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What a run left that must not depend on where it was killed."""
-    from metajax.train.run_dir import read_metrics
+    from metajax.train.records import read_metrics
 
     last = max((folder / "checkpoints").glob("*.npz"), key=lambda path: int(path.stem))
     rows = read_metrics(folder)

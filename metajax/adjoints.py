@@ -213,7 +213,7 @@ def conjugate_gradient(num_steps: int, *, damping: float = 0.0) -> LinearSolver:
     ICML 2010, section 4.1.
     """
     num_steps = checks.count("conjugate_gradient", "num_steps", num_steps)
-    checks.positive("conjugate_gradient", "damping", damping, or_zero=True)
+    checks.positive("conjugate_gradient", "damping", damping, least=0)
 
     def solver(product, b):
         def damped(x):

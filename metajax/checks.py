@@ -49,23 +49,18 @@ def counts(where: str, name: str, value: Any) -> tuple[int, ...]:
       ValueError: mlp: features='40' must be a sequence of integers of at least 1, such as (40, 40).
     """
     try:
-        listed = () if isinstance(value, str | bytes) else tuple(value)
-        found = tuple(count(where, name, one) for one in listed)
-        good = not isinstance(value, str | bytes)
+        return tuple(count(where, name, one) for one in value)  # a letter of a string is no integer
     except (TypeError, ValueError):
-        found, good = (), False
-    if not good:
         raise ValueError(
             f"{where}: {name}={value!r} must be a sequence of integers of at least 1, such as (40, 40)."
-        )
-    return found
+        ) from None
 
 
-def positive(where: str, name: str, value: Any, *, or_zero: bool = False) -> None:
+def positive(where: str, name: str, value: Any, *, least: float | None = None) -> None:
     """Checks a number; nan is refused as well, and a traced value is left alone.
 
     Raises:
-      ValueError: Unless `value` is a number above 0.
+      ValueError: Unless `value` is a number above 0, or of at least `least` where that is given.
 
     Example:
       >>> positive("lrd2", "ridge", float("nan"))
@@ -74,13 +69,13 @@ def positive(where: str, name: str, value: Any, *, or_zero: bool = False) -> Non
     """
     if isinstance(value, Tracer):
         return
-    least = "of at least 0" if or_zero else "above 0"
     try:
-        good = bool(value >= 0 if or_zero else value > 0)
+        good = bool(value > 0 if least is None else value >= least)
     except (TypeError, ValueError):
         good = False
     if not good or isinstance(value, str | bool):
-        raise ValueError(f"{where}: {name}={value!r} must be a number {least}.")
+        bound = "above 0" if least is None else f"of at least {least:g}"
+        raise ValueError(f"{where}: {name}={value!r} must be a number {bound}.")
 
 
 def interval(where: str, name: str, value: Any) -> tuple[float, float]:
@@ -215,6 +210,24 @@ def adjoint(where: str, given: Any) -> None:
         raise ValueError(
             f"{where}: adjoint={given!r:.60} must be a function, such as mj.first_order."
         )
+
+
+def inner_loop(where: str, **parts: Any) -> None:
+    """Checks what an inner loop is made of, each only if it is given: `loss`, `inner` and `adjoint`.
+
+    Raises:
+      ValueError: For the first that is of another kind.
+
+    Example:
+      >>> inner_loop("maml", loss="mse", adjoint=None)
+      Traceback (most recent call last):
+      ValueError: maml: loss='mse' must be a function (predictions, targets) -> (n,), such as mj.mse.
+    """
+    for name, given in parts.items():
+        if name == "inner":
+            optimizer(where, name, given)
+        else:
+            {"loss": loss, "adjoint": adjoint}[name](where, given)
 
 
 def learner(where: str, given: Any) -> None:

@@ -1,7 +1,7 @@
 """Names a user types: checked against those that exist, with the nearest one suggested."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def choose(where: str, argument: str, name: str, known: Iterable[str]) -> str:
@@ -33,3 +33,24 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
       'protonet'
     """
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
+
+
+def neither(what: str, kinds: str, name: str, known: Sequence[str], more: str) -> ValueError:
+    """The error for a name that is no known one, and no file or folder either.
+
+    Args:
+      what: The setting and its value, as the user wrote it.
+      kinds: What it is neither of.
+      name: The value.
+      known: The names that there are.
+      more: What may be given besides.
+
+    Example:
+      >>> print(neither("on='bcd'", "a data set nor a folder", "bcd", ["bccd"], "a folder"))
+      on='bcd' is neither a data set nor a folder. Did you mean 'bccd'? There are: bccd. Or give a folder.
+    """
+    near = nearest(name, known)
+    hint = f"Did you mean {near!r}? " if near else ""
+    return ValueError(
+        f"{what} is neither {kinds}. {hint}There are: {', '.join(known)}. Or give {more}."
+    )

@@ -60,7 +60,7 @@ def _of_runs() -> Iterator[Reader]:
     from metajax import recipes
     from metajax.recipes import run
     from metajax.recipes.synthetic.sinusoid import Sinusoid
-    from metajax.train import checkpoint, run_dir
+    from metajax.train import checkpoint, records, run_dir
 
     tree = {
         "step": jnp.int32(3),
@@ -70,7 +70,7 @@ def _of_runs() -> Iterator[Reader]:
     settings = {
         "settings": recipes.to_json(Sinusoid()),
         "fit": {"key": [0, 1], "key_impl": "threefry2x32", "meta_batch": 4, "report_every": 2},
-        "versions": run_dir.versions(),
+        "versions": records.versions(),
     }
     rows = [{"step": step, "loss": 0.5, "gradient_norm": 1.0} for step in range(1, 6)]
 
@@ -114,7 +114,7 @@ def _of_runs() -> Iterator[Reader]:
         "metrics",
         "metrics.jsonl",
         lines("metrics.jsonl", rows),
-        lambda folder: run_dir.read_metrics(folder) and None,
+        lambda folder: records.read_metrics(folder) and None,
     )
     yield Reader(
         "sums of a window",
@@ -126,7 +126,7 @@ def _of_runs() -> Iterator[Reader]:
         "failure",
         "failure.json",
         write("failure.json", {"step": 3, "task": 1, "reason": "..."}),
-        lambda folder: run_dir.read_failure(folder) and None,
+        lambda folder: records.read_failure(folder) and None,
     )
 
 

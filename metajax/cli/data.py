@@ -38,10 +38,10 @@ def run(command: Data) -> bool:
     if not row.downloads:  # to be placed by hand, where the error says
         found = row.describe(None)
         console.print(escape(f"{row.name}: {found} ({row.citation}; {row.licence})."))
-        others = store.other_than_measured(row.name, row.placed) if row.placed else []
-        said = f"Differs from the copy that docs/results were measured on: {', '.join(others)}."
-        said = said if others else "This is the copy that docs/results were measured on."
         if row.placed:
+            others = store.other_than_measured(row.name, row.placed)
+            said = f"Differs from the copy that docs/results were measured on: {', '.join(others)}."
+            said = said if others else "This is the copy that docs/results were measured on."
             console.print(escape(f"{said} No checksum of it is published."))
         console.print(f"Next: metajax train {row.recipe}", markup=False)
         return True

@@ -108,7 +108,7 @@ def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: 
 
 def _draw_training(experiment: Experiment, folder: Path) -> None:
     from metajax.recipes import plots
-    from metajax.train.run_dir import read_metrics
+    from metajax.train.records import read_metrics
 
     rows = read_metrics(folder)
     if rows:

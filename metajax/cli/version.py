@@ -3,7 +3,7 @@
 
 def version() -> str:
     """Returns the version, with the commit where metajax runs from a checkout."""
-    from metajax.train.run_dir import versions
+    from metajax.train.records import versions
 
     found = versions()
     commit = f", commit {found['commit']}" if found["commit"] else ""

@@ -159,7 +159,8 @@ def _of_voc(where: str, folder: Path) -> Iterator[_Picture]:
     for subset in _SUBSETS:
         listed = folder / "ImageSets" / "Main" / f"{subset}.txt"
         if listed.is_file():
-            lines = read_bytes(where, listed).decode("utf-8").splitlines()
+            with files.naming(listed):
+                lines = read_bytes(where, listed).decode("utf-8").splitlines()
             subsets |= {line.split()[0]: subset for line in lines if line.strip()}
     for path in sorted([*folder.glob("Annotations/*.xml"), *folder.glob("*.xml")]):
         with files.naming(path):

@@ -1,20 +1,15 @@
 """A folder of class folders of pictures: the form in which most people keep their own data."""
 
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from metajax import checks
+from metajax.data.picture import decode
 from metajax.data.resize import resized
-from metajax.data.store import Pictures, read_bytes, unreadable
+from metajax.data.store import Pictures, unreadable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-_MOST_PIXELS = 64_000_000
-"""Pixels of the largest picture that is decoded: a small file may unpack to gigabytes."""
-_SEVERAL = "I;16", "I;16B", "I;16L", "I;16N", "I", "F"
-"""Pillow's modes with more than 8 bits per channel."""
 
 
 def read(folder: str | Path, *, size: int = 28, channels: int = 1) -> Pictures:
@@ -93,56 +88,4 @@ def _pictures_of(where: str, folder: Path) -> list[Path]:
 
 def _decoded(path: Path, size: int, channels: int) -> np.ndarray:
     """One picture `(size, size, channels)`."""
-    from PIL import Image, ImageOps
-
-    content = io.BytesIO(read_bytes("folder", path))
-    try:
-        picture = Image.open(content)
-        if picture.width * picture.height > _MOST_PIXELS:
-            raise Image.DecompressionBombError
-        _check_mode(path, picture.mode, getattr(picture, "n_frames", 1))
-        picture = ImageOps.exif_transpose(picture)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(
-            f"folder: {path} has more than {_MOST_PIXELS:,} pixels; scale it down first."
-        ) from error
-    except _Unsupported as error:
-        raise ValueError(str(error)) from None
-    except Exception as error:  # Pillow's decoders raise a dozen kinds
-        raise ValueError(
-            f"folder: {path} cannot be decoded as a picture; remove or replace it."
-        ) from error
-    try:
-        return _square(path, picture, size, channels)
-    except ValueError as error:
-        if path.name in str(error):
-            raise
-        raise ValueError(
-            f"folder: {path} cannot be decoded as a picture; remove or replace it."
-        ) from error
-
-
-def _square(path: Path, picture: Any, size: int, channels: int) -> np.ndarray:
-    if picture.has_transparency_data:
-        if np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
-            raise ValueError(
-                f"folder: {path} has transparent pixels, whose colour is not defined; flatten it onto a "
-                "background first."
-            )
-        picture = picture.convert("RGB")
-    grey = picture.mode in ("1", "L")
-    pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-    return resized(pixels.reshape(1, *pixels.shape[:2], -1), size, channels)[0]
-
-
-class _Unsupported(Exception):
-    """A picture that is whole, but of a kind that is not read."""
-
-
-def _check_mode(path: Path, mode: str, frames: int) -> None:
-    if frames > 1:
-        raise _Unsupported(f"folder: {path} has {frames} frames; save one of them as a picture.")
-    if mode in _SEVERAL:
-        raise _Unsupported(f"folder: {path} has more than 8 bits per channel; save it with 8.")
-    if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"):
-        raise _Unsupported(f"folder: {path} is a {mode} picture; save it as RGB or grey.")
+    return resized(decode(path, "folder")[None], size, channels)[0]

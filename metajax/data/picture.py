@@ -12,6 +12,7 @@ MODES = "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"
 """Pillow's modes that are read: 8 bits or fewer per channel, grey or red, green and blue."""
 _MOST_PIXELS = 64_000_000
 """Pixels of the largest picture that is decoded: a small file may unpack to gigabytes."""
+_TOO_LARGE = f"has more than {_MOST_PIXELS:,} pixels; scale it down first"
 
 
 def decode(path: Path, where: str = "picture") -> np.ndarray:
@@ -33,6 +34,8 @@ def decode(path: Path, where: str = "picture") -> np.ndarray:
     content = io.BytesIO(read_bytes(where, path))
     try:
         found = _pixels(Image.open(content))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        found = _TOO_LARGE
     except Exception as error:  # Pillow's decoders raise a dozen kinds
         raise ValueError(
             f"{where}: {path} cannot be decoded as a picture; remove or replace it."
@@ -52,7 +55,7 @@ def _pixels(picture: Any) -> np.ndarray | str:
     picture = ImageOps.exif_transpose(picture)
     alpha = picture.convert("RGBA") if picture.has_transparency_data else None
     if alpha is not None and np.asarray(alpha)[..., 3].min() < 255:
-        return "has transparent pixels; flatten it onto a background first"
+        return "has transparent pixels, whose colour is not defined; flatten it onto a background first"
     grey = picture.mode in ("1", "L")
     pixels = np.asarray(picture.convert("L" if grey else "RGB"))
     return pixels.reshape(*pixels.shape[:2], -1)
@@ -62,7 +65,7 @@ def _refused(picture: Any) -> str | None:
     """Why a picture is not read, or None."""
     frames = getattr(picture, "n_frames", 1)
     if picture.width * picture.height > _MOST_PIXELS:
-        return f"has more than {_MOST_PIXELS:,} pixels; scale it down first"
+        return _TOO_LARGE
     if frames > 1:
         return f"has {frames} frames; save one of them as a picture"
     if picture.mode.startswith("I") or picture.mode == "F":

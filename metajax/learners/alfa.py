@@ -71,8 +71,7 @@ def alfa(
     """
     model = checks.as_model("alfa", model)
     num_steps = checks.count("alfa", "num_steps", num_steps, least=0)
-    checks.loss("alfa", loss)
-    checks.adjoint("alfa", adjoint)
+    checks.inner_loop("alfa", loss=loss, adjoint=adjoint)
     checks.positive("alfa", "rate", rate)
     train = in_training(model)
 

@@ -54,9 +54,7 @@ def anil(
     """
     body, head = checks.as_model("anil", body), checks.as_model("anil", head)
     num_steps = checks.count("anil", "num_steps", num_steps, least=0)
-    checks.loss("anil", loss)
-    checks.optimizer("anil", "inner", inner)
-    checks.adjoint("anil", adjoint)
+    checks.inner_loop("anil", loss=loss, inner=inner, adjoint=adjoint)
     embed, train = in_training(body), in_training(head)
 
     def support_loss(params, features, support, key):

@@ -50,9 +50,7 @@ def boil(
     """
     body, head = checks.as_model("boil", body), checks.as_model("boil", head)
     num_steps = checks.count("boil", "num_steps", num_steps, least=0)
-    checks.loss("boil", loss)
-    checks.optimizer("boil", "inner", inner)
-    checks.adjoint("boil", adjoint)
+    checks.inner_loop("boil", loss=loss, inner=inner, adjoint=adjoint)
     model = joined(body, head)
     train = in_training(model)
 

@@ -60,9 +60,7 @@ def cavia(
     """
     model = as_conditioned("cavia", model)
     num_steps = checks.count("cavia", "num_steps", num_steps, least=0)
-    checks.loss("cavia", loss)
-    checks.optimizer("cavia", "inner", inner)
-    checks.adjoint("cavia", adjoint)
+    checks.inner_loop("cavia", loss=loss, inner=inner, adjoint=adjoint)
     train = in_training(model)
 
     def support_loss(context, params, support, key):

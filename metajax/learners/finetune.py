@@ -39,7 +39,6 @@ def finetune(
     """
     embed = checks.as_model("finetune", embed)
     num_steps = checks.count("finetune", "num_steps", num_steps, least=0)
-    checks.loss("finetune", loss)
-    checks.optimizer("finetune", "inner", inner)
+    checks.inner_loop("finetune", loss=loss, inner=inner)
     head = linear(checks.count("finetune", "columns", columns))
     return with_fresh_head(maml(joined(embed, head), loss, inner, num_steps), embed, head)

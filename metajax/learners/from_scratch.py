@@ -43,10 +43,7 @@ def from_scratch(
     """
     model = checks.as_model("from_scratch", model)
     num_steps = checks.count("from_scratch", "num_steps", num_steps, least=0)
-    checks.loss("from_scratch", loss)
-    checks.optimizer("from_scratch", "inner", inner)
-    checks.adjoint("from_scratch", adjoint)
-    checks.optimizer("from_scratch", "inner", inner)
+    checks.inner_loop("from_scratch", loss=loss, inner=inner, adjoint=adjoint)
     train = in_training(model)
 
     def support_loss(params, support, key):

@@ -52,7 +52,7 @@ def check_prior(where: str, length: float, amplitude: float, noise: float) -> No
     """
     checks.positive(where, "length", length)
     checks.positive(where, "amplitude", amplitude)
-    checks.positive(where, "noise", noise, or_zero=True)
+    checks.positive(where, "noise", noise, least=0)
 
 
 class GaussianProcessOptimumState(NamedTuple):

@@ -58,9 +58,7 @@ def imaml(
     """
     model = checks.as_model("imaml", model)
     num_steps = checks.count("imaml", "num_steps", num_steps, least=0)
-    checks.loss("imaml", loss)
-    checks.optimizer("imaml", "inner", inner)
-    checks.adjoint("imaml", adjoint)
+    checks.inner_loop("imaml", loss=loss, inner=inner, adjoint=adjoint)
     checks.positive(
         "imaml", "strength", strength
     )  # without a penalty nothing depends on the centre

@@ -64,8 +64,7 @@ def learned_loss(
     model = checks.as_model("learned_loss", model)
     loss_net = checks.as_model("learned_loss", loss_net)
     num_steps = checks.count("learned_loss", "num_steps", num_steps, least=0)
-    checks.optimizer("learned_loss", "inner", inner)
-    checks.adjoint("learned_loss", adjoint)
+    checks.inner_loop("learned_loss", inner=inner, adjoint=adjoint)
     train, value = in_training(model), in_training(loss_net)
 
     def support_loss(params, weights, support, key):

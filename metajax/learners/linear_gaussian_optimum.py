@@ -39,7 +39,7 @@ def linear_gaussian_optimum(noise: float = 0.5) -> Learner:
     Reference:
       Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3.
     """
-    checks.positive("linear_gaussian_optimum", "noise", noise, or_zero=True)
+    checks.positive("linear_gaussian_optimum", "noise", noise, least=0)
 
     def adapt(meta_params, support, key):
         del meta_params, key

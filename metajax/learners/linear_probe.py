@@ -40,7 +40,6 @@ def linear_probe(
     """
     embed = checks.as_model("linear_probe", embed)._replace(train=None)
     num_steps = checks.count("linear_probe", "num_steps", num_steps, least=0)
-    checks.loss("linear_probe", loss)
-    checks.optimizer("linear_probe", "inner", inner)
+    checks.inner_loop("linear_probe", loss=loss, inner=inner)
     head = linear(checks.count("linear_probe", "columns", columns))
     return with_fresh_head(anil(embed, head, loss, inner, num_steps), embed, head)

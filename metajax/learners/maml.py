@@ -45,9 +45,7 @@ def maml(
     """
     model = checks.as_model("maml", model)
     num_steps = checks.count("maml", "num_steps", num_steps, least=0)
-    checks.loss("maml", loss)
-    checks.optimizer("maml", "inner", inner)
-    checks.adjoint("maml", adjoint)
+    checks.inner_loop("maml", loss=loss, inner=inner, adjoint=adjoint)
     train = in_training(model)
 
     def support_loss(params, support, key):

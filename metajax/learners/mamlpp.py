@@ -77,8 +77,7 @@ def mamlpp(
     """
     model = checks.as_model("mamlpp", model)
     own_steps = checks.count("mamlpp", "num_steps", num_steps)
-    checks.loss("mamlpp", loss)
-    checks.adjoint("mamlpp", adjoint)
+    checks.inner_loop("mamlpp", loss=loss, adjoint=adjoint)
     checks.positive("mamlpp", "rate", rate)
     train = in_training(model)
     chosen = _no_array if per_step is None else group("mamlpp", "per_step", model, per_step)

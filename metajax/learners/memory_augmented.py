@@ -158,6 +158,6 @@ def memory_augmented(
     if reads > slots:
         raise ValueError(f"{where}: reads={reads} must be at most slots={slots}.")
     checks.positive(where, "sharpness", sharpness)
-    checks.positive(where, "decay", decay, or_zero=True)
+    checks.positive(where, "decay", decay, least=0)
     net = MemoryAugmented(outputs, width, slots, word, reads, sharpness, decay)
     return in_context(embed, outputs, in_order(net), where=where)

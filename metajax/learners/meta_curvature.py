@@ -56,8 +56,7 @@ def meta_curvature(
     """
     model = checks.as_model("meta_curvature", model)
     num_steps = checks.count("meta_curvature", "num_steps", num_steps, least=0)
-    checks.loss("meta_curvature", loss)
-    checks.adjoint("meta_curvature", adjoint)
+    checks.inner_loop("meta_curvature", loss=loss, adjoint=adjoint)
     checks.positive("meta_curvature", "rate", rate)
     train = in_training(model)
 

@@ -54,8 +54,7 @@ def meta_sgd(
     """
     model = checks.as_model("meta_sgd", model)
     num_steps = checks.count("meta_sgd", "num_steps", num_steps, least=0)
-    checks.loss("meta_sgd", loss)
-    checks.adjoint("meta_sgd", adjoint)
+    checks.inner_loop("meta_sgd", loss=loss, adjoint=adjoint)
     checks.positive("meta_sgd", "rate", rate)
     train = in_training(model)
 

@@ -55,9 +55,7 @@ def proto_maml(
     """
     embed = checks.as_model("proto_maml", embed)
     num_steps = checks.count("proto_maml", "num_steps", num_steps, least=0)
-    checks.loss("proto_maml", loss)
-    checks.optimizer("proto_maml", "inner", inner)
-    checks.adjoint("proto_maml", adjoint)
+    checks.inner_loop("proto_maml", loss=loss, inner=inner, adjoint=adjoint)
     head = Model(  # It starts at the prototypes of each task, not from `init`.
         init=lambda key, features: (jnp.zeros((1, 1)), jnp.zeros((1, 1))),
         apply=lambda head, features: features @ head[0] + head[1],

@@ -60,9 +60,7 @@ def warp(
     """
     model = checks.as_model("warp", model)
     num_steps = checks.count("warp", "num_steps", num_steps, least=0)
-    checks.loss("warp", loss)
-    checks.optimizer("warp", "inner", inner)
-    checks.adjoint("warp", adjoint)
+    checks.inner_loop("warp", loss=loss, inner=inner, adjoint=adjoint)
     chosen = group("warp", "frozen", model, frozen)
     train = in_training(model)
 

@@ -155,7 +155,7 @@ def shrunk(loss: Loss, strength: float) -> "Shrunk":
 
     Reference: Koren, KDD 2008, section 2.1, for the shrunk biases. https://doi.org/10.1145/1401890.1401944
     """
-    checks.positive("shrunk", "strength", strength, or_zero=True)
+    checks.positive("shrunk", "strength", strength, least=0)
     return Shrunk(loss, strength)
 
 

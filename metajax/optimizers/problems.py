@@ -65,9 +65,7 @@ def quadratics(dimension: int = 10, *, condition: float = 100.0) -> Problem:
       https://arxiv.org/abs/1606.04474
     """
     dimension = checks.count("quadratics", "dimension", dimension)
-    checks.positive("quadratics", "condition", condition)
-    if not condition >= 1:
-        raise ValueError(f"quadratics: condition={condition} must be at least 1.")
+    checks.positive("quadratics", "condition", condition, least=1)
 
     def sample(key):
         values_key, vectors_key, optimum_key = jax.random.split(key, 3)

@@ -7,10 +7,12 @@ import jax
 
 from metajax import checks
 from metajax.data import DATASETS, Pictures
-from metajax.names import choose, nearest
+from metajax.names import choose, neither
 from metajax.recipes.experiment import Experiment, Preprocessing, Shots
 from metajax.tasks.images import images
 from metajax.types import Sample
+
+CLASS_FOLDERS = "a folder that holds one folder of pictures per class"
 
 
 def elsewhere(
@@ -103,12 +105,7 @@ def _source(
         path = Path(on).resolve()
         return path.name, _pictures(path, path.name, shots, e.preprocessing)
     known = sorted({*e.sources, *with_pictures})
-    near = nearest(on, known)
-    raise ValueError(
-        f"evaluate: on={on!r} is neither a source nor a folder. "
-        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a folder "
-        "that holds one folder of pictures per class."
-    )
+    raise neither(f"evaluate: on={on!r}", "a source nor a folder", on, known, CLASS_FOLDERS)
 
 
 def _pictures(pictures: Pictures | Path, name: str, shots: Shots, p: Preprocessing) -> Sample:

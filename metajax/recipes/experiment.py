@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from metajax.data.store import Ink
@@ -79,6 +80,12 @@ class Report(NamedTuple):
     title: str
     tables: tuple[ScoreTable, ...]
     notes: tuple[str, ...]
+
+
+def pairs_of(found: Any) -> tuple[tuple[float, float], ...]:
+    """The means of several columns with half their intervals, as `ScoreTable` holds them."""
+    mean, interval = np.asarray(found.mean), np.asarray(found.interval)
+    return tuple(zip(mean.tolist(), interval.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

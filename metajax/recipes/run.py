@@ -16,8 +16,8 @@ from metajax.mesh import task_mesh
 from metajax.recipes.experiment import Experiment, Preprocessing
 from metajax.train import checkpoint
 from metajax.train.loop import fit
+from metajax.train.records import read_failure, read_settings
 from metajax.train.replay import InnerLoop, Replayed, inner_loop, replay
-from metajax.train.run_dir import read_failure, read_settings
 from metajax.types import Estimator, Learner, Params, TrainState
 
 
@@ -146,7 +146,7 @@ def settings_of(run_dir: str | Path, data: str | Path | None = None, *, trust: b
 
 
 def _refuse_imports(run_dir: str | Path, settings: Any) -> None:
-    """Checks that settings name no code, which whoever wrote the file may have chosen.
+    """Checks that settings name no code, because somebody else may have written them.
 
     Raises:
       ValueError: Naming it.

@@ -23,7 +23,17 @@ from metajax.mesh import task_mesh
 from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
-from metajax.train import advance, checkpoint, choices, diagnosis, fault, feed, guard, programs
+from metajax.train import (
+    advance,
+    checkpoint,
+    choices,
+    diagnosis,
+    fault,
+    feed,
+    guard,
+    programs,
+    records,
+)
 from metajax.train import run_dir as folders
 from metajax.types import (
     Estimator,
@@ -145,8 +155,8 @@ def fit(
     _check_parts(learner, objective, optimizer, key, validate, callbacks)
     _check_traced(key, run_dir, validate, callbacks)
     every = _report_every(report_every, outer_steps, run_dir, resume)
-    checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, or_zero=True)
-    settings = folders.plain(settings)
+    checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, least=0)
+    settings = records.plain(settings)
     tasks = feed.feed(sample, meta_batch, outer_steps)
     init_key, step_key, check_key = jax.random.split(key, 3)
     chosen = _usual_estimator(tasks, key) if estimator is None else estimator
@@ -253,7 +263,7 @@ def _start(
         return state, _Past()
     reported, beside = files.has_reported(found.step), files.window(found.step)
     if beside is None:
-        rows = folders.read_metrics(files.folder)
+        rows = records.read_metrics(files.folder)
         seconds = rows[-1].get("training_seconds", 0.0) if rows else 0.0
         return found.tree, _Past(seconds=seconds, reported=reported)
     return found.tree, _Past(advance.Window(*beside["window"]), beside["seconds"], reported)
@@ -494,7 +504,7 @@ def _report_every(given: int | None, outer_steps: int, run_dir: Any, resume: boo
     if run_dir is None and resume:
         raise ValueError("fit: resume=True needs the run_dir to resume.")
     if given is None and resume and run_dir is not None:
-        given = folders.read_settings(run_dir)["fit"].get("report_every")
+        given = records.read_settings(run_dir)["fit"].get("report_every")
     if given is None:
         return max(1, outer_steps // 50)
     return checks.count("fit", "report_every", given)

@@ -23,14 +23,11 @@ from metajax.train.records import (
     WINDOW,
     damage_of,
     is_whole,
+    read_settings,
     rows_of,
     versions,
     whole_settings,
 )
-from metajax.train.records import plain as plain
-from metajax.train.records import read_failure as read_failure
-from metajax.train.records import read_metrics as read_metrics
-from metajax.train.records import read_settings as read_settings
 from metajax.types import TrainState
 
 _LOCK = ".lock"

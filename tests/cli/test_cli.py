@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metajax.cli import main as cli
-from metajax.train.run_dir import read_metrics
+from metajax.train.records import read_metrics
 
 
 def run(*arguments, status=0):

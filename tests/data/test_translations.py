@@ -73,14 +73,9 @@ def test_invented_languages_share_neither_words_nor_sentences():
 def test_word_orders_of_invented_languages_by_hand():
     # Each word stands for one of the target, so that sorting both sides by meaning makes them alike.
     found = invented_languages(400, others=1)
+    # Two articles, two nouns and a verb; then adjectives, and a place of two words.
     plain = {len(t.split()) for pairs in found.train.values() for t in pairs.targets}
-    assert plain == {
-        5,
-        6,
-        7,
-        8,
-        9,
-    }  # two articles, two nouns, a verb; adjectives, and a place of two
+    assert plain == {5, 6, 7, 8, 9}
     alpha = found.train["alpha"]
     short = [pair for pair in zip(*alpha, strict=True) if len(pair[1].split()) == 5]
     for source, target in short:

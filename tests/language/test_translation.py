@@ -45,9 +45,8 @@ def test_a_task_is_of_one_language_and_its_rows_are_disjoint():
         assert (tokens > 6).any() != ((tokens > END) & (tokens < 7)).any()
         rows = {row.tobytes() for part in (support, query) for row in np.asarray(part.x.source)}
         assert len(rows) == 7
-        assert (
-            np.asarray(support.y.segment).max(axis=1) > 0
-        ).all()  # rows of padding are not drawn
+        # Rows of padding are not drawn.
+        assert (np.asarray(support.y.segment).max(axis=1) > 0).all()
     assert seen == {False, True}
     with pytest.raises(ValueError, match="support=90 and query=3 need 93 rows of every language"):
         low_resource(ROWS, support=90, query=3)

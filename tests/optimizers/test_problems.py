@@ -116,7 +116,9 @@ def test_what_makes_no_sense_is_refused():
         ): "mlps: width=0 must be an integer of at least 1",
         lambda: problems.convs(CLUSTERS, 3, activation=misspelt): "did you mean 'relu'",
         lambda: problems.together([]): "there are no problems; give at least one",
-        lambda: problems.quadratics(2, condition=float("nan")): "condition=nan must be",
+        lambda: problems.quadratics(
+            2, condition=float("nan")
+        ): "condition=nan must be a number of at least 1",
         lambda: mj.tasks.clusters(spread=-1.0): "spread=-1.0 must be a number of at least 0",
     }.items():
         with pytest.raises(ValueError, match=message):

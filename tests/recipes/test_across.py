@@ -58,9 +58,8 @@ def test_several_sources_are_mixed(tones):
         )
     )
     tasks = jax.jit(jax.vmap(e.train))(jax.random.split(jax.random.key(0), 20))
-    flat = (
-        np.asarray(tasks.support.x).std(axis=(1, 2, 3, 4)) < 0.01
-    )  # tones alone are of one brightness
+    # Tones alone are of one brightness.
+    flat = np.asarray(tasks.support.x).std(axis=(1, 2, 3, 4)) < 0.01
     plain = np.ptp(np.asarray(tasks.support.x[:, 0]), axis=(1, 2, 3)) == 0
     assert 0 < plain.sum() < 20 and flat.sum() <= plain.sum()
 

@@ -24,7 +24,7 @@ import pytest
 import metajax as mj
 from metajax import files
 from metajax.train import checkpoint, guard, report, run_dir
-from metajax.train.run_dir import read_metrics, read_settings
+from metajax.train.records import read_metrics, read_settings
 
 LINE = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
 LEARNER = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps=0)
@@ -316,9 +316,8 @@ def test_a_run_that_was_stopped_between_a_checkpoint_and_its_report_reports_firs
     folder = tmp_path / "run"
     with pytest.raises(KeyError):
         fit(folder, validate=fails)
-    assert (
-        checkpoint.latest(folder / "checkpoints") == 4
-    )  # nothing is lost, though validation failed
+    # Nothing is lost, though validation failed.
+    assert checkpoint.latest(folder / "checkpoints") == 4
     assert read_metrics(folder) == []
     chex.assert_trees_all_equal(fit(folder, resume=True), whole[1])
     assert numbers(folder) == numbers(whole[0])

@@ -11,7 +11,7 @@ import pytest
 
 import metajax as mj
 from metajax.train import feed, guard
-from metajax.train.run_dir import read_metrics
+from metajax.train.records import read_metrics
 
 LEARNER = mj.maml(mj.mlp((2,)), mj.mse, optax.sgd(0.01), num_steps=1)
 OBJECTIVE = mj.query_loss(LEARNER, mj.mse)

@@ -19,7 +19,7 @@ import pytest
 
 import metajax as mj
 from metajax.train import checkpoint, guard
-from metajax.train.run_dir import read_metrics
+from metajax.train.records import read_metrics
 
 LINE = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
 LEARNER = mj.maml(LINE, mj.mse, optax.sgd(0.25), num_steps=0)

@@ -12,7 +12,7 @@ import pytest
 
 import metajax as mj
 from metajax.train import run_dir
-from metajax.train.run_dir import read_metrics, read_settings
+from metajax.train.records import read_metrics, read_settings
 
 LEARNER = mj.maml(mj.mlp((2,)), mj.mse, optax.sgd(0.01), num_steps=1)
 SAMPLE = mj.tasks.sinusoid(shot=3)

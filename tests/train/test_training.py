@@ -19,7 +19,7 @@ import pytest
 
 import metajax as mj
 from metajax.train import checkpoint
-from metajax.train.run_dir import read_metrics
+from metajax.train.records import read_metrics
 
 pytestmark = pytest.mark.usefixtures("optimised")
 

@@ -11,7 +11,7 @@ from metajax.data import DATASETS
 from metajax.data.invented_sentences import invented_sentences
 from metajax.data.sentence_files import read_sentences
 from metajax.data.sentences import Sentences
-from metajax.names import nearest
+from metajax.names import neither
 
 SYNTHETIC = "synthetic"
 
@@ -48,12 +48,8 @@ def sentences_of(where: str, data_set: str, data: str | Path | None = None) -> S
     if Path(data_set).expanduser().exists() or data_set.endswith((".jsonl", ".csv", ".gz")):
         return read_sentences(data_set)
     known = sorted((SYNTHETIC, *named))
-    near = nearest(data_set, known)
-    raise ValueError(
-        f"{where}: {data_set!r} is neither a data set of sentences nor a file. "
-        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a file that "
-        "ends in .jsonl or .csv."
-    )
+    kinds, more = "a data set of sentences nor a file", "a file that ends in .jsonl or .csv"
+    raise neither(f"{where}: {data_set!r}", kinds, data_set, known, more)
 
 
 def by_domain(

@@ -11,7 +11,7 @@ from metajax.data import DATASETS
 from metajax.data.documents import Corpus, read_documents
 from metajax.data.invented_documents import invented_documents
 from metajax.data.legal_summarization import shuffled
-from metajax.names import nearest
+from metajax.names import neither
 from metajax.recipes.language.documents import Table, table
 from metajax.recipes.language.sentence_features import Reading, reading
 
@@ -58,11 +58,8 @@ def corpus_of(data_set: str, data: str | Path | None = None) -> Corpus:
     if path.exists():
         return shuffled(path.stem, list(read_documents(path)))
     known = sorted((SYNTHETIC, *named))
-    near = nearest(data_set, known)
-    raise ValueError(
-        f"summaries: data_set={data_set!r} is neither a data set with documents nor a file. "
-        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a file."
-    )
+    kinds = "a data set with documents nor a file"
+    raise neither(f"summaries: data_set={data_set!r}", kinds, data_set, known, "a file")
 
 
 def prepared(s: Any, corpus: Corpus | None = None) -> Prepared:

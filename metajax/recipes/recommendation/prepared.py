@@ -11,7 +11,7 @@ from metajax.data import DATASETS
 from metajax.data.invented_ratings import invented_ratings
 from metajax.data.rating_files import read_ratings
 from metajax.data.ratings import Ratings
-from metajax.names import choose, nearest
+from metajax.names import choose, neither
 from metajax.recipes.recommendation.fair import tuned
 from metajax.recipes.recommendation.judge import absolute_error
 from metajax.recipes.recommendation.split import Split, split
@@ -55,11 +55,8 @@ def ratings_of(
     if Path(data_set).expanduser().exists():
         return read_ratings(data_set)
     known = sorted((SYNTHETIC, *named))
-    near = nearest(data_set, known)
-    raise ValueError(
-        f"{argument}={data_set!r} is neither a data set with ratings nor a file. "
-        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a file."
-    )
+    kinds = "a data set with ratings nor a file"
+    raise neither(f"{argument}={data_set!r}", kinds, data_set, known, "a file")
 
 
 def prepared(s: Any, ratings: Ratings | None = None, draw: int = 0) -> Prepared:

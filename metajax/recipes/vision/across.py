@@ -9,7 +9,8 @@ import numpy as np
 from metajax import checks
 from metajax.data import DATASETS, Pictures, folder
 from metajax.data.resize import resized
-from metajax.names import choose, nearest
+from metajax.names import choose, neither
+from metajax.recipes.elsewhere import CLASS_FOLDERS
 from metajax.recipes.experiment import Experiment, Preprocessing, Shots
 from metajax.recipes.vision.images import DataSpec, Images, experiment
 from metajax.recipes.vision.pictures import invented
@@ -121,12 +122,7 @@ def _pictures(s: Across, name: str) -> Pictures:
     if Path(name).expanduser().is_dir():
         return folder.read(name, size=s.size, channels=s.channels)
     known = [GLYPHS, *with_pictures]
-    near = nearest(name, known)
-    raise ValueError(
-        f"images: source={name!r} is neither a source nor a folder. "
-        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(known)}. Or give a folder that "
-        "holds one folder of pictures per class."
-    )
+    raise neither(f"images: source={name!r}", "a source nor a folder", name, known, CLASS_FOLDERS)
 
 
 def _split(s: Across, name: str, found: Pictures, tests: bool) -> dict[str, Pictures]:

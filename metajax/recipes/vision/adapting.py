@@ -9,20 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.boxes import Boxes, Detections
-from metajax.boxes import average_precision as precision
 from metajax.metrics.detection import detections
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.blobs import blobs
-from metajax.recipes.vision.canvas import Canvas
-from metajax.recipes.vision.detection_scores import LEAST, padded
+from metajax.recipes.vision.canvas import MOST, Canvas
+from metajax.recipes.vision.detection_scores import LEAST, padded, precision
 from metajax.types import Examples, Learner, Params
 
 STEPS = (0, 5, 10, 20, 40)
 """Inner steps among which those of each row are chosen, on validation pictures."""
 SCRATCH = "from scratch"
-MOST = 40
-"""The greatest number of boxes that are looked for in a picture."""
 _AT_ONCE = 24
 """Pictures that one program reads; so many validation pictures are judged."""
 
@@ -60,11 +57,8 @@ def scores(
         place = STEPS.index(number)
         state = jax.tree.map(lambda leaf, i=place: leaf[i], states)
         here = found_in(row.learner, state, asked.x)
-        found.append([float(_precision(here, asked.y, least)) for least in LEAST])
+        found.append([float(precision(here, asked.y, least)) for least in LEAST])
     return 100 * np.array(found)
-
-
-_precision = jax.jit(precision, static_argnums=2)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -99,7 +93,7 @@ def of_blobs(c: Canvas, at: Setting) -> np.ndarray:
     judged = photographs.part(c, at.label, c.subsets["test"])
     found = padded(blobs(list(given.colours), given.boxes, list(judged.colours)))
     boxes = Boxes(*judged.targets(max(len(own) for own in c.boxes)))
-    return 100 * np.array([float(_precision(found, boxes, least)) for least in LEAST])
+    return 100 * np.array([float(precision(found, boxes, least)) for least in LEAST])
 
 
 def chosen_steps(row: Row, c: Canvas, shot: int) -> int:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST = 40
+from metajax.recipes.vision.canvas import MOST
+
 _LEVELS = {1: 32, 3: 8}
 """Levels of brightness of each channel in the histograms."""
 _BLURS, _BOUNDS = (0.0, 1.0, 2.0), (-0.5, 0.0, 0.5, 1.0)

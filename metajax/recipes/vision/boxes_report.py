@@ -1,12 +1,11 @@
 """A detector on annotated photographs beside its baselines, as a report."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from metajax.evaluation import compare, score
-from metajax.recipes.experiment import Experiment, Report, ScoreTable
+from metajax.recipes.experiment import Experiment, Report, ScoreTable, pairs_of
 from metajax.recipes.vision.adapting import SCRATCH, STEPS, Setting, of_blobs, row_of, rows_for
 from metajax.recipes.vision.canvas import Canvas
 from metajax.recipes.vision.detection_report import BLOBS
@@ -72,10 +71,10 @@ def tables_of(
     """
     plural = "s" * (shot > 1)
     columns = tuple(f"{name}, AP{least}" for name in c.names for least in (50, 75))
-    cells = {name: _pairs(score(_flat(values))) for name, values in rows.items()}
+    cells = {name: pairs_of(score(_flat(values))) for name, values in rows.items()}
     ours = score(_flat(rows[learner]))
     apart = {
-        name: _pairs(compare(ours, score(_flat(values))))
+        name: pairs_of(compare(ours, score(_flat(values))))
         for name, values in rows.items()
         if name != learner
     }
@@ -90,9 +89,3 @@ def tables_of(
 def _flat(values: np.ndarray) -> np.ndarray:
     """Rows of draws, columns of classes with AP50 and AP75."""
     return np.moveaxis(values, 0, 1).reshape(values.shape[1], -1)
-
-
-def _pairs(found: Any) -> tuple[tuple[float, float], ...]:
-    return tuple(
-        zip(np.asarray(found.mean).tolist(), np.asarray(found.interval).tolist(), strict=True)
-    )

@@ -8,6 +8,8 @@ from metajax.data.annotated import Annotated
 
 SIDE = 160
 """The longer side of a picture in pixels, a multiple of 8."""
+MOST = 40
+"""The greatest number of boxes that are looked for in a picture."""
 
 
 class Canvas(NamedTuple):

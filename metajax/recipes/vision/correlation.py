@@ -66,13 +66,9 @@ def correlation(scales: tuple[float, ...] = SCALES, overlap: float = OVERLAP) ->
         best, at = jax.lax.top_k(scores, min(4 * MOST, scores.shape[1]))
         corners = jnp.take_along_axis(corners, at[..., None], axis=1)
         found = suppress(Detections(corners, best), overlap)
-        return Detections(found.corners[:, :MOST], _first(found.scores))
+        return Detections(found.corners[:, :MOST], found.scores[:, :MOST])
 
     return Learner(lambda key, x: (), adapt, predict)
-
-
-def _first(scores: jax.Array) -> jax.Array:
-    return scores[:, :MOST]
 
 
 def _found(x: jax.Array, patch: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -11,9 +11,7 @@ from metajax.data.annotated import Annotated
 from metajax.metrics.detection import detections
 from metajax.names import choose
 from metajax.recipes.vision import photographs
-from metajax.recipes.vision.canvas import SIDE, Canvas, canvas
-
-MOST = 40
+from metajax.recipes.vision.canvas import MOST, SIDE, Canvas, canvas
 
 
 class Detected(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from metajax.data import DATASETS
 from metajax.data.annotated import Annotated
 from metajax.data.box_files import read_boxes
-from metajax.names import nearest
+from metajax.names import neither
 from metajax.recipes.experiment import Experiment, Shots
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.boxes_report import judged
@@ -56,12 +56,8 @@ def _read(on: str, data: str | Path | None) -> tuple[str, Annotated]:
     if path.is_dir():
         path = path.resolve()
         return path.name, read_boxes(path, where=path.name)
-    near = nearest(on, with_boxes)
-    raise ValueError(
-        f"evaluate: on={on!r} is neither a data set with boxes nor a folder. "
-        f"{f'Did you mean {near!r}? ' if near else ''}There are: {', '.join(with_boxes)}. Or give a folder in "
-        "the form of COCO or Pascal VOC."
-    )
+    kinds, more = "a data set with boxes nor a folder", "a folder in the form of COCO or Pascal VOC"
+    raise neither(f"evaluate: on={on!r}", kinds, on, list(with_boxes), more)
 
 
 def _numbers(name: str, c: Canvas, shot: int | None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from metajax.evaluation import compare, score
-from metajax.recipes.experiment import Report, ScoreTable
+from metajax.recipes.experiment import Report, ScoreTable, pairs_of
 from metajax.recipes.vision.detection_scores import COLUMNS, correlated, measured, of_blobs
 from metajax.types import Params
 
@@ -48,13 +48,13 @@ def judged(e: Any, meta_params: Params, seed: int = 1) -> Report:
 
 def cells(rows: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[float, float], ...]]:
     """Means and half their intervals, for each column."""
-    return {name: _pairs(score(values)) for name, values in rows.items()}
+    return {name: pairs_of(score(values)) for name, values in rows.items()}
 
 
 def above(rows: Mapping[str, np.ndarray], name: str) -> dict[str, tuple[tuple[float, float], ...]]:
     """How far one row is above the others, paired by task."""
     return {
-        other: _pairs(compare(score(rows[name]), score(values)))
+        other: pairs_of(compare(score(rows[name]), score(values)))
         for other, values in rows.items()
         if other != name
     }
@@ -63,12 +63,6 @@ def above(rows: Mapping[str, np.ndarray], name: str) -> dict[str, tuple[tuple[fl
 def more(rows: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[float, float], ...]]:
     """How far five exemplars are above one, paired by task."""
     return {
-        name: _pairs(compare(score(values[:, 2:]), score(values[:, :2])))
+        name: pairs_of(compare(score(values[:, 2:]), score(values[:, :2])))
         for name, values in rows.items()
     }
-
-
-def _pairs(found: Any) -> tuple[tuple[float, float], ...]:
-    return tuple(
-        zip(np.asarray(found.mean).tolist(), np.asarray(found.interval).tolist(), strict=True)
-    )

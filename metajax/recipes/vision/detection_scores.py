@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.boxes import Boxes, Detections
-from metajax.boxes import average_precision as precision
+from metajax.boxes import average_precision as precision_of_boxes
 from metajax.evaluation import evaluate
 from metajax.mesh import task_mesh
 from metajax.metrics.detection import average_precision
-from metajax.recipes.vision.blobs import MOST, Found, blobs
+from metajax.recipes.vision.blobs import Found, blobs
+from metajax.recipes.vision.canvas import MOST
 from metajax.recipes.vision.correlation import correlation
 from metajax.tasks.batch import batch
 from metajax.trees import as_pytree
@@ -28,6 +29,9 @@ COLUMNS = tuple(
     for number in EXEMPLARS
     for least in LEAST
 )
+
+precision = jax.jit(precision_of_boxes, static_argnums=2)
+"""COCO's average precision, compiled."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,9 @@ def of_blobs(sample: Sample, *, seed: int = 1, num_tasks: int = TASKS) -> np.nda
                 for c, m in zip(support.y.corners[:number], support.y.mask[:number], strict=True)
             ]
             found = padded(blobs(list(support.x[:number]), own, list(query.x)))
-            row.extend(float(_precision(found, Boxes(*query.y), least)) for least in LEAST)
+            row.extend(float(precision(found, Boxes(*query.y), least)) for least in LEAST)
         rows.append(row)
     return 100 * np.array(rows)
-
-
-_precision = jax.jit(precision, static_argnums=2)
 
 
 def padded(found: list[Found]) -> Detections:

@@ -45,7 +45,7 @@ def clusters(
       >>> task.support.x.shape, task.support.y.tolist()
       ((3, 16), [0, 1, 2])
     """
-    checks.positive("clusters", "spread", spread, or_zero=True)
+    checks.positive("clusters", "spread", spread, least=0)
     return jax.tree_util.Partial(
         Clusters(
             checks.count("clusters", "way", way),

@@ -37,8 +37,8 @@ def lines(slope: float = 3.0, intercept: float = 3.0, *, subset: Subset = "near"
       >>> f(jnp.ones((2, 1))).tolist()
       [[0.0], [0.0]]
     """
-    checks.positive("lines", "slope", slope, or_zero=True)
-    checks.positive("lines", "intercept", intercept, or_zero=True)
+    checks.positive("lines", "slope", slope, least=0)
+    checks.positive("lines", "intercept", intercept, least=0)
     return Lines(float(slope), float(intercept), _subset("lines", subset))
 
 
@@ -74,7 +74,7 @@ def polynomials(degree: int, size: float = 3.0, *, subset: Subset = "near") -> F
       (3, 1)
     """
     degree = checks.count("polynomials", "degree", degree, least=0)
-    checks.positive("polynomials", "size", size, or_zero=True)
+    checks.positive("polynomials", "size", size, least=0)
     return Polynomials(degree, float(size), _subset("polynomials", subset))
 
 
@@ -119,7 +119,7 @@ def harmonics(terms: int, size: float = 3.0, *, subset: Subset = "near") -> Fami
       True
     """
     terms = checks.count("harmonics", "terms", terms)
-    checks.positive("harmonics", "size", size, or_zero=True)
+    checks.positive("harmonics", "size", size, least=0)
     return Harmonics(terms, float(size), _subset("harmonics", subset))
 
 

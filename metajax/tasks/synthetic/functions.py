@@ -54,7 +54,7 @@ def functions(
             f"functions: family={family!r:.60} must be a function key -> (x -> y), such as "
             "mj.tasks.families.lines()."
         )
-    checks.positive("functions", "noise", noise, or_zero=True)
+    checks.positive("functions", "noise", noise, least=0)
     inputs = checks.interval("functions", "x", x)
     settings = Functions(
         checks.count("functions", "shot", shot),

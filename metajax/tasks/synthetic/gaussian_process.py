@@ -50,7 +50,7 @@ def gaussian_process(
     where = "gaussian_process"
     checks.positive(where, "length", length)
     checks.positive(where, "amplitude", amplitude)
-    checks.positive(where, "noise", noise, or_zero=True)
+    checks.positive(where, "noise", noise, least=0)
     return jax.tree_util.Partial(
         GaussianProcess(
             checks.count(where, "shot", shot),

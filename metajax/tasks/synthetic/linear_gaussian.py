@@ -35,7 +35,7 @@ def linear_gaussian(
       ((4, 3), (4, 1))
     """
     where = "linear_gaussian"
-    checks.positive(where, "noise", noise, or_zero=True)
+    checks.positive(where, "noise", noise, least=0)
     return jax.tree_util.Partial(
         LinearGaussian(
             checks.count(where, "dimension", dimension),
