@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -312,9 +313,9 @@ def _locked(folder: Path) -> Any:
                 f"{folder}: another process is training in this folder, and two would overwrite each "
                 "other's checkpoints. Stop it or wait until it ends, then resume."
             ) from error
-        except FileNotFoundError:
-            continue  # another process has just left the folder as it was before
         except (OSError, NotImplementedError) as error:
+            if isinstance(error, FileNotFoundError | FileExistsError) and not _is_taken(folder):
+                continue  # another process has just made the folder, or left it as it was before
             reason = getattr(error, "strerror", None) or error
             kind = type(error) if isinstance(error, OSError) else OSError
             raise kind(
@@ -328,6 +329,16 @@ def _locked(folder: Path) -> Any:
         lock.release()  # it was removed by the process that held it before
 
 
+def _is_taken(path: Path) -> bool:
+    """Whether something is there that is no folder; asked once, because others make and remove it."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+_TRIES = ".filelock-"
+"""How the names of files begin by which filelock finds out what the disk can do, for a moment."""
 _OF_NO_CHECKPOINT = {_LOCK, SETTINGS, COPY, WINDOW}
 """What a run leaves that was stopped before its first checkpoint."""
 
@@ -338,7 +349,7 @@ def _check_empty(folder: Path) -> None:
             return all(map(_is_part, path.iterdir()))
         return path.name in _OF_NO_CHECKPOINT or _is_part(path)
 
-    paths = list(folder.iterdir())
+    paths = [path for path in folder.iterdir() if not path.name.startswith(_TRIES)]
     if not all(map(is_trace, paths)):
         raise FileExistsError(
             f"{folder} is not empty; resume the run in it, or name another folder."

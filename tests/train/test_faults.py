@@ -243,13 +243,14 @@ def test_many_that_lock_a_new_folder_at_once_are_one_after_the_other(tmp_path):
         except BlockingIOError:
             refused.append(1)
 
-    threads = [threading.Thread(target=enter) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for _ in range(5):  # what can meet does so about once
+        threads = [threading.Thread(target=enter) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert most and max(most) == 1
-    assert len(most) + len(refused) == 40
+    assert len(most) + len(refused) == 5 * 40
     assert list(tmp_path.rglob("*")) in ([], [tmp_path / "new"])  # empty, if it is there
 
 
