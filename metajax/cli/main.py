@@ -1,10 +1,12 @@
 """The command line: finds the command, and turns a user's mistake into one sentence."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import tyro
 
 from metajax.cli import (
@@ -19,7 +21,7 @@ from metajax.cli import (
     summarize,
     train,
 )
-from metajax.cli.machine import one_device_per_core
+from metajax.cli.machine import Machine, start
 from metajax.cli.output import console, escape
 from metajax.cli.subcommands import subcommands
 from metajax.cli.suggestions import suggestions
@@ -44,24 +46,35 @@ _ABOUT = "metajax: learn how to learn. Start with `metajax train sinusoid`, whic
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line; a mistake of the user ends in one sentence and exit status 2."""
-    from metajax.train.guard import NonFiniteError
+    from metajax.train.guard import LostProcessError, NonFiniteError
 
     words = sys.argv[1:] if args is None else args
     if words and words[0] == "--version":
         console.print(version(), markup=False)
         sys.exit(0)
     command = _parse(words)
-    one_device_per_core()
     run = next(run for kind, run in COMMANDS.values() if type(command) is kind)
     before, warnings.showwarning = warnings.showwarning, _shown
     try:
+        start(getattr(command, "machine", Machine()))
         finished = run(command)
-    except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
-        console.print(f"[bold red]error[/] {escape(str(error))}")
+    except (ValueError, OSError, ModuleNotFoundError, NonFiniteError, LostProcessError) as error:
+        _print(error)
         sys.exit(2)
     finally:
         warnings.showwarning = before
     sys.exit(0 if finished else 130)  # 130: stopped by Ctrl-C, as shells have it
+
+
+def _print(error: Exception) -> None:
+    """Prints an error. Ends one of several processes at once: JAX would wait for the others."""
+    several = jax.distributed.is_initialized()
+    of = f" in process {jax.process_index()}" if several else ""
+    console.quiet = False
+    console.print(f"[bold red]error{of}[/] {escape(str(error))}")
+    if several:
+        sys.stdout.flush()
+        os._exit(2)
 
 
 def _shown(message: Warning | str, *where: Any) -> None:

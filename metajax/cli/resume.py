@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from metajax.cli.machine import Machine, devices
 from metajax.cli.train import train_and_test
 
 
@@ -20,6 +21,7 @@ class Resume:
     """Import and call the function that --vectors named when the run was trained."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
+    machine: Machine = Machine()
 
 
 def run(command: Resume) -> bool:
@@ -31,6 +33,7 @@ def run(command: Resume) -> bool:
         experiment,
         experiment.settings,
         command.run,
+        devices(command.machine),
         resume=True,
         tensorboard=command.tensorboard,
     )

@@ -7,7 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import jax
+from jax.sharding import Mesh
+
 from metajax import files, recipes
+from metajax.cli.machine import Machine, devices
 from metajax.cli.output import console, escape
 from metajax.cli.scores import test
 from metajax.cli.subcommands import subcommands
@@ -30,6 +34,7 @@ class Train:
     """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
+    machine: Machine = Machine()
 
 
 def run(command: Train) -> bool:
@@ -41,6 +46,7 @@ def run(command: Train) -> bool:
         experiment,
         experiment.settings,
         folder,
+        devices(command.machine),
         report_every=command.report_every,
         tensorboard=command.tensorboard,
     )
@@ -53,40 +59,51 @@ def _new_folder(name: str) -> Path:
     return next(folder for folder in itertools.chain([first], others) if not folder.exists())
 
 
-def train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
+def train_and_test(
+    experiment: Experiment, settings: Any, folder: Path, spread_over: list[Any], **how: Any
+) -> bool:
     """Trains, tests and draws; returns whether training came to its end.
 
     Args:
       experiment: As `recipes.build(settings)` made it.
       settings: The recipe's dataclass.
       folder: Of the run.
+      spread_over: The devices that may share the tasks of training. Testing is left to the first
+        process.
       how: As in `recipes.run.train`.
     """
     from metajax.train.programs import kept
 
     with kept():  # testing compiles as well
-        return _train_and_test(experiment, settings, folder, **how)
+        return _train_and_test(experiment, settings, folder, spread_over, **how)
 
 
-def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
+def _train_and_test(experiment, settings, folder: Path, spread_over, **how: Any) -> bool:
     from metajax.mesh import task_mesh
     from metajax.recipes.run import train
 
-    begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch)
-    platform = mesh.devices.flat[0].platform
+    begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch, spread_over)
+    platform, is_first = mesh.devices.flat[0].platform, jax.process_index() == 0
+    console.quiet = not is_first  # an error is printed all the same
     console.print(
-        f"[bold]metajax train {recipes.name_of(settings)}[/] on {platform}, run in {escape(str(folder))}"
+        f"[bold]metajax train {recipes.name_of(settings)}[/] on {_named(mesh)}, run in {escape(str(folder))}"
     )
+    if mesh.size < len(spread_over):
+        console.print(
+            f"{mesh.size} of {len(spread_over)} devices share the tasks, because their number divides "
+            f"meta_batch={settings.meta_batch}."
+        )
     if platform == "gpu":
         console.print(
             "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
             "keeps all of float32."
         )
     state = train(experiment, settings, folder, mesh=mesh, **how)
-    _draw_training(experiment, folder)
     step = int(state.step)
-    if step < settings.outer_steps:
-        return False
+    if is_first:
+        _draw_training(experiment, folder)
+    if step < settings.outer_steps or not is_first:
+        return step == settings.outer_steps
     path = folder / "evaluation.json"
     test(experiment, step, state.meta_params, path, num_tasks=None, seed=1, mesh=task_mesh())
     if experiment.picture is not None:
@@ -104,6 +121,13 @@ def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: 
         f"Next: metajax evaluate {shown} {experiment.next_flags}".rstrip()
     )
     return True
+
+
+def _named(mesh: Mesh) -> str:
+    """Such as "cpu", or "4 devices (cpu) of 2 processes"."""
+    platform = mesh.devices.flat[0].platform
+    processes = len({device.process_index for device in mesh.devices.flat})
+    return platform if processes == 1 else f"{mesh.size} devices ({platform}) of {processes} processes"
 
 
 def _draw_training(experiment: Experiment, folder: Path) -> None:
