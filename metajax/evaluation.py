@@ -388,7 +388,7 @@ def _run(
     *, learner, meta_params, keys, on_task, num_steps, tasks_per_pass, mesh, sample=None, given=None
 ):
     number, shared = len(keys), (sample, meta_params)
-    if mesh is not None and mesh.size > 1:
+    if mesh is not None and size(mesh) > 1:
         # Every device takes a share; what fills the last one is computed twice and cut off.
         rows = jnp.arange(-(-number // size(mesh)) * size(mesh)) % number
         turns = jax.tree.map(lambda leaf: leaf[rows], (keys, given))
@@ -430,7 +430,7 @@ def _mapped(shared, turns, *, learner, on_task, num_steps, tasks_per_pass, mesh)
         on_cpu, elsewhere = (partial(in_passes, size) for size in (4, 100))
         return jax.lax.platform_dependent(turns, cpu=on_cpu, default=elsewhere)
 
-    if mesh is not None and mesh.size > 1:
+    if mesh is not None and size(mesh) > 1:
         of_tasks = jax.shard_map(
             of_tasks,
             mesh=mesh,

@@ -78,17 +78,6 @@ def size(mesh: Mesh) -> int:
     return mesh.shape[AXIS]
 
 
-def fewest(mesh: Mesh) -> Mesh:
-    """Returns the mesh of one device of each process, among those of a mesh of tasks alone.
-
-    Example:
-      >>> import metajax as mj
-      >>> fewest(mj.task_mesh()).size
-      1
-    """
-    return task_mesh(len({device.process_index for device in mesh.devices.flat}), mesh.devices.flat)
-
-
 def placed(mesh: Mesh, tree: Tree) -> Tree:
     """Returns a tree whose arrays are on all devices of a mesh, those of other processes included.
 
@@ -107,9 +96,9 @@ def placed(mesh: Mesh, tree: Tree) -> Tree:
         if getattr(getattr(leaf, "sharding", None), "mesh", None) == mesh:
             return leaf
         if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
-            data = jax.device_put(np.asarray(jax.random.key_data(leaf)), everywhere)
+            data = _put(jax.random.key_data(leaf), everywhere)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        return jax.device_put(np.asarray(leaf), everywhere)
+        return _put(leaf, everywhere)
 
     return jax.tree.map(on_all, tree)
 
@@ -133,7 +122,7 @@ def resembling(tree: Tree, like: Tree) -> Tree:
             return leaf
         if jnp.issubdtype(other.dtype, jax.dtypes.prng_key):
             return placed(other.sharding.mesh, leaf)
-        return jax.device_put(np.asarray(leaf), other.sharding)
+        return _put(leaf, other.sharding)
 
     return jax.tree.map(move, tree, like)
 
@@ -160,6 +149,12 @@ def unplaced(tree: Tree) -> Tree:
         return jnp.asarray(np.asarray(leaf))
 
     return jax.tree.map(unbound, tree)
+
+
+def _put(leaf: Any, where: NamedSharding) -> jax.Array:
+    """An array on devices; unlike `jax.device_put` without comparing it with that of other processes."""
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, where, lambda index: whole[index])
 
 
 def _gathered(leaf: Any, everywhere: NamedSharding) -> Any:

@@ -1,6 +1,6 @@
 """`metajax resume RUN`: continues a run that was stopped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -21,7 +21,7 @@ class Resume:
     """Import and call the function that --vectors named when the run was trained."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
-    machine: Machine = Machine()
+    machine: Machine = field(default_factory=Machine)
 
 
 def run(command: Resume) -> bool:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,26 +30,59 @@ class Train:
     recipe: Settings
     run_dir: Path | None = None
     """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
+    resume: bool = False
+    """Go on with the run in --run-dir if it holds one, so that one command serves every start of a job."""
     report_every: int | None = None
     """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
-    machine: Machine = Machine()
+    machine: Machine = field(default_factory=Machine)
 
 
 def run(command: Train) -> bool:
     """Trains a recipe in a new folder."""
     name = recipes.name_of(command.recipe)
     folder = command.run_dir or _new_folder(name)
+    if command.resume and command.run_dir is None:
+        raise ValueError("train: --resume needs the --run-dir of the run to go on with.")
     experiment = recipes.build(command.recipe)
+    resume = command.resume and (folder / "settings.json").exists()
+    if resume:
+        _check_same(experiment, folder)
     return train_and_test(
         experiment,
         experiment.settings,
         folder,
         devices(command.machine),
         report_every=command.report_every,
+        resume=resume,
         tensorboard=command.tensorboard,
     )
+
+
+_OF_A_MACHINE = ("data", "tasks_per_pass")
+"""Settings that may differ between the starts of a run."""
+
+
+def _check_same(experiment: Experiment, folder: Path) -> None:
+    """Checks that a run was started with the settings of an experiment.
+
+    Raises:
+      ValueError: Naming the settings that differ.
+    """
+    from metajax.recipes.run import settings_of
+
+    asked = recipes.to_json(experiment.settings)
+    found = recipes.to_json(settings_of(folder, trust=True))
+    names = [name for name in asked if asked[name] != found.get(name) and name not in _OF_A_MACHINE]
+    if names:
+        differences = ", ".join(
+            f"{name}={found.get(name)!r}, not {asked.get(name)!r}" for name in names
+        )
+        raise ValueError(
+            f"train: the run in {folder} was started with {differences}. Give the same settings, leave out "
+            "--resume and name another --run-dir, or go on with: metajax resume"
+        )
 
 
 def _new_folder(name: str) -> Path:
@@ -127,7 +160,9 @@ def _named(mesh: Mesh) -> str:
     """Such as "cpu", or "4 devices (cpu) of 2 processes"."""
     platform = mesh.devices.flat[0].platform
     processes = len({device.process_index for device in mesh.devices.flat})
-    return platform if processes == 1 else f"{mesh.size} devices ({platform}) of {processes} processes"
+    return (
+        platform if processes == 1 else f"{mesh.size} devices ({platform}) of {processes} processes"
+    )
 
 
 def _draw_training(experiment: Experiment, folder: Path) -> None:

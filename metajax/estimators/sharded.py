@@ -113,4 +113,4 @@ def parallel(
         )
     if tasks_per_pass < share:
         estimator = chunked(tasks_per_pass, estimator)
-    return sharded(mesh, estimator) if mesh is not None and mesh.size > 1 else lift(estimator)
+    return sharded(mesh, estimator) if mesh is not None and devices > 1 else lift(estimator)

@@ -1,6 +1,7 @@
 """Processes that train one run together: what they agree on, and what the first does for all."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -13,6 +14,11 @@ from jax.sharding import PartitionSpec as P
 from metajax.mesh import AXIS, placed, unplaced
 from metajax.train.guard import LostProcessError
 from metajax.types import Task
+
+_OF_A_CONNECTION = re.compile(
+    "(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): "
+)
+"""How messages of JAX begin where processes lose each other; some of them are ValueErrors."""
 
 
 class Hosts(Protocol):
@@ -140,11 +146,13 @@ class Many:
         """As in `Hosts`."""
         try:
             yield
-        except jax.errors.JaxRuntimeError as error:
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            if not _OF_A_CONNECTION.match(str(error)):
+                raise
             raise LostProcessError(
-                f"A computation that {self.number} processes share failed in process {jax.process_index()}, most "
-                "likely because another one has ended; its message says why. Resume the run with as many "
-                f"processes as there are. JAX said: {error}"
+                f"A computation that {self.number} processes share failed in process "
+                f"{jax.process_index()}, most likely because another one has ended; its message says why. "
+                f"Resume the run with as many processes as there are. JAX said: {error}"
             ) from error
 
 

@@ -244,7 +244,9 @@ def _unbound(state: TrainState) -> TrainState:
 
 def _axes_known(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
     """Lets a model name the axes of a mesh that has others than that of the tasks."""
-    return jax.set_mesh(mesh) if mesh is not None and len(mesh.shape) > 1 else contextlib.nullcontext()
+    return (
+        jax.set_mesh(mesh) if mesh is not None and len(mesh.shape) > 1 else contextlib.nullcontext()
+    )
 
 
 def first_state(
@@ -259,7 +261,9 @@ def first_state(
     )  # compiled: what init only needs for shapes goes
     if not isinstance(init_key, Tracer):
         diagnosis.check_tasks(learner, objective, meta_params, first, check_key)
-    return init(among.everywhere(meta_params), tasks.joined(among, first), among.everywhere(state_key))
+    return init(
+        among.everywhere(meta_params), tasks.joined(among, first), among.everywhere(state_key)
+    )
 
 
 def _traced(state, update, tasks, outer_steps, key) -> TrainState:
