@@ -12,6 +12,7 @@ from metajax.tasks.ragged import ragged as ragged
 from metajax.tasks.scenes import scenes as scenes
 from metajax.tasks.sentences import sentences as sentences
 from metajax.tasks.sentences import with_outside as with_outside
+from metajax.tasks.streamed import streamed as streamed
 from metajax.tasks.synthetic import families as families
 from metajax.tasks.synthetic.clusters import clusters as clusters
 from metajax.tasks.synthetic.functions import functions as functions

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from metajax.outer import Update
 from metajax.train import guard
-from metajax.train.feed import Drawn, Given
+from metajax.train.feed import Drawn, Given, Read
 from metajax.train.hosts import ALONE, Hosts
+from metajax.train.stream import step_keys
 from metajax.types import Metrics, Sample, Task, TrainState
 
 GIVEN_PER_CALL = 8
@@ -64,11 +65,6 @@ def _step(update: Update, carry: Carry, tasks: Task, key: jax.Array) -> Carry:
     return Carry(state, sums, metrics, good)
 
 
-def _keys(key: jax.Array, step: jax.Array) -> jax.Array:
-    """The keys of an outer step: of its tasks, and of its update."""
-    return jax.random.split(jax.random.fold_in(key, step))
-
-
 def on_drawn(
     update: Update, meta_batch: int, carry: Carry, stop: Any, sample: Sample, key: jax.Array
 ) -> Carry:
@@ -78,7 +74,7 @@ def on_drawn(
         return (carry.state.step < stop) & carry.good
 
     def step(carry):
-        task_key, update_key = _keys(key, carry.state.step)
+        task_key, update_key = step_keys(key, carry.state.step)
         tasks = jax.vmap(sample)(jax.random.split(task_key, meta_batch))
         return _step(update, carry, tasks, update_key)
 
@@ -87,7 +83,7 @@ def on_drawn(
 
 def _on_given(update: Update, carry: Carry, tasks: Task, key: jax.Array) -> Carry:
     """One outer step; none after one that was not good."""
-    _, update_key = _keys(key, carry.state.step)
+    _, update_key = step_keys(key, carry.state.step)
     return jax.lax.cond(
         carry.good,
         lambda carry: _step(update, carry, tasks, update_key),
@@ -120,27 +116,29 @@ class DrawnProgram:
 
     def batch(self, step: int) -> tuple[Task, jax.Array]:
         """The tasks of an outer step, and the key of its update."""
-        task_key, update_key = _keys(self._key, jnp.int32(step))
+        task_key, update_key = step_keys(self._key, jnp.int32(step))
         return self._tasks.batch(task_key), update_key
 
     def task_key(self, step: int, task: int) -> jax.Array:
         """The key that the source drew a task of an outer step from."""
-        task_key, _ = _keys(self._key, jnp.int32(step))
+        task_key, _ = step_keys(self._key, jnp.int32(step))
         return jax.random.split(task_key, self._tasks.meta_batch)[task]
 
 
 class GivenProgram:
-    """The compiled outer steps of an iterable, which may hold batches of several shapes.
+    """The compiled outer steps of batches handed over, which may be of several shapes.
 
     jaxpr: The program on the first batch.
     ended: Whether the iterable has no more batches.
     update: One outer step.
     """
 
-    def __init__(self, update: Update, tasks: Given, key: jax.Array, carry: Carry, among: Hosts):
-        self._key, self.ended, self.update = key, False, update
+    def __init__(
+        self, update: Update, tasks: Given | Read, key: jax.Array, carry: Carry, among: Hosts
+    ):
+        self._key, self.ended, self.update, self._tasks = key, False, update, tasks
         self._joined = partial(tasks.joined, among)
-        self._batches = map(self._joined, tasks.batches(int(carry.state.step)))
+        self._batches = map(self._joined, tasks.batches(int(carry.state.step), key))
         self._recent: dict[int, Task] = {}
         self._advance = jax.jit(partial(_on_given, update), donate_argnums=0)
         self._compiled: dict[Any, Any] = {}
@@ -168,10 +166,11 @@ class GivenProgram:
 
     def batch(self, step: int) -> tuple[Task, jax.Array]:
         """The tasks of an outer step of the last call, and the key of its update."""
-        return self._recent[step], _keys(self._key, jnp.int32(step))[1]
+        return self._recent[step], step_keys(self._key, jnp.int32(step))[1]
 
-    def task_key(self, step: int, task: int) -> None:
-        """None; an iterable hands tasks over without keys."""
+    def task_key(self, step: int, task: int) -> jax.Array | None:
+        """The key that a task of an outer step was drawn from; None where an iterable gave it."""
+        return self._tasks.task_key(self._key, step, task)
 
 
 class _Traced(NamedTuple):
@@ -181,7 +180,7 @@ class _Traced(NamedTuple):
 
 def compiled(
     update: Update,
-    tasks: Drawn | Given,
+    tasks: Drawn | Given | Read,
     key: jax.Array,
     carry: Carry,
     among: Hosts = ALONE,

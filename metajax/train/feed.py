@@ -10,7 +10,9 @@ import numpy as np
 from jax.core import Tracer
 
 from metajax import checks
-from metajax.train.hosts import Hosts
+from metajax.tasks.streamed import Streamed
+from metajax.train import stream
+from metajax.train.hosts import ALONE, Hosts
 from metajax.trees import as_pytree
 from metajax.types import Examples, Sample, Task
 
@@ -65,9 +67,13 @@ class Given:
         """A batch on the devices of all processes, each of which has a part of it."""
         return among.joined(tasks)
 
-    def batches(self, done: int) -> Iterator[Task]:
+    def batches(self, done: int, key: jax.Array) -> Iterator[Task]:
         """The batches after the first `done`, as long as there are any; called once."""
+        del key
         yield from itertools.islice(itertools.chain([self._first], self._following()), done, None)
+
+    def task_key(self, key: jax.Array, step: int, task: int) -> None:
+        """None; an iterable hands tasks over without keys."""
 
     def _following(self) -> Iterator[Task]:
         while (batch := self._next()) is not None:
@@ -78,10 +84,39 @@ class Given:
         return None if batch is None else _on_host(batch)
 
 
+class Read(NamedTuple):
+    """Batches of a streamed source, of which each process reads its part."""
+
+    source: Streamed
+    meta_batch: int
+    outer_steps: int
+    part: tuple[int, int]
+
+    def first(self, key: jax.Array) -> Task:
+        """A batch to begin with."""
+        return self._fetch(key).of(key)
+
+    def joined(self, among: Hosts, tasks: Task) -> Task:
+        """A batch on the devices of all processes, each of which has a part of it."""
+        return among.joined(tasks)
+
+    def batches(self, done: int, key: jax.Array) -> Iterator[Task]:
+        """The batches of the outer steps from `done` on; they hold the tasks that a `Drawn` draws."""
+        return stream.ahead(self._fetch(key), range(done, self.outer_steps))
+
+    def task_key(self, key: jax.Array, step: int, task: int) -> jax.Array:
+        """The key that a task of an outer step was drawn from."""
+        return jax.random.split(stream.step_keys(key, step)[0], self.meta_batch)[task]
+
+    def _fetch(self, key: jax.Array) -> stream.Fetch:
+        data = np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key))
+        return stream.Fetch(self.source, self.meta_batch, data, self.part)
+
+
 def feed(
-    sample: Any, meta_batch: int | None, outer_steps: int, processes: int = 1
-) -> Drawn | Given:
-    """The feed of a task source, or of an iterable of batches of tasks, of which each process has a part.
+    sample: Any, meta_batch: int | None, outer_steps: int, among: Hosts = ALONE
+) -> Drawn | Given | Read:
+    """The feed of a task source, of a streamed one, or of an iterable of batches of tasks.
 
     Raises:
       ValueError: For anything else, for a source whose tasks do not depend on its key, for a source
@@ -94,21 +129,38 @@ def feed(
             "fit: sample is one batch of tasks; give an iterable of batches, such as a list of them, "
             "or itertools.repeat(tasks) to train on the same tasks in every outer step."
         )
+    if isinstance(sample, Streamed):
+        number = _needed(meta_batch)
+        share, rest = divmod(number, among.number)
+        if rest:
+            raise ValueError(
+                f"fit: meta_batch={number} cannot be shared by {among.number} processes; give a multiple."
+            )
+        return Read(sample, number, outer_steps, (share * among.index, share * (among.index + 1)))
     if callable(sample) or not isinstance(sample, Iterable):
         checks.source("fit", sample)
-        if meta_batch is None:
-            raise ValueError(
-                "fit: meta_batch is missing; a source needs the number of tasks in an outer step, such "
-                "as meta_batch=16."
-            )
-        return Drawn(as_pytree(sample), meta_batch)
+        return Drawn(as_pytree(sample), _needed(meta_batch))
     number = len(sample) if isinstance(sample, Sized) else None
     if number is not None and number < outer_steps:
         raise ValueError(
             f"fit: sample holds {number} batches, but outer_steps={outer_steps} need one each. Take "
             f"outer_steps={number}, or go through them again with itertools.cycle(sample)."
         )
-    return Given(sample, meta_batch, processes)
+    return Given(sample, meta_batch, among.number)
+
+
+def _needed(meta_batch: int | None) -> int:
+    """The meta-batch of a source.
+
+    Raises:
+      ValueError: If there is none.
+    """
+    if meta_batch is None:
+        raise ValueError(
+            "fit: meta_batch is missing; a source needs the number of tasks in an outer step, such "
+            "as meta_batch=16."
+        )
+    return meta_batch
 
 
 @partial(jax.jit, compiler_options=ONCE)

@@ -26,10 +26,12 @@ class Hosts(Protocol):
 
     is_first: Whether this process writes files and shows progress.
     number: The number of processes.
+    index: Which of them this one is.
     """
 
     is_first: bool
     number: int
+    index: int
 
     def everywhere(self, tree: Any) -> Any:
         """The same arrays on all devices of all processes."""
@@ -56,7 +58,7 @@ class Hosts(Protocol):
 class Alone:
     """This process, and no other."""
 
-    is_first, number = True, 1
+    is_first, number, index = True, 1, 0
 
     def everywhere(self, tree: Any) -> Any:
         """The tree."""
@@ -80,7 +82,8 @@ class Many:
     """Several processes, each of which runs the same program on a mesh over the devices of all."""
 
     def __init__(self, mesh: Mesh):
-        self.is_first, self.number = jax.process_index() == 0, jax.process_count()
+        self.index, self.number = jax.process_index(), jax.process_count()
+        self.is_first = self.index == 0
         members = {device.process_index for device in mesh.devices.flat}
         if len(members) != self.number:
             raise ValueError(
@@ -151,7 +154,7 @@ class Many:
                 raise
             raise LostProcessError(
                 f"A computation that {self.number} processes share failed in process "
-                f"{jax.process_index()}, most likely because another one has ended; its message says why. "
+                f"{self.index}, most likely because another one has ended; its message says why. "
                 f"Resume the run with as many processes as there are. JAX said: {error}"
             ) from error
 

@@ -24,6 +24,7 @@ from metajax.mesh import resembling, task_mesh, unplaced
 from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
+from metajax.tasks.streamed import Streamed
 from metajax.train import (
     advance,
     checkpoint,
@@ -72,7 +73,7 @@ def fit(
     learner: Learner,
     objective: Objective | Annealed,
     optimizer: Optimizer,
-    sample: Sample | Iterable[Task],
+    sample: Sample | Streamed | Iterable[Task],
     *,
     key: jax.Array,
     outer_steps: int,
@@ -100,9 +101,10 @@ def fit(
       learner: Its `init` gives the first meta-parameters.
       objective: What is minimised, such as `query_loss(learner, loss)`.
       optimizer: Any optax transformation.
-      sample: A source of training tasks; or an iterable of batches of tasks, each a `Task` whose
-        arrays have `meta_batch` as first axis, such as a list, a generator or a data loader. A
-        resumed run skips as many of its batches as it has taken outer steps.
+      sample: A source of training tasks; one of `mj.tasks.streamed`, whose examples stay on disk; or an
+        iterable of batches of tasks, each a `Task` whose arrays have `meta_batch` as first axis, such as
+        a list, a generator or a data loader. A resumed run skips as many batches of an iterable as it
+        has taken outer steps.
       key: The key of the whole run.
       outer_steps: Where to stop, counted from the beginning of the run.
       meta_batch: The number of tasks in an outer step; an iterable has its own.
@@ -169,7 +171,7 @@ def fit(
     checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, least=0)
     settings = records.plain(settings)
     among = hosts.of(mesh)
-    tasks = feed.feed(sample, meta_batch, outer_steps, among.number)
+    tasks = feed.feed(sample, meta_batch, outer_steps, among)
     init_key, step_key, check_key = jax.random.split(key, 3)
     chosen = _usual_estimator(tasks, key, mesh) if estimator is None else estimator
     init, update = outer_step(objective, optimizer, chosen)
@@ -181,25 +183,12 @@ def fit(
     plan = _Plan(outer_steps, every, checkpoint_every_seconds, validate, list(callbacks), among)
     facts = {**_facts(key), "meta_batch": tasks.meta_batch, "report_every": every}
     show_progress = show_progress and among.is_first
-    with (
-        among.together(),
-        _axes_known(mesh),
-        contextlib.ExitStack() as stack,
-        contextlib.nullcontext() if run_dir is None else programs.kept(),
-        guard.interruptible() as interrupted,
-    ):
-
-        def open_folder():
-            plan.callbacks.extend(stack.enter_context(report.events(run_dir, tensorboard)))
-            return stack.enter_context(folders.opened(run_dir, facts, resume))
-
-        def first_or_newest():
-            return files and _start(files, settings, facts, state, resume, show_progress)
-
-        files = among.first(open_folder)
+    with _opened(among, mesh, run_dir, facts, resume, tensorboard) as (files, events, interrupted):
+        plan.callbacks.extend(events)
         begun = begin()
         state = among.here(begun)
-        state, past = among.shared(among.first(first_or_newest) or (state, _Past()))
+        start = partial(_start, files, settings, facts, state, resume, show_progress)
+        state, past = among.shared(among.first(start) or (state, _Past()))
         started = time.perf_counter()
         carry = advance.begin(resembling(state, begun), past.window)
         program = advance.compiled(update, tasks, among.everywhere(step_key), carry, among)
@@ -215,7 +204,7 @@ def fit(
 
 
 def _usual_estimator(
-    tasks: feed.Drawn | feed.Given, key: jax.Array, mesh: Mesh | None
+    tasks: feed.Drawn | feed.Given | feed.Read, key: jax.Array, mesh: Mesh | None
 ) -> Estimator:
     """`automatic` on a mesh; on the devices of this process, or on one where JAX or an array is bound to it."""
     if isinstance(key, Tracer):
@@ -240,6 +229,28 @@ def _unbound(state: TrainState) -> TrainState:
         return unplaced(leaf) if whole else leaf
 
     return jax.tree.map(unbound, state)
+
+
+@contextlib.contextmanager
+def _opened(
+    among: hosts.Hosts, mesh: Mesh | None, run_dir: Any, facts: Row, resume: bool, tensorboard: bool
+) -> Iterator[tuple[folders.RunDir | None, list[Callable[[Row], Any]], threading.Event]]:
+    """What a run is in: its folder and callbacks, which the first process has, and the event of a signal."""
+    from metajax.train import report
+
+    with (
+        among.together(),
+        _axes_known(mesh),
+        contextlib.ExitStack() as stack,
+        contextlib.nullcontext() if run_dir is None else programs.kept(),
+        guard.interruptible() as interrupted,
+    ):
+
+        def enter():
+            events = stack.enter_context(report.events(run_dir, tensorboard))
+            return stack.enter_context(folders.opened(run_dir, facts, resume)), events
+
+        yield *(among.first(enter) or (None, [])), interrupted
 
 
 def _axes_known(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
@@ -268,7 +279,7 @@ def first_state(
 
 def _traced(state, update, tasks, outer_steps, key) -> TrainState:
     """The loop as a part of a program, which reports and saves nothing."""
-    if isinstance(tasks, feed.Given):
+    if not isinstance(tasks, feed.Drawn):
         raise ValueError("fit: key is traced, as under vmap or jit; give sample a source of tasks.")
     carry = advance.begin(state, advance.Window())
     return advance.on_drawn(update, tasks.meta_batch, carry, outer_steps, tasks.sample, key).state
@@ -283,11 +294,18 @@ class _Past(NamedTuple):
 
 
 def _start(
-    files: folders.RunDir, settings: Any, facts: Row, state: TrainState, resume: bool, show: bool
+    files: folders.RunDir | None,
+    settings: Any,
+    facts: Row,
+    state: TrainState,
+    resume: bool,
+    show: bool,
 ) -> tuple[TrainState, _Past]:
     """The state to begin with: as given, or from the newest checkpoint of the run to resume."""
     from metajax.train import report
 
+    if files is None:
+        return state, _Past()
     (device, *_) = jax.tree.leaves(state.step)[0].devices()
     files.start(settings, facts, device, resume)
     if not resume:

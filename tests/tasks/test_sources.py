@@ -94,7 +94,11 @@ ROWS: dict[str, Callable] = {
         "val", shot=2, query_shot=2, part="subset", data=_folder(request)
     ),
 }
-ELSEWHERE = {"cifar_fs": "tests/data/test_cifar.py", "batch": "draws from a source"}
+ELSEWHERE = {
+    "cifar_fs": "tests/data/test_cifar.py",
+    "batch": "draws from a source",
+    "streamed": "tests/train/test_streaming.py",
+}
 
 
 def test_every_source_has_a_row():
