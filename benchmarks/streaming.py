@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import record
@@ -44,7 +45,7 @@ def serve(kind: str, folder: Path, classes: int) -> None:
     import metajax as mj
     from metajax.data import shards
 
-    size = {"way": 5, "shot": 1, "query_shot": 1}
+    size: dict[str, Any] = {"way": 5, "shot": 1, "query_shot": 1}
     classes = 10 if kind == "empty" else classes
     column = shards.Shards(folder)["x"]
     numbers = jnp.arange(classes * PER_CLASS).reshape(classes, PER_CLASS)

@@ -117,11 +117,12 @@ def resembling(tree: Tree, like: Tree) -> Tree:
       True
     """
 
-    def move(leaf, other):
+    def move(leaf: Any, other: Any) -> Any:
         if leaf is other or not isinstance(other.sharding, NamedSharding):
             return leaf
         if jnp.issubdtype(other.dtype, jax.dtypes.prng_key):
-            return placed(other.sharding.mesh, leaf)
+            where: Any = other.sharding.mesh
+            return placed(where, leaf)
         return _put(leaf, other.sharding)
 
     return jax.tree.map(move, tree, like)

@@ -30,13 +30,14 @@ class Streamed:
     workers: int
     ahead: int
 
-    def read(self, numbers: Task) -> Task:
+    def read(self, numbers: Any) -> Any:
         """The tasks of a batch whose inputs are numbers of rows, as NumPy arrays."""
 
-        def examples(part: Examples) -> Examples:
+        def examples(part: Any) -> Any:
             rows = np.asarray(part.x)
             y = np.asarray(part.y) if self.y is None else self.y[rows]
-            return Examples(self.x[rows], y, None if part.mask is None else np.asarray(part.mask))
+            mask: Any = None if part.mask is None else np.asarray(part.mask)
+            return Examples(self.x[rows], y, mask)
 
         found = Task(*map(examples, numbers))
         return found if self.transform is None else self.transform(found)

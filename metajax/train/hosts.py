@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,64 +21,49 @@ _OF_A_CONNECTION = re.compile(
 """How messages of JAX begin where processes lose each other; some of them are ValueErrors."""
 
 
-class Hosts(Protocol):
-    """The processes of a mesh.
+class Hosts:
+    """The processes that train a run: this one alone.
 
     is_first: Whether this process writes files and shows progress.
     number: The number of processes.
     index: Which of them this one is.
     """
 
-    is_first: bool
-    number: int
-    index: int
-
-    def everywhere(self, tree: Any) -> Any:
-        """The same arrays on all devices of all processes."""
-
-    def joined(self, tasks: Task) -> Task:
-        """A batch of tasks of which each process gives its part."""
-
-    def here(self, tree: Any) -> Any:
-        """Arrays of `everywhere` as arrays of this process."""
-
-    def agree(self, ours: tuple[int, ...]) -> tuple[int, ...]:
-        """The numbers of the first process; the last one is the greatest of all processes."""
-
-    def first(self, make: Callable[[], Any]) -> Any:
-        """What `make` returns in the first process; None in the others, where nothing is called."""
-
-    def shared(self, tree: Any) -> Any:
-        """The tree of the first process, whose shapes are the same in all."""
-
-    def together(self) -> contextlib.AbstractContextManager[None]:
-        """Names a lost process as the reason why a computation failed."""
-
-
-class Alone:
-    """This process, and no other."""
-
     is_first, number, index = True, 1, 0
 
     def everywhere(self, tree: Any) -> Any:
-        """The tree."""
+        """The same arrays on all devices of all processes."""
         return tree
 
-    joined = here = agree = shared = everywhere
+    def joined(self, tasks: Task) -> Task:
+        """A batch of tasks of which each process gives its part."""
+        return tasks
+
+    def here(self, tree: Any) -> Any:
+        """Arrays on the devices of all processes as arrays of this one."""
+        return tree
+
+    def agree(self, ours: tuple[int, ...]) -> tuple[int, ...]:
+        """The numbers of the first process; the last one is the greatest of all processes."""
+        return ours
 
     def first(self, make: Callable[[], Any]) -> Any:
-        """What `make` returns."""
+        """What `make` returns in the first process; None in the others, where nothing is called."""
         return make()
 
+    def shared(self, tree: Any) -> Any:
+        """The tree of the first process, whose shapes are the same in all."""
+        return tree
+
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing."""
+        """Names a lost process as the reason why a computation failed."""
         return contextlib.nullcontext()
 
 
-ALONE = Alone()
+ALONE = Hosts()
 
 
-class Many:
+class Many(Hosts):
     """Several processes, each of which runs the same program on a mesh over the devices of all."""
 
     def __init__(self, mesh: Mesh):

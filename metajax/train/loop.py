@@ -250,7 +250,8 @@ def _opened(
             events = stack.enter_context(report.events(run_dir, tensorboard))
             return stack.enter_context(folders.opened(run_dir, facts, resume)), events
 
-        yield *(among.first(enter) or (None, [])), interrupted
+        files, callbacks = among.first(enter) or (None, [])
+        yield files, callbacks, interrupted
 
 
 def _axes_known(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
@@ -261,7 +262,7 @@ def _axes_known(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
 
 
 def first_state(
-    learner, objective, init, tasks, init_key, check_key, among=hosts.ALONE
+    learner, objective, init, tasks, init_key, check_key, among: hosts.Hosts = hosts.ALONE
 ) -> TrainState:
     """The first state, checked against a first batch of tasks unless the key is traced."""
     task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from metajax.tasks.streamed import Streamed
 from metajax.types import Task
@@ -26,7 +25,7 @@ class Fetch(NamedTuple):
 
     source: Streamed
     meta_batch: int
-    key: tuple[np.ndarray, str]
+    key: tuple[Any, str]
     part: tuple[int, int]
 
     def __call__(self, step: int) -> Task:

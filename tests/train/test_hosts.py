@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 import metajax as mj
 from metajax.train import checkpoint
-from metajax.train.hosts import ALONE, Alone, of
+from metajax.train.hosts import ALONE, of
 
 SCRIPT = Path(__file__).parent / "together.py"
 LEARNER = mj.maml(mj.mlp(features=(8,)), mj.mse, optax.sgd(0.01), num_steps=1)
@@ -102,7 +103,7 @@ def test_a_lost_process_ends_the_others_with_a_sentence_and_loses_nothing(tmp_pa
 
 def test_without_other_processes_nothing_is_sent():
     tree = {"w": jnp.ones(2)}
-    assert isinstance(of(mj.task_mesh()), Alone) and of(None) is ALONE
+    assert of(mj.task_mesh()) is of(None) is ALONE
     assert ALONE.shared(tree) is ALONE.everywhere(tree) is ALONE.here(tree) is tree
     assert ALONE.agree((3, 0, 1)) == (3, 0, 1) and ALONE.first(lambda: 5) == 5
 
@@ -137,7 +138,8 @@ def test_what_a_model_spreads_over_devices_stays_spread_and_has_the_same_numbers
     trained(True, mesh, 4, run_dir=tmp_path / "run")
     found = trained(True, mesh, 6, run_dir=tmp_path / "run", resume=True)
     close(found, trained(False, None, 6))
-    for tree in (found.meta_params, found.opt_state[0].mu):
+    opt_state: Any = found.opt_state
+    for tree in (found.meta_params, opt_state[0].mu):
         assert tree["in"].sharding.spec == P(None, "model")
         assert {shard.data.shape for shard in tree["in"].addressable_shards} == {(1, 4)}
     moved = trained(False, mj.task_mesh(4), 8, run_dir=tmp_path / "run", resume=True)

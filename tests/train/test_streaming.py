@@ -1,5 +1,7 @@
 """Streamed tasks are those of the resident source, also after a run was resumed."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -10,9 +12,10 @@ import pytest
 import metajax as mj
 from metajax.data import shards
 from metajax.train import feed, stream
+from metajax.train.hosts import Hosts
 
 LEARNER = mj.maml(mj.mlp(features=(8,), outputs=3), mj.cross_entropy, optax.sgd(0.1), num_steps=1)
-SIZE = {"way": 3, "shot": 2, "query_shot": 1}
+SIZE: dict[str, Any] = {"way": 3, "shot": 2, "query_shot": 1}
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +60,12 @@ def test_streamed_and_resident_runs_end_alike_and_a_resumed_one_in_the_same_bits
 
 def test_processes_read_the_batches_of_threads_in_order(column, key):
     def batches(workers):
-        tasks = feed.feed(mj.tasks.streamed(numbers(), column, workers=workers), 4, 5)
+        tasks: Any = feed.feed(mj.tasks.streamed(numbers(), column, workers=workers), 4, 5)
         return list(tasks.batches(2, key))
 
     threads, processes = batches(0), batches(2)
     assert len(threads) == 3 and equal(processes, threads)
-    expected = jax.vmap(numbers())(jax.random.split(stream.step_keys(key, 2)[0], 4))
+    expected: Any = jax.vmap(numbers())(jax.random.split(stream.step_keys(key, 2)[0], 4))
     assert np.array_equal(threads[0].support.x, column[np.asarray(expected.support.x)])
 
 
@@ -82,21 +85,20 @@ def test_targets_and_transforms_are_read_too(key):
 
 
 def test_the_key_of_a_task_draws_it_again(column, key):
-    tasks = feed.feed(mj.tasks.streamed(numbers(), column), 4, 3)
+    tasks: Any = feed.feed(mj.tasks.streamed(numbers(), column), 4, 3)
     (batch, *_) = tasks.batches(1, key)
     again = numbers()(tasks.task_key(key, 1, 2)).support.x
     assert np.array_equal(batch.support.x[2], column[np.asarray(again)])
 
 
 def test_every_process_reads_its_part(column, key):
-    class Second:
-        is_first, number, index = False, 2, 1
-
+    second = Hosts()
+    second.number, second.index = 2, 1
     source = mj.tasks.streamed(numbers(), column)
-    whole, part = (feed.feed(source, 4, 3, *among).first(key) for among in ((), (Second,)))
+    whole, part = (feed.feed(source, 4, 3, among).first(key) for among in (Hosts(), second))
     assert equal(part, jax.tree.map(lambda leaf: leaf[2:], whole))
     with pytest.raises(ValueError, match="meta_batch=3 cannot be shared by 2 processes"):
-        feed.feed(source, 3, 3, Second)
+        feed.feed(source, 3, 3, second)
 
 
 def test_an_error_of_a_reader_ends_the_run_with_its_sentence(data):
