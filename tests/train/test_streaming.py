@@ -81,7 +81,8 @@ def test_targets_and_transforms_are_read_too(key):
     task = source.read(draw(key))
     assert np.array_equal(task.support.y[:, 0], task.support.x**2)
     assert np.array_equal(task.query.y[:, 0], (2 * task.query.x) ** 2)
-    assert np.array_equal(task.support.mask, draw(key).support.mask)
+    mask: Any = draw(key).support.mask
+    assert np.array_equal(task.support.mask, mask)
 
 
 def test_the_key_of_a_task_draws_it_again(column, key):
