@@ -1,7 +1,7 @@
 """One run on several devices and processes: equal numbers, throughput, lost processes, and communication.
 
-python benchmarks/processes.py            everything, a part after the other; writes results/processes.json
-python benchmarks/processes.py numbers    one part: numbers, lost, or communication
+python benchmarks/processes.py                   everything, a part after the other; writes results/processes.json
+python benchmarks/processes.py --part numbers    one part: numbers, lost, or communication
 
 All processes are on this machine and talk over its loopback, one device each unless a row says more, so
 more of them than cores share the cores.
@@ -260,7 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="*", choices=[*parts, []], default=list(parts))
+    parser.add_argument("--part", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--serve", nargs=6, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
