@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 import metajax as mj
 from metajax.data import Pictures
 from metajax.tasks.images import polarity
+from metajax.tasks.views import warp
 
 
 def wrong(value: Any) -> Any:
@@ -146,3 +148,10 @@ REFUSED = {
 def test_what_is_no_picture_is_refused(message):
     with pytest.raises(ValueError, match=message):
         REFUSED[message]()
+
+
+def test_a_warp_repeats_the_pixels_at_the_edge(key):
+    # A picture of one colour stays so; beyond the edge of drawings there is paper, 0.
+    colour = jnp.broadcast_to(jnp.array([0.2, 0.5, 1.0]).reshape(1, 1, 1, 3), (2, 8, 8, 3))
+    np.testing.assert_allclose(warp(key, colour, 0.3, "nearest"), colour, atol=1e-6)
+    assert float(warp(key, colour, 0.3).min()) == 0.0

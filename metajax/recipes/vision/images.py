@@ -107,6 +107,7 @@ class DataSpec(NamedTuple):
     test_name: The name of the source of the test tasks.
     preprocessing: How pictures become inputs.
     sources: Other sources of pictures, by name.
+    trained_on: As in `Experiment`.
     """
 
     name: str
@@ -121,6 +122,7 @@ class DataSpec(NamedTuple):
     test_name: str
     preprocessing: Preprocessing
     sources: Mapping[str, Callable[[Shots], Sample]]
+    trained_on: frozenset[str] = frozenset()
 
 
 def experiment(settings: Images, data: DataSpec) -> Experiment:
@@ -168,6 +170,7 @@ def experiment(settings: Images, data: DataSpec) -> Experiment:
         shots=shots,
         draw=draw,
         sources=data.sources,
+        trained_on=data.trained_on,
         fixed_way=s.way if row.fixed_head else None,
         fixed_support=counted,
         preprocessing=data.preprocessing,
