@@ -26,6 +26,7 @@ RING = np.zeros((12, 12), np.uint8)
 RING[3:9, 3:9] = 255
 RING[5:7, 5:7] = 0
 DRAWINGS = [np.stack([CROSS] * 4), np.stack([RING] * 3)]
+NAMED = Pictures([own[..., None] for own in DRAWINGS], ["cross", "ring"])
 
 
 @pytest.fixture
@@ -140,6 +141,15 @@ REFUSED = {
     "ink='black' is unknown": lambda: mj.tasks.images(DRAWINGS, ink=wrong("black"), **ONE),
     "mine: shot=3 and query_shot=1 need 4 examples per class, but there are 3": lambda: (
         mj.tasks.images(DRAWINGS, way=2, shot=3, query_shot=1, name="mine")
+    ),
+    "mine: shot=3 and query_shot=1 need 4 pictures of each class, but ring has 3. Use fewer": lambda: (
+        mj.tasks.images(NAMED, way=2, shot=3, query_shot=1, name="mine")
+    ),
+    "but ring has 3, the fewest of 2 classes with too few": lambda: mj.tasks.images(
+        NAMED, way=2, shot=3, query_shot=2
+    ),
+    "or leave the pictures as they are: ink=None, or --ink any": lambda: mj.tasks.images(
+        [DRAWINGS[0], 255 - DRAWINGS[1]], ink="bright", **ONE
     ),
 }
 
