@@ -72,7 +72,7 @@ def _cifar(split: cifar.Split) -> Callable[[Folder], tuple[Pictures, Parts]]:
     def read(data):
         found = cifar.load(data)
         parts = cifar.split_classes(found, split)
-        return Pictures(list(found.images), found.names), parts
+        return Pictures(list(found.images), found.names), {**parts}
 
     return read
 
@@ -134,7 +134,9 @@ def split(found: Found, way: int, train_way: int, seed: int, *, tests: bool) -> 
     order = np.random.default_rng(seed).permutation(number)
     cuts = np.split(order, [held * tests, number - left])
     parts = dict(zip(("test", "val", "train"), cuts, strict=True))
-    return {subset: taken(found.pictures, own) for subset, own in parts.items() if len(own)}
+    return {
+        subset: taken(found.pictures, own.tolist()) for subset, own in parts.items() if len(own)
+    }
 
 
 def turned(pictures: Pictures) -> Pictures:
