@@ -25,7 +25,7 @@ from metajax import recipes
 from metajax.cli.machine import one_device_per_core
 from metajax.recipes.elsewhere import elsewhere
 from metajax.recipes.experiment import Experiment
-from metajax.recipes.run import restore, train
+from metajax.recipes.run import train
 
 RUNS = Path("runs/across")
 QUERY_SHOT = 10
@@ -40,8 +40,6 @@ def settings_of(row: Trained, seed: int, data: str | None) -> Any:
 def trained(name: str, seed: int, data: str | None) -> Any:
     """The meta-parameters of a row, trained as far as is missing; None where training was stopped."""
     settings, folder = settings_of(ROWS[name], seed, data), RUNS / f"{name}-{seed}"
-    if folder.exists() and (found := restore(folder, data=data)).step == settings.outer_steps:
-        return found.meta_params
     state = train(
         recipes.build(settings),
         settings,
