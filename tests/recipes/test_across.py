@@ -135,6 +135,10 @@ def test_several_sources_are_mixed(tones):
             {"source": ("glyfs",)},
             "images: source='glyfs' is neither a source nor a folder. Did you mean",
         ),
+        (
+            {"test_source": "mnits"},
+            "images: test_source='mnits' is neither a source nor a folder. Did you mean 'mnist'",
+        ),
         ({"source": ()}, "images: source=() must name at least one"),
         ({"source": ("glyphs", "glyphs")}, "and none twice"),
         ({"rotations": "class"}, "rotations='class' has no effect with source=('glyphs',)"),
@@ -146,7 +150,11 @@ def test_several_sources_are_mixed(tones):
             {"source": ("FOLDER",), "ink": "any"},
             "has 10 classes, of which 5 for validation and 5 for test",
         ),
-        ({"source": ("FOLDER",), "way": 2}, "ink is needed bright or dark"),
+        (
+            {"source": ("FOLDER",), "way": 2, "query_shot": 1, "test_query_shot": 1},
+            "ink is needed bright or dark",
+        ),
+        ({"source": ("FOLDER",), "way": 2}, "need 6 pictures of each class, but tone"),
     ],
 )
 def test_what_cannot_work_is_named(change, message, tones):

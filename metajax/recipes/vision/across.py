@@ -1,11 +1,13 @@
 """Few-shot classification of pictures from any source, tested on any other."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from metajax import checks
 from metajax.data import Pictures, folder
+from metajax.data.store import Ink
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment, Preprocessing, Shots, refuse_ignored
 from metajax.recipes.vision.images import DataSpec, Images, experiment
@@ -57,47 +59,30 @@ def build(settings: Across) -> Experiment:
     """
     s = settings
     _check(s)
-    ink = None if s.ink == "any" else s.ink
-    how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), ink)
+    how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), _ink(s))
     invent = invented(how)[GLYPHS]
     given = {name: _find(s, name) for name in s.source if name != GLYPHS}
     tested = s.source[0] if s.test_source is None else s.test_source
     elsewhere = tested != s.source[0]
-    other = _find(s, tested) if elsewhere and tested != GLYPHS else None
+    other = _find(s, tested, "test_source") if elsewhere and tested != GLYPHS else None
     check_disjoint("images", [*given.values(), *([other] if other else [])])
     parts = {
         name: split(found, s.way, s.train_way or s.way, s.split_seed, tests=not elsewhere)
         for name, found in given.items()
     }
 
-    def of(
-        name: str, found: Pictures, shots: Shots, labels: Labels = "episode", trains=False
-    ) -> Sample:
-        views = Views(turned=s.rotations == "episode")
-        return images(
-            turned(found) if trains and s.rotations == "class" else found,
-            way=shots.way or s.way,
-            shot=shots.shot,
-            query_shot=shots.query_shot,
-            size=s.size,
-            channels=s.channels,
-            ink=ink,
-            transform=Viewed(views, s.distortion)
-            if trains and (views.turned or s.distortion)
-            else None,
-            query_labels=labels,
-            name=f"images: {name}",
-        )
+    of = partial(_tasks, s)
 
     def source(subset, way, shot, query_shot, labels: Labels = "episode") -> Sample:
         shots = Shots(shot, query_shot, way)
         if subset == "test" and elsewhere:
             return invent(shots) if other is None else of(tested, other.tests(), shots, labels)
+        names = s.source[:1] if subset == "test" else s.source
         each = [
-            invent(shots)
-            if name == GLYPHS
-            else of(name, parts[name][subset], shots, labels, subset == "train")
-            for name in (s.source[:1] if subset == "test" else s.source)
+            of(n, parts[n][subset], shots, labels, subset == "train")
+            if n in parts
+            else invent(shots)
+            for n in names
         ]
         return each[0] if len(each) == 1 else mixture(each)
 
@@ -107,8 +92,8 @@ def build(settings: Across) -> Experiment:
         if "test" in parts[name]
         for key in (name, found.origin if found.parts is None else name)
     }
-    alone = len(s.source) == 1 and s.source[0] != GLYPHS
-    classes = len(parts[s.source[0]]["train"].classes) if alone else None
+    first = parts.get(s.source[0])
+    classes = len(first["train"].classes) if first and len(s.source) == 1 else None
     return experiment(
         s,
         DataSpec(
@@ -129,6 +114,28 @@ def build(settings: Across) -> Experiment:
     )
 
 
+def _tasks(s: Across, name, found: Pictures, shots, labels: Labels = "episode", trains=False):
+    """Tasks of these pictures; only those for training are rotated and distorted."""
+    views = Views(turned=s.rotations == "episode")
+    changed = trains and (views.turned or s.distortion)
+    return images(
+        turned(found) if trains and s.rotations == "class" else found,
+        way=shots.way or s.way,
+        shot=shots.shot,
+        query_shot=shots.query_shot,
+        size=s.size,
+        channels=s.channels,
+        ink=_ink(s),
+        transform=Viewed(views, s.distortion) if changed else None,
+        query_labels=labels,
+        name=f"images: {name}",
+    )
+
+
+def _ink(s: Across) -> Ink | None:
+    return None if s.ink == "any" else s.ink
+
+
 def _check(s: Across) -> None:
     checks.count("images", "size", s.size, least=16)
     folder.check_channels("images", s.channels)
@@ -144,5 +151,5 @@ def _check(s: Across) -> None:
     refuse_ignored("images", s, "source", {"rotations": read, "distortion": read})
 
 
-def _find(s: Across, name: str) -> Found:
-    return find(f"images: source={name!r}", name, s.data, s.size, s.channels, (GLYPHS,))
+def _find(s: Across, name: str, setting: str = "source") -> Found:
+    return find(f"images: {setting}={name!r}", name, s.data, s.size, s.channels, (GLYPHS,))
