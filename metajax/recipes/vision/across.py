@@ -7,7 +7,6 @@ from typing import Literal
 
 from metajax import checks
 from metajax.data import Pictures, folder
-from metajax.data.store import Ink
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment, Preprocessing, Shots, refuse_ignored
 from metajax.recipes.vision.images import DataSpec, Images, experiment
@@ -59,7 +58,8 @@ def build(settings: Across) -> Experiment:
     """
     s = settings
     _check(s)
-    how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), _ink(s))
+    ink = None if s.ink == "any" else s.ink
+    how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), ink)
     invent = invented(how)[GLYPHS]
     given = {name: _find(s, name) for name in s.source if name != GLYPHS}
     tested = s.source[0] if s.test_source is None else s.test_source
@@ -78,12 +78,12 @@ def build(settings: Across) -> Experiment:
         if subset == "test" and elsewhere:
             return invent(shots) if other is None else of(tested, other.tests(), shots, labels)
         names = s.source[:1] if subset == "test" else s.source
-        each = [
-            of(n, parts[n][subset], shots, labels, subset == "train")
-            if n in parts
-            else invent(shots)
+        own = {
+            n: of(n, parts[n][subset], shots, labels, subset == "train")
             for n in names
-        ]
+            if n in parts
+        }
+        each = [own.get(n) or invent(shots) for n in names]
         return each[0] if len(each) == 1 else mixture(each)
 
     own = {
@@ -125,15 +125,11 @@ def _tasks(s: Across, name, found: Pictures, shots, labels: Labels = "episode", 
         query_shot=shots.query_shot,
         size=s.size,
         channels=s.channels,
-        ink=_ink(s),
+        ink=None if s.ink == "any" else s.ink,
         transform=Viewed(views, s.distortion) if changed else None,
         query_labels=labels,
         name=f"images: {name}",
     )
-
-
-def _ink(s: Across) -> Ink | None:
-    return None if s.ink == "any" else s.ink
 
 
 def _check(s: Across) -> None:
