@@ -9,6 +9,7 @@ from PIL import Image
 
 from metajax import recipes
 from metajax.data import cifar
+from metajax.recipes import plots
 from metajax.recipes.elsewhere import elsewhere
 from metajax.recipes.vision.across import Across
 
@@ -163,3 +164,16 @@ def test_what_cannot_work_is_named(change, message, tones):
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         recipes.build(Across(**{**change, "source": sources}, learner="protonet"))
+
+
+def test_photographs_are_shown_in_colours_and_drawings_as_dark_ink():
+    photographs = np.zeros((2, 4, 4, 3))
+    photographs[1] = [-1.0, 0.0, 3.0]  # normalised, the least is -1 and the greatest 3
+    figure = plots.episode(photographs, np.arange(2), np.array([0, 0]), "")
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    np.testing.assert_allclose(shown[0], 0.25)
+    np.testing.assert_allclose(shown[1][0, 0], [0, 0.25, 1])
+    assert [axes.get_title() for axes in figure.axes] == ["class 0", "0, not 1"]
+    drawing = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
+    (axes,) = plots.episode(drawing, np.zeros(1), np.zeros(1), "").axes
+    assert np.asarray(axes.images[0].get_array()).tolist() == [[1.0, 0.0]]
