@@ -67,7 +67,7 @@ def _by_gradients(base: Across, learner: Any, **changes: Any) -> dict[str, Train
         f"{way}w{shot}s": Trained(
             replace(
                 base, learner=learner, way=way, shot=shot, meta_batch=4 * base.meta_batch // shot,
-                num_steps=3, inner_rate=0.2, **changes,
+                **changes,
             ),
             ((way, shot),),
         )
@@ -99,7 +99,7 @@ def _tasknorm(base: Across) -> dict[str, Trained]:
 
 def _family(base: Across) -> dict[str, dict[str, Trained]]:
     return {name: _metric(base, name) for name in ("protonet", "r2d2", "lrd2")} | {
-        "maml": _by_gradients(base, "maml")
+        "maml": _by_gradients(base, "maml", num_steps=3, inner_rate=0.2)
     }
 
 
