@@ -122,6 +122,8 @@ from metajax.nn.models import mixed_precision as mixed_precision
 from metajax.nn.models import mlp as mlp
 from metajax.nn.models import pixels as pixels
 from metajax.nn.nnx import nnx_model as nnx_model
+from metajax.nn.resnet import ResNet12 as ResNet12
+from metajax.nn.resnet import resnet12 as resnet12
 from metajax.objectives import Annealed as Annealed
 from metajax.objectives import TaskMean as TaskMean
 from metajax.objectives import multi_step_weights as multi_step_weights

@@ -7,6 +7,7 @@ import record
 from metajax.recipes.vision.adapting import SCRATCH, STEPS
 from metajax.recipes.vision.detection import Detection
 from metajax.recipes.vision.detection_report import BLOBS, CORRELATION, UNTRAINED
+from rows import across
 from rows.table import NOT_RUN, Page, Section, lines
 
 TRAINED = Detection(source="omniglot", outer_steps=1_500)
@@ -55,7 +56,11 @@ def in_scenes() -> str:
     titles = ["", *result["columns"], "AP50 of conditioned above it, task by task: one; five"]
     five = [_signed(*pair) for pair in result["more"]["conditioned"]]
     note = (
-        f"{result['tasks']} frozen test tasks of four query scenes, characters of Omniglot's evaluation "
+        "Scenes are composed on the device: 96 x 96 pixels, 3 to 6 characters, 1 to 3 of them targets, four "
+        "kinds of distractors, clutter and noise. AP is COCO's, with 101 recall points, and in each picture a "
+        "detection takes the best free box; means and 95 % intervals are over tasks. Reproduce with "
+        f"`python benchmarks/detection.py STAGE`. {result['tasks']} frozen test tasks of four query scenes, "
+        "characters of Omniglot's evaluation "
         f"alphabets, which no training saw. One seed; {_training(result)} "
         f"{SCRATCH} is the same network with new weights, after {SCRATCH_STEPS} steps on the support; {FINE} "
         "is the same network trained on all scenes without exemplars, and then fine-tuned. Five exemplars "
@@ -98,12 +103,11 @@ def in_cells() -> str:
 
 
 PAGE = Page(
-    "Finding things in pictures",
-    "Few-shot detection: boxes of a thing in new pictures, from one to ten that show it. Scenes are composed "
-    "on the device: 96 x 96 pixels, 3 to 6 characters, 1 to 3 of them targets, four kinds of distractors, "
-    "clutter and noise. AP is COCO's, with 101 recall points, and in each picture a detection takes the best "
-    "free box; means and 95 % intervals are over tasks. Reproduce with `python benchmarks/detection.py STAGE`.",
+    "Pictures: other kinds, and finding things",
+    "Few-shot classification of one kind of pictures by a learner of another, and few-shot detection: boxes of "
+    "a thing in new pictures, from one to ten that show it.",
     (
+        across.SECTION,
         Section("Composed scenes", in_scenes),
         Section("Blood cells", in_cells),
         Section("Speed of a step", lambda: f"{NOT_RUN}."),

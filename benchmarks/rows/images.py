@@ -71,8 +71,9 @@ def _name(row: Row, settings: Any, *, inner_loop: bool) -> str:
         for name in ("inner_rate", "outer_rate")
         if inner_loop and getattr(s, name) != getattr(usual, name)
     )
+    network = "" if s.network == usual.network else f", {s.network} of {s.filters} channels"
     mean = f", mean of {len(row.members)} networks" if row.members else ""
-    return f"{s.learner} {s.way}-way {s.shot}-shot{rates}{mean}"
+    return f"{s.learner} {s.way}-way {s.shot}-shot{network}{rates}{mean}"
 
 
 def _distorted(settings: Any) -> str:

@@ -20,8 +20,8 @@ class Evaluate:
     run: tyro.conf.Positional[Path]
     """The folder of the run."""
     on: str | None = None
-    """The source of the test tasks: a name or a folder; by default that of the run. On the data set of
-    the run it is the test split."""
+    """The source of the test tasks: a name or a folder; by default that of the run. Of a data set with a
+    published split it is the test classes, and of the run's own source the classes that were held out."""
     way: int | None = None
     """Classes in a test task; by default as in the run. Learners with an output for each class, such as
     MAML, cannot take another number."""

@@ -68,7 +68,9 @@ def _refused(picture: Any) -> str | None:
         return _TOO_LARGE
     if frames > 1:
         return f"has {frames} frames; save one of them as a picture"
-    if picture.mode.startswith("I") or picture.mode == "F":
+    # Pillow cuts 16 bits of colours to the upper 8, which of 12-bit pictures leaves next to nothing.
+    wide = any(";16" in str(tile[3]) for tile in picture.tile)
+    if wide or picture.mode.startswith("I") or picture.mode == "F":
         return "has more than 8 bits per channel; save it with 8"
     if picture.mode not in MODES:
         return f"is a {picture.mode} picture; save it as RGB or grey"

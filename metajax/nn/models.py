@@ -70,16 +70,17 @@ class Film(nn.Module):
 
 
 class Conv(nn.Module):
-    """A 3 x 3 convolution without bias, as a function that a normalisation applies to images."""
+    """A convolution without bias, as a function that a normalisation applies to images."""
 
     filters: int
     strides: tuple[int, int]
+    side: int = 3
 
     @nn.compact
     def __call__(self, channels: int) -> OfImages:
         """Returns the convolution of images with this number of channels."""
         start = nn.initializers.glorot_normal()
-        kernel = self.param("kernel", start, (3, 3, channels, self.filters))
+        kernel = self.param("kernel", start, (self.side, self.side, channels, self.filters))
         return Convolution(kernel, self.strides)
 
 

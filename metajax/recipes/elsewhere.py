@@ -6,13 +6,12 @@ from pathlib import Path
 import jax
 
 from metajax import checks
-from metajax.data import DATASETS, Pictures
-from metajax.names import choose, neither
+from metajax.data import Pictures
+from metajax.names import choose
 from metajax.recipes.experiment import Experiment, Preprocessing, Shots
+from metajax.recipes.vision.sources import find
 from metajax.tasks.images import images
 from metajax.types import Sample
-
-CLASS_FOLDERS = "a folder that holds one folder of pictures per class"
 
 
 def elsewhere(
@@ -98,17 +97,24 @@ def _source(
         return on, e.sources[on](shots)
     if e.preprocessing is None:
         return on, e.sources[choose("evaluate", "on", on, e.sources)](shots)
-    with_pictures = {name: row.pictures for name, row in DATASETS.items() if row.pictures}
-    if on in with_pictures:
-        return on, _pictures(with_pictures[on](data), on, shots, e.preprocessing)
-    if Path(on).is_dir():
-        path = Path(on).resolve()
-        return path.name, _pictures(path, path.name, shots, e.preprocessing)
-    known = sorted({*e.sources, *with_pictures})
-    raise neither(f"evaluate: on={on!r}", "a source nor a folder", on, known, CLASS_FOLDERS)
+    found = find(
+        f"evaluate: on={on!r}",
+        on,
+        data,
+        e.preprocessing.size,
+        e.preprocessing.channels,
+        [*e.sources],
+    )
+    if found.origin in e.sources:  # a folder by another path
+        return found.name, e.sources[found.origin](shots)
+    if found.origin in e.trained_on:
+        raise ValueError(
+            f"evaluate: on={on!r} has classes that this run was trained on. Use another source."
+        )
+    return found.name, _pictures(found.tests(), found.name, shots, e.preprocessing)
 
 
-def _pictures(pictures: Pictures | Path, name: str, shots: Shots, p: Preprocessing) -> Sample:
+def _pictures(pictures: Pictures, name: str, shots: Shots, p: Preprocessing) -> Sample:
     return images(
         pictures,
         way=shots.way or 5,

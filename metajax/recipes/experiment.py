@@ -107,6 +107,8 @@ class Experiment:
     shots: The size of a test task.
     draw: The source of test tasks of another size.
     sources: Other sources whose tasks the learner can read, by name.
+    trained_on: Data sets and folders of pictures that training has seen classes of; `sources` may have others
+      of their classes.
     fixed_way: The number of classes that the network has outputs for; None where it takes any way.
     fixed_support: The number of support examples that the network counts, or None.
     preprocessing: How pictures become inputs; None where inputs are no pictures.
@@ -146,6 +148,7 @@ class Experiment:
     shots: Shots | None = None
     draw: Callable[[Shots], Sample] | None = None
     sources: Mapping[str, Callable[[Shots], Sample]] = field(default_factory=dict)
+    trained_on: frozenset[str] = frozenset()
     fixed_way: int | None = None
     fixed_support: int | None = None
     preprocessing: Preprocessing | None = None

@@ -98,8 +98,15 @@ def adaptation(
 
 
 def episode(images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, title: str) -> Figure:
-    """Draws query images `(n, h, w, c)` with their predicted classes; wrong ones are red."""
+    """Draws query images `(n, h, w, c)` with their predicted classes; wrong ones are red.
+
+    Grey images are drawings, shown as dark ink; colours are shown from the least number to the greatest.
+    """
     n = len(images)
+    if images.shape[-1] == 3:
+        shown = (images - images.min()) / max(float(np.ptp(images)), 1e-6)
+    else:
+        shown = 1 - images[..., 0]
     columns = min(n, 10)
     rows = -(-n // columns)
     figure = Figure(figsize=(1.1 * columns, 1.35 * rows + 0.5), layout="constrained")
@@ -107,7 +114,7 @@ def episode(images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, tit
     for i, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns)).flat):
         axes.axis("off")
         if i < n:
-            axes.imshow(1 - images[i, ..., 0], cmap="gray", vmin=0, vmax=1)
+            axes.imshow(shown[i], cmap="gray", vmin=0, vmax=1)
             right = labels[i] == predictions[i]
             axes.set_title(
                 f"class {predictions[i]}" if right else f"{predictions[i]}, not {labels[i]}",

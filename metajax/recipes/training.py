@@ -104,7 +104,7 @@ def by_pretraining(plan: Plan) -> Training:
     if plan.classes is None:
         raise ValueError(
             f"{plan.recipe}: learner={plan.name!r} is pretrained to classify all training classes, but "
-            "this source invents new classes in every task. Use another learner or source."
+            "this source invents new classes in every task, or is several. Use another learner or source."
         )
     head, query_shot = linear(plan.classes), _query_shot(plan)
     return Training(

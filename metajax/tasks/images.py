@@ -82,6 +82,7 @@ def images(
         pictures = folder.read(pictures, size=size, channels=channels)
     elif not isinstance(pictures, Pictures):
         pictures = Pictures([_array(name, i, of_class) for i, of_class in enumerate(pictures)], [])
+    _check_enough(name, pictures, checks.count(name, "shot", shot), query_shot)
     classes = [resized(of_class, size, channels) for of_class in pictures.classes]
     if ink is not None and ink != (pictures.ink or polarity(classes, name)):
         classes = [(255 if own.dtype == np.uint8 else 1) - own for own in classes]
@@ -119,7 +120,8 @@ def polarity(classes: Sequence[np.ndarray], name: str = "polarity") -> Ink:
     raise ValueError(
         f"{name}: ink is needed bright or dark, but the border is brighter than the whole in "
         f"{np.mean(brighter > 0):.0%} of the pictures, and at least {AGREE:.0%} must agree. Give the "
-        'polarity as Pictures(..., ink="bright") or "dark", or ink=None to leave the pictures as they are.'
+        'polarity as Pictures(..., ink="bright") or "dark", or leave the pictures as they are: ink=None, or '
+        "--ink any."
     )
 
 
@@ -127,6 +129,21 @@ def _border(pictures: np.ndarray) -> np.ndarray:
     grey = pictures.mean(axis=-1)
     rim = np.concatenate([grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1]], axis=1)
     return rim.mean(axis=1)
+
+
+def _check_enough(name: str, pictures: Pictures, shot: int, query_shot: int) -> None:
+    """Checks that the smallest class has enough pictures, where classes have names."""
+    needed = shot + checks.count(name, "query_shot", query_shot)
+    numbers = [len(own) for own in pictures.classes]
+    if not pictures.names or min(numbers) >= needed:
+        return
+    fewest = int(np.argmin(numbers))
+    short = sum(number < needed for number in numbers)
+    others = f", the fewest of {short} classes with too few" if short > 1 else ""
+    raise ValueError(
+        f"{name}: shot={shot} and query_shot={query_shot} need {needed} pictures of each class, but "
+        f"{pictures.names[fewest]} has {numbers[fewest]}{others}. Use fewer, or add pictures."
+    )
 
 
 def _scale(name: str, mean: Any, deviation: Any, channels: int) -> Scaled:

@@ -11,6 +11,7 @@ from metajax.data import omniglot as omniglot_data
 from metajax.names import choose
 from metajax.tasks.episodes import Labels, episodes
 from metajax.tasks.scaled import Scaled
+from metajax.tasks.views import Views, warp
 from metajax.types import Sample
 
 
@@ -87,19 +88,6 @@ def omniglot(
 
 
 @dataclass(frozen=True)
-class Views:
-    """The characters that are made of one: rotations and mirror images of its drawings."""
-
-    turned: bool = False
-    mirrored: bool = False
-
-    def all(self, x: jax.Array) -> list[jax.Array]:
-        """Every view of drawings `(..., h, w, 1)`."""
-        turned = [jnp.rot90(x, n, axes=(-3, -2)) for n in range(4 if self.turned else 1)]
-        return turned + [jnp.flip(view, -2) for view in turned] if self.mirrored else turned
-
-
-@dataclass(frozen=True)
 class Drawings:
     """Shows all drawings of a class in one view, scales them to [0, 1], and warps each."""
 
@@ -109,25 +97,5 @@ class Drawings:
     def __call__(self, key: jax.Array, x: jax.Array) -> jax.Array:
         """Maps drawings `(n, h, w, 1)` uint8 to floats."""
         view_key, warp_key = jax.random.split(key)
-        views = self.views.all(x)
-        if len(views) > 1:
-            x = jnp.stack(views)[jax.random.randint(view_key, (), 0, len(views))]
-        x = Scaled()(key, x)
-        return _warp(warp_key, x, self.distortion) if self.distortion else x
-
-
-def _warp(key, drawings, amount):
-    """Drawings `(n, h, w, 1)`, each under a random affine map of its own; beyond the edge is 0."""
-    n, h, w, _ = drawings.shape
-    matrix_key, shift_key = jax.random.split(key)
-    matrices = jax.random.uniform(matrix_key, (n, 2, 2), minval=-amount, maxval=amount)
-    shifts = jax.random.uniform(shift_key, (n, 2, 1), minval=-amount, maxval=amount)
-    rows, columns = jnp.meshgrid(jnp.linspace(-1, 1, h), jnp.linspace(-1, 1, w), indexing="ij")
-    grid = jnp.stack([rows.ravel(), columns.ravel()])[None]
-    places = grid + matrices @ grid + shifts  # (n, 2, h * w)
-
-    def warp(drawing, place):
-        places = [(place[0] + 1) * (h - 1) / 2, (place[1] + 1) * (w - 1) / 2]
-        return jax.scipy.ndimage.map_coordinates(drawing[..., 0], places, order=1)
-
-    return jax.vmap(warp)(drawings, places).reshape(drawings.shape)
+        x = Scaled()(key, self.views.one(view_key, x))
+        return warp(warp_key, x, self.distortion) if self.distortion else x

@@ -118,15 +118,27 @@ def whole(tmp_path, broken=None):
     return tmp_path
 
 
-def bomb(path):
-    """A png of a few bytes that claims 20,000 x 20,000 pixels."""
+def png(path, side, bits, colour, content=None):
+    """A png of this header, written by hand."""
 
     def chunk(kind, data):
         check = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
 
-    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b""))
+    chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))]
+    chunks += [] if content is None else [chunk(b"IDAT", zlib.compress(content))]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b""))
+
+
+def bomb(path):
+    """A png of a few bytes that claims 20,000 x 20,000 pixels."""
+    png(path, 20_000, 8, 0)
+
+
+def colours_of_16_bits(path):
+    """4 x 4 pixels of three channels, 12 bits in 16, which Pillow reads as nearly black."""
+    row = b"\0" + np.full(12, 4095, ">u2").tobytes()
+    png(path, 4, 16, 2, 4 * row)
 
 
 BROKEN = {
@@ -142,6 +154,7 @@ BROKEN = {
     r"b/1\.png has more than 8 bits per channel": lambda path: save(
         path, np.zeros((4, 4), np.uint16)
     ),
+    r"1\.png has more than 8 bits per channel; save it with 8": colours_of_16_bits,
     r"b/1\.png is a CMYK picture; save it as RGB or grey": lambda path: save(
         path, mode="CMYK", format="jpeg"
     ),

@@ -147,12 +147,12 @@ def test_seeds_of_the_run_can_share_a_split(omniglot_data, key):
 
 
 def test_a_warp_by_nothing_is_the_identity_and_a_warp_is_not_shared(key):
-    from metajax.tasks.omniglot import _warp
+    from metajax.tasks.views import warp
 
     drawings = jax.random.uniform(key, (3, 9, 7, 1)).at[1].set(0.0).at[2].set(0.0)
-    np.testing.assert_allclose(_warp(key, drawings, 0.0), drawings, atol=1e-5)
+    np.testing.assert_allclose(warp(key, drawings, 0.0), drawings, atol=1e-5)
     same = jnp.repeat(drawings[:1], 2, axis=0)
-    first, second = _warp(key, same, 0.2)
+    first, second = warp(key, same, 0.2)
     assert not np.allclose(first, second, atol=0.05)
 
 

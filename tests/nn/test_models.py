@@ -122,6 +122,30 @@ def test_tasknorm_goes_from_the_support_sets_statistics_to_each_images(offset, a
     np.testing.assert_allclose(jnp.asarray(layer.apply(params, x)), expected, atol=1e-4)
 
 
+def test_film_adapts_a_scale_and_a_shift_by_hand(key):
+    # Of x (1 + a) + b at x = 1 the gradient of (x (1 + a) + b - 3)^2 is -4 in a and in b, both 0. A step of
+    # 1/4 makes both 1, so that 1 becomes 3, and 2 becomes 5.
+    learner = mj.cavia(mj.from_collection(mj.Film()), mj.mse, optax.sgd(0.25), num_steps=1)
+    support = mj.Examples(jnp.ones((1, 1)), jnp.full((1, 1), 3.0))
+    adapted = learner.adapt(learner.init(key, support.x), support, key)
+    assert learner.predict(adapted, jnp.array([[1.0], [2.0]])).tolist() == [[3.0], [5.0]]
+
+
+@pytest.mark.parametrize("slope, share", [(0.0, 1 / 2), (np.log(3), 3 / 4), (-np.log(3), 1 / 4)])
+def test_tasknorm_blends_moments_by_a_share_of_the_size_of_the_support_set(slope, share, key):
+    # A support image of 0 and 2 has mean 1 and variance 1; a query of 4 and 4 has 4 and 0. The share of the
+    # support set is sigmoid(slope * 1), and each mean is apart from the blended one.
+    x = jnp.array([[0.0, 2.0], [4.0, 4.0]]).reshape(2, 1, 2, 1)
+    layer = TaskNorm(support=1, epsilon=0.0)
+    params = layer.init(key, x)
+    params["params"]["slope"] = jnp.float32(slope)
+    mean = share * 1 + (1 - share) * 4
+    variance = share * (1 + (1 - mean) ** 2) + (1 - share) * (0 + (4 - mean) ** 2)
+    found = jnp.asarray(layer.apply(params, x))[:, 0, :, 0]
+    np.testing.assert_allclose(found[1], (4 - mean) / np.sqrt(variance), rtol=1e-5)
+    np.testing.assert_allclose(found[0], [-1, 1], rtol=1e-5)  # both moments are its own
+
+
 @pytest.mark.parametrize("normalisation", ["support", "task"])
 def test_beside_the_support_set_a_query_is_predicted_as_if_alone(normalisation, key):
     options: Any = {"filters": 4, "normalisation": normalisation, "support": 3}

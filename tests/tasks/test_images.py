@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 import metajax as mj
 from metajax.data import Pictures
 from metajax.tasks.images import polarity
+from metajax.tasks.views import warp
 
 
 def wrong(value: Any) -> Any:
@@ -24,6 +26,7 @@ RING = np.zeros((12, 12), np.uint8)
 RING[3:9, 3:9] = 255
 RING[5:7, 5:7] = 0
 DRAWINGS = [np.stack([CROSS] * 4), np.stack([RING] * 3)]
+NAMED = Pictures([own[..., None] for own in DRAWINGS], ["cross", "ring"])
 
 
 @pytest.fixture
@@ -139,6 +142,15 @@ REFUSED = {
     "mine: shot=3 and query_shot=1 need 4 examples per class, but there are 3": lambda: (
         mj.tasks.images(DRAWINGS, way=2, shot=3, query_shot=1, name="mine")
     ),
+    "mine: shot=3 and query_shot=1 need 4 pictures of each class, but ring has 3. Use fewer": lambda: (
+        mj.tasks.images(NAMED, way=2, shot=3, query_shot=1, name="mine")
+    ),
+    "but ring has 3, the fewest of 2 classes with too few": lambda: mj.tasks.images(
+        NAMED, way=2, shot=3, query_shot=2
+    ),
+    "or leave the pictures as they are: ink=None, or --ink any": lambda: mj.tasks.images(
+        [DRAWINGS[0], 255 - DRAWINGS[1]], ink="bright", **ONE
+    ),
 }
 
 
@@ -146,3 +158,10 @@ REFUSED = {
 def test_what_is_no_picture_is_refused(message):
     with pytest.raises(ValueError, match=message):
         REFUSED[message]()
+
+
+def test_a_warp_repeats_the_pixels_at_the_edge(key):
+    # A picture of one colour stays so; beyond the edge of drawings there is paper, 0.
+    colour = jnp.broadcast_to(jnp.array([0.2, 0.5, 1.0]).reshape(1, 1, 1, 3), (2, 8, 8, 3))
+    np.testing.assert_allclose(warp(key, colour, 0.3, "nearest"), colour, atol=1e-6)
+    assert float(warp(key, colour, 0.3).min()) == 0.0

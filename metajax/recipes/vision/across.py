@@ -1,50 +1,52 @@
 """Few-shot classification of pictures from any source, tested on any other."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from metajax import checks
-from metajax.data import DATASETS, Pictures, folder
-from metajax.data.resize import resized
-from metajax.names import choose, neither
-from metajax.recipes.elsewhere import CLASS_FOLDERS
-from metajax.recipes.experiment import Experiment, Preprocessing, Shots
+from metajax.data import Pictures, folder
+from metajax.names import choose
+from metajax.recipes.experiment import Experiment, Preprocessing, Shots, refuse_ignored
 from metajax.recipes.vision.images import DataSpec, Images, experiment
 from metajax.recipes.vision.pictures import invented
+from metajax.recipes.vision.sources import Found, check_disjoint, find, split, turned
 from metajax.tasks.episodes import Labels
 from metajax.tasks.images import images
 from metajax.tasks.mixture import mixture
+from metajax.tasks.views import Viewed, Views
 from metajax.types import Sample
 
 GLYPHS = "glyphs"
-_HELD_OUT = 0.2
-"""The share of classes for validation, and for test."""
 
 
 @dataclass(frozen=True)
 class Across(Images):
     """Learn to tell kinds of pictures apart from any source, and test on any other; needs no data.
 
-    A source is invented characters (glyphs), a data set of `metajax list datasets` with pictures, or a folder
-    with one folder of pictures per class. Omniglot and CIFAR-FS have recipes with their published splits.
+    A source is invented characters (glyphs), a data set of `metajax list datasets` with pictures, fc100, or a
+    folder with one folder of pictures per class. Omniglot, CIFAR-FS and FC100 have published splits.
     """
 
     source: tuple[str, ...] = (GLYPHS,)
     """Where training and validation tasks come from; of several sources, each task has one at random."""
     test_source: str | None = None
-    """Where test tasks come from; by default classes of the first source that are held out. All classes of
-    another source are for testing."""
+    """Where test tasks come from; by default classes of the first source that are held out. Of another
+    source they are the test classes of its published split, or all where there is none."""
     size: int = 28
     """Pixels along a side of a picture, to which all sources are scaled."""
     channels: int = 1
     """1 for grey pictures, 3 for colours."""
     ink: Literal["bright", "dark", "any"] = "bright"
     """The polarity of drawings, to which all sources are turned; "any" leaves pictures as they are."""
+    rotations: Literal["none", "episode", "class"] = "none"
+    """Rotate training pictures by multiples of 90 degrees: "episode" draws one for each class of a task,
+    "class" makes each a class of its own."""
+    distortion: float = 0.0
+    """Warp each training picture by an affine map, up to this much."""
     split_seed: int = 0
-    """Seed of the classes that are held out."""
+    """Seed of the classes that are held out where no split is published."""
 
 
 def build(settings: Across) -> Experiment:
@@ -55,51 +57,49 @@ def build(settings: Across) -> Experiment:
       FileNotFoundError: For data that are missing.
     """
     s = settings
-    size = checks.count("images", "size", s.size, least=16)
-    folder.check_channels("images", s.channels)
-    choose("images", "ink", s.ink, ("bright", "dark", "any"))
-    if not s.source:
-        raise ValueError("images: source is empty; name at least one, such as glyphs.")
+    _check(s)
     ink = None if s.ink == "any" else s.ink
-    how = Preprocessing(size, s.channels, (0.0,), (1.0,), ink)
+    how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), ink)
     invent = invented(how)[GLYPHS]
-    given = {name: _pictures(s, name) for name in s.source if name != GLYPHS}
-    elsewhere = s.test_source not in (None, s.source[0])
-    parts = {name: _split(s, name, found, not elsewhere) for name, found in given.items()}
+    given = {name: _find(s, name) for name in s.source if name != GLYPHS}
     tested = s.source[0] if s.test_source is None else s.test_source
-    other = _pictures(s, tested) if elsewhere and tested != GLYPHS else None
+    elsewhere = tested != s.source[0]
+    other = _find(s, tested, "test_source") if elsewhere and tested != GLYPHS else None
+    check_disjoint("images", [*given.values(), *([other] if other else [])])
+    parts = {
+        name: split(found, s.way, s.train_way or s.way, s.split_seed, tests=not elsewhere)
+        for name, found in given.items()
+    }
 
-    def of(name: str, found: Pictures, shots: Shots, labels: Labels) -> Sample:
-        return images(
-            found,
-            way=shots.way or s.way,
-            shot=shots.shot,
-            query_shot=shots.query_shot,
-            size=size,
-            channels=s.channels,
-            ink=ink,
-            query_labels=labels,
-            name=f"images: {name}",
-        )
+    of = partial(_tasks, s)
 
     def source(subset, way, shot, query_shot, labels: Labels = "episode") -> Sample:
         shots = Shots(shot, query_shot, way)
         if subset == "test" and elsewhere:
-            return invent(shots) if other is None else of(tested, other, shots, labels)
+            return invent(shots) if other is None else of(tested, other.tests(), shots, labels)
         names = s.source[:1] if subset == "test" else s.source
-        each = [
-            invent(shots) if name == GLYPHS else of(name, parts[name][subset], shots, labels)
-            for name in names
-        ]
+        own = {
+            n: of(n, parts[n][subset], shots, labels, subset == "train")
+            for n in names
+            if n in parts
+        }
+        each = [own.get(n) or invent(shots) for n in names]
         return each[0] if len(each) == 1 else mixture(each)
 
-    alone = len(s.source) == 1 and s.source[0] != GLYPHS
+    own = {
+        key: lambda shots, name=name: of(name, parts[name]["test"], shots)
+        for name, found in given.items()
+        if "test" in parts[name]
+        for key in (name, found.origin if found.parts is None else name)
+    }
+    first = parts.get(s.source[0])
+    classes = len(first["train"].classes) if first and len(s.source) == 1 else None
     return experiment(
         s,
         DataSpec(
             "images",
             source,
-            classes=len(parts[s.source[0]]["train"].classes) if alone else None,
+            classes=classes and classes * (4 if s.rotations == "class" else 1),
             query_shot=5,
             test_query_shot=10,
             test_tasks=600,
@@ -108,37 +108,44 @@ def build(settings: Across) -> Experiment:
             published={},
             test_name=f"{Path(tested).name}, trained on {' and '.join(Path(n).name for n in s.source)}",
             preprocessing=how,
-            sources={GLYPHS: invent},
+            sources={GLYPHS: invent} | own,
+            trained_on=frozenset(found.origin for found in given.values()),
         ),
     )
 
 
-def _pictures(s: Across, name: str) -> Pictures:
-    """All pictures of a source, at the size of the run."""
-    with_pictures = {key: row.pictures for key, row in DATASETS.items() if row.pictures}
-    if name in with_pictures:
-        found = with_pictures[name](s.data)
-        return found._replace(classes=[resized(own, s.size, s.channels) for own in found.classes])
-    if Path(name).expanduser().is_dir():
-        return folder.read(name, size=s.size, channels=s.channels)
-    known = [GLYPHS, *with_pictures]
-    raise neither(f"images: source={name!r}", "a source nor a folder", name, known, CLASS_FOLDERS)
+def _tasks(s: Across, name, found: Pictures, shots, labels: Labels = "episode", trains=False):
+    """Tasks of these pictures; only those for training are rotated and distorted."""
+    views = Views(turned=s.rotations == "episode")
+    changed = trains and (views.turned or s.distortion)
+    return images(
+        turned(found) if trains and s.rotations == "class" else found,
+        way=shots.way or s.way,
+        shot=shots.shot,
+        query_shot=shots.query_shot,
+        size=s.size,
+        channels=s.channels,
+        ink=None if s.ink == "any" else s.ink,
+        transform=Viewed(views, s.distortion) if changed else None,
+        query_labels=labels,
+        name=f"images: {name}",
+    )
 
 
-def _split(s: Across, name: str, found: Pictures, tests: bool) -> dict[str, Pictures]:
-    """The classes for training, validation and, where it is the source of tests, test."""
-    number = len(found.classes)
-    held = max(s.way, round(_HELD_OUT * number))
-    left = number - held * (1 + tests)
-    if left < (s.train_way or s.way):
-        asked = f"{held} for validation" + f" and {held} for test" * tests
+def _check(s: Across) -> None:
+    checks.count("images", "size", s.size, least=16)
+    folder.check_channels("images", s.channels)
+    choose("images", "ink", s.ink, ("bright", "dark", "any"))
+    choose("images", "rotations", s.rotations, ("none", "episode", "class"))
+    if not 0 <= s.distortion < 0.5:
+        raise ValueError(f"images: distortion={s.distortion} must be at least 0 and below 0.5.")
+    if not s.source or len({*s.source}) < len(s.source):
         raise ValueError(
-            f"images: {name} has {number} classes, of which {asked} leave {max(left, 0)} for training, but "
-            f"{s.train_way or s.way} are needed. Use a smaller way, or test on another source."
+            f"images: source={s.source} must name at least one, such as glyphs, and none twice."
         )
-    order = np.random.default_rng(s.split_seed).permutation(number)
-    cuts = np.split(order, [held * tests, number - left])
-    return {
-        part: Pictures([found.classes[i] for i in own], [found.names[i] for i in own], found.ink)
-        for part, own in zip(("test", "val", "train"), cuts, strict=True)
-    }
+    read = any(name != GLYPHS for name in s.source)
+    refuse_ignored("images", s, "source", {"rotations": read, "distortion": read})
+
+
+def _find(s: Across, name: str, setting: str = "source") -> Found:
+    return find(f"images: {setting}={name!r}", name, s.data, s.size, s.channels, (GLYPHS,))

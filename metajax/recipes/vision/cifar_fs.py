@@ -49,6 +49,7 @@ def build(settings: CifarFs) -> Experiment:
     def own(shots: Shots) -> Sample:
         return source("test", shots.way, shots.shot, shots.query_shot)
 
+    name = "fc100" if s.split == "fc100" else "cifar_fs"
     data = DataSpec(
         "cifar_fs",
         source,
@@ -59,8 +60,9 @@ def build(settings: CifarFs) -> Experiment:
         downsample="pool",
         thing="kinds of things",
         published=published.CIFAR_FS if s.split == "cifar-fs" else {},
-        test_name="cifar_fs",
+        test_name=name,
         preprocessing=PREPROCESSING,
-        sources=invented(PREPROCESSING) | {"cifar_fs": own},
+        sources=invented(PREPROCESSING) | {name: own},
+        trained_on=frozenset({"cifar_fs"}),
     )
     return experiment(s, data)

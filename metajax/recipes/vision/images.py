@@ -13,9 +13,8 @@ from metajax import checks
 from metajax.learners.beside_support import beside_support
 from metajax.metrics.losses import accuracy, cross_entropy
 from metajax.names import choose
-from metajax.nn.contexts import from_collection
-from metajax.nn.models import Conv4, conv4, mixed_precision
-from metajax.nn.normalisation import BY_SUPPORT, Normalisation, normalisation_of
+from metajax.nn.models import mixed_precision
+from metajax.nn.normalisation import BY_SUPPORT, Normalisation
 from metajax.recipes.adjoints import AdjointName
 from metajax.recipes.experiment import (
     Experiment,
@@ -33,6 +32,7 @@ from metajax.recipes.learners import (
     use_of,
 )
 from metajax.recipes.training import Plan, Training
+from metajax.recipes.vision.networks import NETWORKS, NetworkName, Options, networks
 from metajax.recipes.vision.published import Table
 from metajax.types import Sample
 
@@ -64,8 +64,11 @@ class Images:
     adjoint: AdjointName | None = None
     """How the inner loop is differentiated; by default exactly, and by conjugate gradients for iMAML,
     which alone takes the implicit adjoints."""
+    network: NetworkName = "conv4"
+    """The network: four convolutions, or ResNet-12 (12 in residual blocks), for photographs."""
     filters: int = 64
-    """Channels of the convolutional network."""
+    """Channels of the network; ResNet-12 has as many in its first block, and 2.5, 5 and 10 times as many in
+    the others."""
     readout: Literal["flatten", "mean"] = "flatten"
     """Keep the last layer's positions (Reptile, iMAML) or average them (MAML)."""
     normalisation: Normalisation = "batch"
@@ -104,6 +107,7 @@ class DataSpec(NamedTuple):
     test_name: The name of the source of the test tasks.
     preprocessing: How pictures become inputs.
     sources: Other sources of pictures, by name.
+    trained_on: As in `Experiment`.
     """
 
     name: str
@@ -118,6 +122,7 @@ class DataSpec(NamedTuple):
     test_name: str
     preprocessing: Preprocessing
     sources: Mapping[str, Callable[[Shots], Sample]]
+    trained_on: frozenset[str] = frozenset()
 
 
 def experiment(settings: Images, data: DataSpec) -> Experiment:
@@ -165,6 +170,7 @@ def experiment(settings: Images, data: DataSpec) -> Experiment:
         shots=shots,
         draw=draw,
         sources=data.sources,
+        trained_on=data.trained_on,
         fixed_way=s.way if row.fixed_head else None,
         fixed_support=counted,
         preprocessing=data.preprocessing,
@@ -204,6 +210,7 @@ def _resolved(s: Images, data: DataSpec) -> tuple[Any, Inner]:
 
 def _check(s: Images, name: str, inner: Inner) -> None:
     choose(name, "precision", s.precision, ("float32", "bfloat16"))
+    choose(name, "network", s.network, NETWORKS)
     least = {
         "way": 1,
         "train_way": 1,
@@ -234,20 +241,11 @@ def _check(s: Images, name: str, inner: Inner) -> None:
 def _training(asked: Images, s: Images, data: DataSpec, inner: Inner) -> Training:
     """The learner and how it is trained; `s` are the settings that `asked` resolve to."""
     by_support = s.normalisation in BY_SUPPORT
-    network: dict[str, Any] = {
-        "filters": s.filters,
-        "readout": s.readout,
-        "downsample": data.downsample,
-    }
-    normal: dict[str, Any] = {
-        "normalisation": s.normalisation,
-        "support": s.way * s.shot if by_support else None,
-    }
-    model, body = (conv4(way, **network, **normal) for way in (s.way, None))
+    support = s.way * s.shot if by_support else None
+    options = Options(s.filters, s.readout, data.downsample, s.normalisation, support)
+    model, body, conditioned = networks(data.name, s.network, s.way, options)
     if s.precision == "bfloat16":
         model, body = mixed_precision(model, jnp.bfloat16), mixed_precision(body, jnp.bfloat16)
-    normalise = normalisation_of(data.name, **normal)
-    conditioned = from_collection(Conv4(s.way, **network, normalise=normalise, film=True))
     ingredients = Ingredients(body, s.way, cross_entropy, model, conditioned)
     learner = build_learner(data.name, "classify", s.learner, inner, ingredients)
     row, _ = use_of(data.name, "classify", s.learner)

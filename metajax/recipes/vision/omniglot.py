@@ -79,6 +79,7 @@ def build(settings: Omniglot) -> Experiment:
             test_name=s.test_source,
             preprocessing=PREPROCESSING,
             sources={"glyphs": invent, "omniglot": lambda shots: drawings(s, "test", shots)},
+            trained_on=frozenset({"omniglot"} if drawn else ()),
         ),
     )
 
