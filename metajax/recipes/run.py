@@ -60,25 +60,9 @@ def train(
       As `fit` does.
     """
     mesh = task_mesh(settings.meta_batch) if mesh is None else mesh
-    validation_key = jax.random.key(settings.seed + 1_000_003)
     facts = written(experiment)
     if "tasks_per_pass" in facts:
         facts["tasks_per_pass"] = tasks_per_pass(experiment, settings.meta_batch, mesh)
-
-    def validate(meta_params):
-        scores = evaluate(
-            experiment.learner,
-            meta_params,
-            experiment.val,
-            experiment.metric,
-            key=validation_key,
-            num_tasks=experiment.validation_tasks,
-            num_steps=experiment.validation_steps,
-            inductive=False,
-            mesh=mesh,
-        )
-        return experiment.scale * scores.mean
-
     return fit(
         experiment.learner,
         experiment.objective,
@@ -88,13 +72,29 @@ def train(
         outer_steps=settings.outer_steps,
         meta_batch=settings.meta_batch,
         estimator=estimator_of(experiment, settings.meta_batch, mesh),
-        validate=validate,
+        validate=lambda meta_params: validation(experiment, meta_params, settings.seed, mesh),
         report_every=report_every,
         run_dir=run_dir,
         settings=facts,
         resume=resume,
         tensorboard=tensorboard,
     )
+
+
+def validation(experiment: Experiment, meta_params: Params, seed: Any, mesh: Mesh | None) -> Any:
+    """Returns the metric on validation tasks, as tables show it; a run has the same tasks at each report."""
+    scores = evaluate(
+        experiment.learner,
+        meta_params,
+        experiment.val,
+        experiment.metric,
+        key=jax.random.key(seed + 1_000_003),
+        num_tasks=experiment.validation_tasks,
+        num_steps=experiment.validation_steps,
+        inductive=False,
+        mesh=mesh,
+    )
+    return experiment.scale * scores.mean
 
 
 def written(experiment: Experiment) -> dict[str, Any]:
