@@ -5,6 +5,9 @@ import os
 
 import jax
 
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+"""What `one_device_per_core` sets XLA_FLAGS to."""
+
 
 def one_device_per_core() -> None:
     """Makes every core a device with one thread, so that tasks can be spread over a mesh of them.
@@ -27,4 +30,4 @@ def one_device_per_core() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):  # JAX has computed something already.
         jax.config.update("jax_num_cpu_devices", cores)
-        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        os.environ["XLA_FLAGS"] = ONE_THREAD

@@ -2,8 +2,8 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import tyro
 
@@ -44,8 +44,6 @@ _ABOUT = "metajax: learn how to learn. Start with `metajax train sinusoid`, whic
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line; a mistake of the user ends in one sentence and exit status 2."""
-    from metajax.train.guard import NonFiniteError
-
     words = sys.argv[1:] if args is None else args
     if words and words[0] == "--version":
         console.print(version(), markup=False)
@@ -53,9 +51,16 @@ def main(args: Sequence[str] | None = None) -> None:
     command = _parse(words)
     one_device_per_core()
     run = next(run for kind, run in COMMANDS.values() if type(command) is kind)
+    finish(lambda: run(command))
+
+
+def finish(run: Callable[[], bool]) -> NoReturn:
+    """Runs a command and ends the process: with status 0, 2 after a mistake, or 130 after Ctrl-C."""
+    from metajax.train.guard import NonFiniteError
+
     before, warnings.showwarning = warnings.showwarning, _shown
     try:
-        finished = run(command)
+        finished = run()
     except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
         console.print(f"[bold red]error[/] {escape(str(error))}")
         sys.exit(2)

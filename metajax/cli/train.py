@@ -30,11 +30,25 @@ class Train:
     """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
+    seeds: int | None = None
+    """Train this many seeds, from --seed on, and print their scores, mean and interval. Small learners
+    share one program; the others are processes."""
+    grid: tuple[str, ...] | None = None
+    """Settings with several values, such as --grid inner_rate=0.01,0.03 outer_rate=0.001,0.003. Validation
+    tasks choose among their combinations, and the chosen one is tested."""
+    jobs: int | None = None
+    """Train the members of a sweep as processes, this many at a time, each as it would be alone."""
 
 
 def run(command: Train) -> bool:
-    """Trains a recipe in a new folder."""
+    """Trains a recipe in a new folder, or a sweep of it."""
     name = recipes.name_of(command.recipe)
+    if command.seeds is not None or command.grid is not None:
+        return _sweep(command, name)
+    if command.jobs is not None:
+        raise ValueError(
+            f"train: jobs={command.jobs} has no effect without --seeds or --grid. Leave it out."
+        )
     folder = command.run_dir or _new_folder(name)
     experiment = recipes.build(command.recipe)
     return train_and_test(
@@ -44,6 +58,19 @@ def run(command: Train) -> bool:
         report_every=command.report_every,
         tensorboard=command.tensorboard,
     )
+
+
+def _sweep(command: Train, name: str) -> bool:
+    from metajax.cli.sweep import Asked, start
+
+    if command.tensorboard:
+        raise ValueError("train: tensorboard has no effect beside --seeds or --grid. Leave it out.")
+    if command.grid == ():
+        raise ValueError("train: --grid needs settings with values, such as inner_rate=0.01,0.03.")
+    asked = Asked(
+        command.recipe, command.seeds, command.grid or (), command.jobs, command.report_every
+    )
+    return start(asked, command.run_dir or _new_folder(f"{name}-sweep"))
 
 
 def _new_folder(name: str) -> Path:

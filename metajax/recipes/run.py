@@ -141,11 +141,11 @@ def settings_of(run_dir: str | Path, data: str | Path | None = None, *, trust: b
     with files.naming(Path(run_dir) / "settings.json"):
         settings = recipes.from_json(values["recipe"], fields)
         if not trust:
-            _refuse_imports(run_dir, settings)
+            refuse_imports(run_dir, settings)
     return settings
 
 
-def _refuse_imports(run_dir: str | Path, settings: Any) -> None:
+def refuse_imports(run_dir: str | Path, settings: Any) -> None:
     """Checks that settings name no code, because somebody else may have written them.
 
     Raises:

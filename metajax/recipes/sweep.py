@@ -1,7 +1,7 @@
 """Sweeps of a recipe: seeds and settings with several values, which are checked before anything is computed."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from urllib.parse import quote
@@ -57,6 +57,15 @@ class Plan(NamedTuple):
             name = ",".join(f"{key}={quote(str(value), safe='')}" for key, value in values.items())
             found.append(Cell(name, values, replace(self.settings, seed=self.seeds[0], **values)))
         return found
+
+    def settings_of(self, folder: str) -> Any:
+        """The settings of the member in a folder."""
+        return next(
+            replace(cell.settings, seed=seed)
+            for cell in self.cells
+            for name, seed in zip(self.folders(cell), self.seeds, strict=True)
+            if name == folder
+        )
 
     def folders(self, cell: Cell) -> list[str]:
         """The folders of the members of a cell, inside that of the sweep."""
@@ -205,7 +214,7 @@ class Group(NamedTuple):
     values: Mapping[str, tuple[Any, ...]]
 
 
-def groups(found: Plan, can_trace: Any) -> list[Group]:
+def groups(found: Plan, can_trace: Callable[[Any, str], bool]) -> list[Group]:
     """The programs of a sweep: cells that share all settings but those that can be traced.
 
     Args:
@@ -233,3 +242,13 @@ def _group(found: Plan, cells: list[Cell], traced: list[str]) -> Group:
         name: tuple(getattr(member, name) for member in members) for name in [*traced, "seed"]
     }
     return Group(cells[0].settings, tuple(zip(folders, members, strict=True)), values)
+
+
+def left(group: Group, is_left: Callable[[str, Any], bool]) -> Group:
+    """The members of a group that are left to train, as `is_left(folder, settings)` has it."""
+    kept = [i for i, member in enumerate(group.members) if is_left(*member)]
+    return Group(
+        group.settings,
+        tuple(group.members[i] for i in kept),
+        {name: tuple(values[i] for i in kept) for name, values in group.values.items()},
+    )
