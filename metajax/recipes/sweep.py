@@ -54,7 +54,7 @@ class Plan(NamedTuple):
         found = []
         for chosen in itertools.product(*self.grid.values()):
             values = dict(zip(self.grid, chosen, strict=True))
-            name = ",".join(f"{key}={quote(str(value), safe='')}" for key, value in values.items())
+            name = ",".join(f"{key}={quote(str(value), safe='+')}" for key, value in values.items())
             found.append(Cell(name, values, replace(self.settings, seed=self.seeds[0], **values)))
         return found
 

@@ -19,6 +19,8 @@ from metajax.train import run_dir as folders
 from metajax.train.loop import SECONDS_PER_CALL
 from metajax.train.records import SETTINGS, read_failure
 
+_REASON = "Its program has no more to say; the norms of the inner loop below show where it grows."
+
 
 class Programs(NamedTuple):
     """What members compute, mapped over the first axis of their values and of their carries.
@@ -163,6 +165,7 @@ class _Run:
         for i in np.flatnonzero(before & ~self.good):
             step, (loss, norm) = int(self.steps[i]), (part[i] for part in self.carry.last)
             facts = {"step": step, "loss": str(loss), "gradient_norm": str(norm), "task": None}
+            facts |= {"task_key": None, "array": None, "reason": _REASON}
             self.files[i].fail(facts, None)
             report.say(
                 f"{self.members[i].name} stopped being finite in outer step {step}: its loss is {loss}. It "
