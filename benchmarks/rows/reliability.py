@@ -1,4 +1,4 @@
-"""Kills, damaged files and malformed inputs: the measured part of docs/reliability.md."""
+"""Kills, damaged files, malformed inputs and sweeps: the measured part of docs/reliability.md."""
 
 from typing import Any
 
@@ -66,8 +66,66 @@ def inputs() -> str:
     return f"{note}\n\n{table}\n\n{_machine(result, 'benchmarks/fuzz.py')}"
 
 
+def sweeps() -> str:
+    """Sweeps against single runs: whole commands, and what one program gains for learners of some sizes."""
+    result = record.read("sweeps")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/sweeps.py`."
+    parts = [_command(result["command"])] if "command" in result else []
+    if "rule" in result:
+        parts.append(_rule(result["rule"]))
+    return "\n\n".join([*parts, _machine(result, "benchmarks/sweeps.py")])
+
+
+def _command(row: dict[str, Any]) -> str:
+    alone, together = row["single_seconds"], row["together_seconds"]
+    training = sum(row["single_training_seconds"])
+    own = row["together_training_seconds"]
+    equal = row["processes_equal_to_the_bit"]
+    cells = [
+        [
+            "from the command to the table",
+            f"{sum(alone):,.0f}",
+            f"{together:,.0f}",
+            f"{sum(alone) / together:.1f}",
+        ],
+        ["outer steps alone", f"{training:,.0f}", f"{own:,.0f}", f"{training / own:.1f}"],
+    ]
+    header = ["seconds", f"{row['seeds']} single runs", f"--seeds {row['seeds']}", "times as fast"]
+    return (
+        f"`metajax train sinusoid --outer-steps {row['outer_steps']}`, {row['seeds']} seeds; every single run "
+        f"but the first finds its program compiled.\n\n{lines(header, cells)}\n\nTest scores of the two differ "
+        f"by at most {row['largest_relative_difference']:.1g} of themselves. Of {len(equal)} members that were "
+        f"trained as processes, {sum(equal)} ended in the bits of their single run."
+    )
+
+
+def _rule(rows: dict[str, dict[str, float]]) -> str:
+    sizes = [name for name in next(iter(rows.values())) if name.endswith("a pass")]
+    cells = [
+        [
+            name,
+            f"{row['numbers'] / 1e6:.2g}",
+            f"{row['alone']:.3g}",
+            *(f"{row[size]:.3g}" for size in sizes),
+        ]
+        for name, row in sorted(rows.items(), key=lambda pair: pair[1]["numbers"])
+    ]
+    header = [
+        "learner",
+        "million numbers a step",
+        "alone",
+        *(f"in one program, {size}" for size in sizes),
+    ]
+    return (
+        "Milliseconds of an outer step of a member: alone, with tasks spread over all devices, and in one "
+        "program of 16 members, which are spread over devices, with so many computed at once on each.\n\n"
+        f"{lines(header, cells)}"
+    )
+
+
 def _machine(result: dict[str, Any], script: str) -> str:
     return f"Measured with metajax {record.version_of(result)}; reproduce with `python {script}`."
 
 
-PARTS = {"faults": faults, "inputs": inputs}
+PARTS = {"faults": faults, "inputs": inputs, "sweeps": sweeps}

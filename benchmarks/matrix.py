@@ -1,0 +1,178 @@
+"""Tests the oldest supported and the newest versions of what metajax computes with.
+
+python benchmarks/matrix.py                       both, in fresh environments, about 15 minutes on two cores
+python benchmarks/matrix.py --only oldest --fast  a few of the tests, in a minute or two
+python benchmarks/matrix.py --python 3.13=/usr/bin/python3.13
+
+The oldest versions are the lower bounds of pyproject.toml, all at once. A warning of a deprecation ends a test:
+any in the newest, and those that metajax causes in the oldest, whose packages read each other's
+deprecated names. docs/security.md has the table.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import record
+
+RESULT = "matrix"
+CHECKOUT = record.HERE.parent
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "chex", "dm-haiku", "equinox")
+SHOWN = ("jax", "jaxlib", "optax", "flax", "numpy")
+FAST = (
+    "tests/test_inner.py",
+    "tests/test_objectives.py",
+    "tests/test_masks.py",
+    "tests/test_evaluation.py",
+    "tests/train/test_checkpoint.py",
+    "tests/train/test_run_dir.py",
+)
+LAWS = (
+    *FAST,
+    "tests/contract/test_learners.py",
+    "tests/contract/test_hypergradients.py",
+    "tests/ops",
+    "tests/nn/test_adaptors.py",
+    "tests/estimators/test_estimators.py",
+    "tests/train",
+    "tests/cli/test_cli.py",
+)
+"""Tests of the laws: what every learner, adjoint, estimator and operation keeps, and the training loop."""
+
+
+class Environment(NamedTuple):
+    """A set of versions.
+
+    python: The version of Python that it takes.
+    pinned: Whether all dependencies have their lower bounds.
+    filters: Of warnings, each with its reason beside it.
+    """
+
+    python: str
+    pinned: bool
+    filters: tuple[str, ...]
+
+
+ENVIRONMENTS = {
+    "oldest": Environment(
+        "3.11",
+        True,
+        (
+            "error",
+            # They read names of JAX and pyparsing that newer versions of these have deprecated.
+            "ignore::DeprecationWarning:flax",
+            "ignore::DeprecationWarning:matplotlib",
+        ),
+    ),
+    "newest": Environment("3.13", False, ("error",)),
+}
+
+
+def bounds() -> dict[str, str]:
+    """The lower bound of each dependency."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    pairs = [re.fullmatch(r"([\w-]+)>=([\w.]+)", line) for line in project["dependencies"]]
+    return {match[1]: match[2] for match in pairs if match}
+
+
+def make(place: Path, environment: Environment, python: str) -> Path:
+    """Makes an environment with metajax in it, and returns its Python."""
+    subprocess.run([python, "-m", "venv", place], check=True)
+    own = place / "bin" / "python"
+    pins = [f"{name}=={version}" for name, version in bounds().items()]
+    pins += [f"jaxlib=={bounds()['jax']}"]
+    constraints = place / "constraints.txt"
+    constraints.write_text("\n".join(pins if environment.pinned else []))
+    words = [own, "-m", "pip", "install", "-q", "-c", constraints, CHECKOUT, *TOOLS]
+    subprocess.run(words, check=True)
+    return own
+
+
+def test(own: Path, environment: Environment, tests: tuple[str, ...]) -> dict[str, Any]:
+    """Runs tests against the installed metajax from outside of the checkout, and returns how they ended."""
+    filters = "filterwarnings=" + "\n".join(environment.filters)
+    words = [own, "-m", "pytest", "-c", CHECKOUT / "pyproject.toml", "--rootdir", CHECKOUT]
+    words += ["-o", filters, "-p", "no:cacheprovider", *(CHECKOUT / path for path in tests)]
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = subprocess.run(
+            [str(word) for word in words],
+            capture_output=True,
+            text=True,
+            cwd=elsewhere,
+            env={**os.environ, "METAJAX_TEST_INSTALLED": "1", "PYTHONPATH": ""},
+        )
+    said = done.stdout + done.stderr
+    counts = {
+        kind: int(number)
+        for number, kind in re.findall(r"(\d+) (passed|failed|skipped|error)", said)
+    }
+    if done.returncode:
+        print(said[-8_000:], flush=True)
+    failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)))
+    return {
+        "status": done.returncode,
+        "counts": counts,
+        "failed": failed,
+        "seconds": round(time.perf_counter() - begun),
+    }
+
+
+def versions(own: Path) -> dict[str, str]:
+    """The versions in an environment."""
+    words = [own, "-m", "pip", "list", "--format", "json"]
+    listed = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    found = {package["name"]: package["version"] for package in listed}
+    named = {name: found[name] for name in dict.fromkeys((*SHOWN, *bounds()))}
+    asked = subprocess.run([own, "--version"], capture_output=True, text=True, check=True)
+    return {"python": asked.stdout.split()[1], **named}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=ENVIRONMENTS)
+    parser.add_argument("--fast", action="store_true", help="a few tests, and nothing is written")
+    parser.add_argument("--python", nargs="*", default=[], help="interpreters, as VERSION=PATH")
+    arguments = parser.parse_args()
+    given = dict(pair.split("=", 1) for pair in arguments.python)
+    bad = False
+    for name, environment in ENVIRONMENTS.items():
+        if arguments.only not in (None, name):
+            continue
+        version = environment.python
+        python = given.get(version) or shutil.which(f"python{version}")
+        if python is None:
+            raise SystemExit(f"matrix: there is no python{version}; name one by --python.")
+        with tempfile.TemporaryDirectory() as place:
+            own = make(Path(place) / "environment", environment, python)
+            found = {
+                "versions": versions(own),
+                **test(own, environment, FAST if arguments.fast else LAWS),
+            }
+        print(name, json.dumps(found), flush=True)
+        bad |= found["status"] != 0
+        if not arguments.fast:
+            before = record.read(RESULT) or {}
+            rows = before.get("environments", {}) | {name: found}
+            facts = {"environments": rows, "tests": list(LAWS), "filters": _filters()}
+            record.write(RESULT, {**facts, **record.context()})
+    sys.exit(int(bad))
+
+
+def _filters() -> dict[str, list[str]]:
+    return {name: list(environment.filters) for name, environment in ENVIRONMENTS.items()}
+
+
+if __name__ == "__main__":
+    main()
