@@ -34,11 +34,7 @@ class Asked(NamedTuple):
 
 def start(asked: Asked, folder: Path) -> bool:
     """Begins a sweep in a new folder, after every cell was checked."""
-    found = sweep.plan(asked.settings, asked.seeds, asked.grid)
-    for name in ("jobs", "report_every"):
-        if getattr(asked, name) is not None:
-            checks.count("train", name, getattr(asked, name))
-    sweep.check(found)
+    sweep.check(_checked(asked))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"{folder} is not empty; go on with the sweep in it by metajax resume, or name another folder."
@@ -47,6 +43,14 @@ def start(asked: Asked, folder: Path) -> bool:
     written = asked._replace(settings=recipes.to_json(asked.settings))
     files.write_json(folder / SWEEP, written._asdict())
     return go_on(asked, folder)
+
+
+def _checked(asked: Asked) -> sweep.Plan:
+    """The plan of a sweep, whose numbers are checked."""
+    for name in ("jobs", "report_every"):
+        if getattr(asked, name) is not None:
+            checks.count("train", name, getattr(asked, name))
+    return sweep.plan(asked.settings, asked.seeds, asked.grid)
 
 
 def read(folder: Path, data: str | None = None, *, trust: bool = False) -> Asked:
@@ -66,6 +70,7 @@ def read(folder: Path, data: str | None = None, *, trust: bool = False) -> Asked
         settings = recipes.from_json(found["settings"]["recipe"], fields)
         grid = tuple(str(entry) for entry in found["grid"])
         asked = Asked(settings, found["seeds"], grid, found["jobs"], found["report_every"])
+        _checked(asked)
     if not trust:
         refuse_imports(folder, settings)
     return asked
