@@ -29,6 +29,7 @@ _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
+    ValueError,  # of a check, which the value has passed and its tracer does not
 )
 
 
