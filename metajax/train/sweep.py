@@ -1,6 +1,7 @@
 """Many members of one training program: seeds, and settings with several values."""
 
-from collections.abc import Callable, Mapping, Sequence
+import numbers as number_types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -81,6 +82,14 @@ def sweep(
         raise ValueError(
             f"sweep: train={train!r:.60} must be a function (key, **settings) -> tree."
         )
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise ValueError(
+            f"sweep: seeds={seeds!r} must be a sequence of integers, such as range(16)."
+        )
+    if grid is not None and not isinstance(grid, Mapping):
+        raise ValueError(
+            f"sweep: grid={grid!r:.60} must map settings to their values, such as {{'rate': (0.1, 0.3)}}."
+        )
     found_seeds = tuple(checks.count("sweep", "seeds", seed, least=0) for seed in seeds)
     distinct("sweep", "seeds", found_seeds)
     values = {
@@ -155,7 +164,7 @@ def over_seeds(values: Any) -> OverSeeds:
     """
     from scipy.special import stdtrit  # takes a part of a second to load
 
-    values = np.asarray(values, float)
+    values = _floats("over_seeds", values)
     if values.ndim == 0 or not len(values):
         raise ValueError("over_seeds: values must hold a number for each seed.")
     finite = np.isfinite(values)
@@ -183,17 +192,32 @@ def best_cell(validation: Any, *, higher_is_better: bool = False) -> int | None:
     Returns:
       The index; None if every seed of every cell has diverged.
 
+    Raises:
+      ValueError: For numbers of another shape.
+
     Example:
       >>> best_cell([[0.5, 0.7], [0.1, float("nan")], [0.9, 0.2]])
       2
     """
-    cells = [over_seeds(values) for values in np.asarray(validation, float)]
+    known = _floats("best_cell", validation)
+    if known.ndim != 2 or not known.size:
+        raise ValueError(
+            f"best_cell: validation has shape {known.shape}; give numbers (cells, seeds), as mj.sweep does."
+        )
+    cells = [over_seeds(values) for values in known]
     most = max(int(cell.number) for cell in cells)
     if most == 0:
         return None
     sign = -1.0 if higher_is_better else 1.0
     whole = [i for i, cell in enumerate(cells) if cell.number == most]
     return min(whole, key=lambda i: sign * float(cells[i].mean))
+
+
+def _floats(where: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: values={values!r:.60} must be an array of numbers.") from error
 
 
 def numbers(where: str, name: str, values: Any) -> tuple[Any, ...]:
@@ -207,14 +231,11 @@ def numbers(where: str, name: str, values: Any) -> tuple[Any, ...]:
       Traceback (most recent call last):
       ValueError: sweep: grid: rate='much' must be a number.
     """
-    found = (values,) if isinstance(values, str) else tuple(values)
+    several = isinstance(values, Iterable) and not isinstance(values, str)
+    found = tuple(values) if several else (values,)
     for value in found:
-        if (
-            isinstance(value, str | bool)
-            or not np.isreal(value)
-            or np.ndim(value)
-            or value != value
-        ):
+        known = _floats(where, value) if isinstance(value, number_types.Real) else np.array(np.nan)
+        if isinstance(value, bool) or np.isnan(known):
             raise ValueError(f"{where}: grid: {name}={value!r} must be a number.")
     distinct(where, f"grid: {name}", found)
     return found
