@@ -270,7 +270,7 @@ WRONG: list[tuple[str, Call, str]] = [
     ("bin_edges", lambda _: MJ.bin_edges(np.ones(5), 0), "bins=0"),
     ("score", lambda _: MJ.score("values"), "values"),
     ("sweep: train", lambda _: MJ.sweep(None, seeds=(0,)), "train=None must be a function"),
-    ("sweep: seeds", lambda _: MJ.sweep(max, seeds=3), r"seeds=3 must be a sequence of integers, such as range"),
+    ("sweep: seeds", lambda _: MJ.sweep(max, seeds=3), "seeds=3 must be a sequence of integers"),
     ("sweep: grid", lambda _: MJ.sweep(max, seeds=(0,), grid=[0.1]), r"grid=\[0.1\] must map settings"),
     ("sweep: value", lambda _: MJ.sweep(max, seeds=(0,), grid={"rate": (None,)}), "rate=None must be a number"),
     ("over_seeds", lambda _: MJ.over_seeds("values"), "values='values' must be an array"),
