@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from metajax import checks
 from metajax.masks import exists, filled, masked_mean
-from metajax.mesh import AXIS
+from metajax.mesh import AXIS, placed, size, unplaced
 from metajax.objectives import predict_alone, steps_option
 from metajax.trees import as_pytree
 from metajax.types import Learner, Params, Sample, Steps, Task
@@ -388,11 +388,11 @@ def _run(
     *, learner, meta_params, keys, on_task, num_steps, tasks_per_pass, mesh, sample=None, given=None
 ):
     number, shared = len(keys), (sample, meta_params)
-    if mesh is not None and mesh.size > 1:
+    if mesh is not None and size(mesh) > 1:
         # Every device takes a share; what fills the last one is computed twice and cut off.
-        rows = jnp.arange(-(-number // mesh.size) * mesh.size) % number
-        keys, given = jax.tree.map(lambda leaf: leaf[rows], (keys, given))
-        shared = jax.device_put(shared, NamedSharding(mesh, P()))
+        rows = jnp.arange(-(-number // size(mesh)) * size(mesh)) % number
+        turns = jax.tree.map(lambda leaf: leaf[rows], (keys, given))
+        shared, (keys, given) = placed(mesh, (shared, turns))
     found = _mapped(
         shared,
         (given, keys),
@@ -402,6 +402,8 @@ def _run(
         tasks_per_pass=tasks_per_pass,
         mesh=mesh,
     )
+    if mesh is not None and mesh.is_multi_process:
+        found = unplaced(found)
     return jax.tree.map(lambda leaf: leaf[:number], found)
 
 
@@ -428,8 +430,13 @@ def _mapped(shared, turns, *, learner, on_task, num_steps, tasks_per_pass, mesh)
         on_cpu, elsewhere = (partial(in_passes, size) for size in (4, 100))
         return jax.lax.platform_dependent(turns, cpu=on_cpu, default=elsewhere)
 
-    if mesh is not None and mesh.size > 1:
+    if mesh is not None and size(mesh) > 1:
         of_tasks = jax.shard_map(
-            of_tasks, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+            of_tasks,
+            mesh=mesh,
+            in_specs=(P(), P(AXIS)),
+            out_specs=P(AXIS),
+            axis_names={AXIS},
+            check_vma=False,
         )
     return of_tasks(shared, turns)

@@ -47,6 +47,7 @@ SLOW = (
     "tests/tasks/test_synthetic.py",
     "tests/train/test_training.py",
     "tests/train/test_guard.py",
+    "tests/train/test_hosts.py",
     "tests/train/test_replay.py",
     "tests/test_fuzz.py",
     "tests/test_benchmark_networks.py",

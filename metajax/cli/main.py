@@ -1,10 +1,12 @@
 """The command line: finds the command, and turns a user's mistake into one sentence."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import jax
 import tyro
 
 from metajax.cli import (
@@ -19,7 +21,7 @@ from metajax.cli import (
     summarize,
     train,
 )
-from metajax.cli.machine import one_device_per_core
+from metajax.cli.machine import Machine, start
 from metajax.cli.output import console, escape
 from metajax.cli.subcommands import subcommands
 from metajax.cli.suggestions import suggestions
@@ -49,24 +51,35 @@ def main(args: Sequence[str] | None = None) -> None:
         console.print(version(), markup=False)
         sys.exit(0)
     command = _parse(words)
-    one_device_per_core()
     run = next(run for kind, run in COMMANDS.values() if type(command) is kind)
-    finish(lambda: run(command))
+    finish(lambda: run(command), getattr(command, "machine", Machine()))
 
 
-def finish(run: Callable[[], bool]) -> NoReturn:
+def finish(run: Callable[[], bool], machine: Machine) -> NoReturn:
     """Runs a command and ends the process: with status 0, 2 after a mistake, or 130 after Ctrl-C."""
-    from metajax.train.guard import NonFiniteError
+    from metajax.train.guard import LostProcessError, NonFiniteError
 
     before, warnings.showwarning = warnings.showwarning, _shown
     try:
+        start(machine)
         finished = run()
-    except (ValueError, OSError, ModuleNotFoundError, NonFiniteError) as error:
-        console.print(f"[bold red]error[/] {escape(str(error))}")
+    except (ValueError, OSError, ModuleNotFoundError, NonFiniteError, LostProcessError) as error:
+        _print(error)
         sys.exit(2)
     finally:
         warnings.showwarning = before
     sys.exit(0 if finished else 130)  # 130: stopped by Ctrl-C, as shells have it
+
+
+def _print(error: Exception) -> None:
+    """Prints an error. Ends one of several processes at once: JAX would wait for the others."""
+    several = jax.distributed.is_initialized()
+    of = f" in process {jax.process_index()}" if several else ""
+    console.quiet = False
+    console.print(f"[bold red]error{of}[/] {escape(str(error))}")
+    if several:
+        sys.stdout.flush()
+        os._exit(2)
 
 
 def _shown(message: Warning | str, *where: Any) -> None:

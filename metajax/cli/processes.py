@@ -26,7 +26,9 @@ class Ended(NamedTuple):
     status: int
 
 
-def train(folder: Path, names: Sequence[str], processes: int, trust: bool) -> Iterator[Ended]:
+def train(
+    folder: Path, names: Sequence[str], processes: int, arguments: tuple[str, ...]
+) -> Iterator[Ended]:
     """Trains the members of these names, some at a time, and yields each when its process ends.
 
     After Ctrl-C or SIGTERM those that run are told to save and to end, and no more are started.
@@ -35,14 +37,14 @@ def train(folder: Path, names: Sequence[str], processes: int, trust: bool) -> It
       folder: Of the sweep, with its `sweep.json`.
       names: The folders of the members inside it.
       processes: How many run at once.
-      trust: As in `metajax resume`.
+      arguments: What their code is given besides.
     """
     waiting, running = list(names), {}
     with interruptible() as interrupted:
         while waiting or running:
             while waiting and len(running) < processes and not interrupted.is_set():
                 name = waiting.pop(0)
-                running[name] = _started(folder, name, trust)
+                running[name] = _started(folder, name, arguments)
             if interrupted.is_set():
                 waiting = []
                 for process in running.values():
@@ -56,7 +58,7 @@ def train(folder: Path, names: Sequence[str], processes: int, trust: bool) -> It
             time.sleep(0 if over else _POLL_SECONDS)
 
 
-def _started(folder: Path, name: str, trust: bool) -> subprocess.Popen:
+def _started(folder: Path, name: str, arguments: tuple[str, ...]) -> subprocess.Popen:
     """Starts the process of a member, whose output goes into a file beside its folder."""
     path = folder / f"{name}.{LOG}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def _started(folder: Path, name: str, trust: bool) -> subprocess.Popen:
     }
     with path.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", _CODE, str(folder), name, "trust" if trust else ""],
+            [sys.executable, "-c", _CODE, str(folder), name, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,10 +1,11 @@
 """`metajax resume RUN`: continues a run or a sweep that was stopped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
+from metajax.cli.machine import Machine, devices
 from metajax.cli.train import train_and_test
 
 
@@ -20,6 +21,7 @@ class Resume:
     """Import and call the function that --vectors named when the run was trained."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
+    machine: Machine = field(default_factory=Machine)
 
 
 def run(command: Resume) -> bool:
@@ -29,12 +31,13 @@ def run(command: Resume) -> bool:
 
     if (command.run / sweep.SWEEP).exists():
         asked = sweep.read(command.run, command.data, trust=command.trust)
-        return sweep.go_on(asked, command.run, trust=command.trust)
+        return sweep.go_on(asked, command.run, command.machine, trust=command.trust)
     experiment = read(command.run, command.data, trust=command.trust)
     return train_and_test(
         experiment,
         experiment.settings,
         command.run,
+        devices(command.machine),
         resume=True,
         tensorboard=command.tensorboard,
     )

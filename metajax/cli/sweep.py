@@ -10,6 +10,7 @@ from rich.table import Table
 
 from metajax import checks, files, recipes
 from metajax.cli import processes
+from metajax.cli.machine import Machine, devices
 from metajax.cli.output import cell, console, escape
 from metajax.cli.scores import baselines_of, facts_of, measured
 from metajax.recipes import sweep, sweep_report
@@ -32,7 +33,7 @@ class Asked(NamedTuple):
     report_every: int | None
 
 
-def start(asked: Asked, folder: Path) -> bool:
+def start(asked: Asked, folder: Path, machine: Machine) -> bool:
     """Begins a sweep in a new folder, after every cell was checked."""
     sweep.check(_checked(asked))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -42,7 +43,7 @@ def start(asked: Asked, folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     written = asked._replace(settings=recipes.to_json(asked.settings))
     files.write_json(folder / SWEEP, written._asdict())
-    return go_on(asked, folder)
+    return go_on(asked, folder, machine)
 
 
 def _checked(asked: Asked) -> sweep.Plan:
@@ -76,7 +77,26 @@ def read(folder: Path, data: str | None = None, *, trust: bool = False) -> Asked
     return asked
 
 
-def go_on(asked: Asked, folder: Path, *, trust: bool = False) -> bool:
+def check_same(asked: Asked, folder: Path) -> None:
+    """Checks that a sweep was started as it is asked for again.
+
+    Raises:
+      ValueError: Naming what differs.
+    """
+    found = read(folder, trust=True)
+    names = [
+        name
+        for name in ("settings", "seeds", "grid")
+        if getattr(found, name) != getattr(asked, name)
+    ]
+    if names:
+        raise ValueError(
+            f"train: the sweep in {folder} was started with other {' and '.join(names)}. Give the same, leave "
+            "out --resume and name another --run-dir, or go on with: metajax resume"
+        )
+
+
+def go_on(asked: Asked, folder: Path, machine: Machine, *, trust: bool = False) -> bool:
     """Trains what is left of a sweep, tests the chosen cell, and writes and prints the summary."""
     from metajax.train.programs import kept
     from metajax.train.run_dir import locked
@@ -85,16 +105,15 @@ def go_on(asked: Asked, folder: Path, *, trust: bool = False) -> bool:
     lock = locked(folder)
     try:
         with kept():
-            return _go_on(found, asked, folder, trust)
+            return _go_on(found, asked, folder, machine, trust)
     finally:
         lock.release()
 
 
-def _go_on(found: sweep.Plan, asked: Asked, folder: Path, trust: bool) -> bool:
+def _go_on(found: sweep.Plan, asked: Asked, folder: Path, machine: Machine, trust: bool) -> bool:
     from metajax.recipes.together import can_trace
 
     begun, e = time.perf_counter(), recipes.build(found.cells[0].settings)
-    number = len(found.cells) * len(found.seeds)
     together = (
         asked.jobs is None
         and sweep.shares_a_program(e)
@@ -107,9 +126,9 @@ def _go_on(found: sweep.Plan, asked: Asked, folder: Path, trust: bool) -> bool:
         f"{_number(len(found.seeds), 'seed')}, {how}, sweep in {escape(str(folder))}"
     )
     if together:
-        finished = _train_together(found, asked, folder)
+        finished = _train_together(found, asked, folder, devices(machine))
     else:
-        finished = _train_apart(found, asked, folder, number, trust)
+        finished = _train_apart(found, asked, folder, machine, trust)
     if not finished:
         return False
     of_cells = sweep_report.states(found, folder)
@@ -137,13 +156,13 @@ def _number(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def _train_together(found: sweep.Plan, asked: Asked, folder: Path) -> bool:
+def _train_together(found: sweep.Plan, asked: Asked, folder: Path, spread_over: list[Any]) -> bool:
     """Trains the members that are left, one program after the other; returns whether all are over."""
     from metajax.recipes.together import can_trace, train
 
     for group in sweep.groups(found, can_trace):
         left = sweep.left(group, lambda name, settings: not _is_over(folder / name, settings))
-        if left.members and not train(left, folder, report_every=asked.report_every):
+        if left.members and not train(left, folder, spread_over, report_every=asked.report_every):
             return False
     return True
 
@@ -152,7 +171,9 @@ def _is_over(folder: Path, settings: Any) -> bool:
     return sweep_report.state_of(folder, settings.outer_steps).is_over
 
 
-def _train_apart(found: sweep.Plan, asked: Asked, folder: Path, number: int, trust: bool) -> bool:
+def _train_apart(
+    found: sweep.Plan, asked: Asked, folder: Path, machine: Machine, trust: bool
+) -> bool:
     """Trains the members that are left as processes.
 
     Raises:
@@ -169,8 +190,9 @@ def _train_apart(found: sweep.Plan, asked: Asked, folder: Path, number: int, tru
         return state.is_over and (tested or state.diverged is not None)
 
     left = [name for name in outer_steps if not is_over(name)]
-    done = number - len(left)
-    for ended in processes.train(folder, left, asked.jobs or 1, trust):
+    number, done = len(outer_steps), len(outer_steps) - len(left)
+    arguments = ("trust" if trust else "", str(machine.devices or ""))
+    for ended in processes.train(folder, left, asked.jobs or 1, arguments):
         done += ended.status == 0 or is_over(ended.name)
         stopped |= ended.status == processes.STOPPED
         if ended.status not in (0, processes.STOPPED) and not is_over(ended.name):
@@ -187,16 +209,15 @@ def _train_apart(found: sweep.Plan, asked: Asked, folder: Path, number: int, tru
     return True
 
 
-def member(folder: str, name: str, trust: str) -> None:
+def member(folder: str, name: str, trust: str, number: str) -> None:
     """Trains one member as `metajax train` and `metajax resume` would; the code of its process."""
-    from metajax.cli.machine import one_device_per_core
     from metajax.cli.main import finish
 
-    one_device_per_core()
-    finish(lambda: _member(Path(folder), name, trust == "trust"))
+    machine = Machine(devices=int(number) if number else None)
+    finish(lambda: _member(Path(folder), name, machine, trust == "trust"), machine)
 
 
-def _member(folder: Path, name: str, trust: bool) -> bool:
+def _member(folder: Path, name: str, machine: Machine, trust: bool) -> bool:
     from metajax.cli.train import train_and_test
     from metajax.recipes.run import read as read_run
     from metajax.train.records import SETTINGS
@@ -208,7 +229,7 @@ def _member(folder: Path, name: str, trust: bool) -> bool:
         found = sweep.plan(asked.settings, asked.seeds, asked.grid)
         experiment = recipes.build(found.settings_of(name))
         how = {"report_every": asked.report_every}
-    return train_and_test(experiment, experiment.settings, own, **how)
+    return train_and_test(experiment, experiment.settings, own, devices(machine), **how)
 
 
 def _test(found: sweep.Plan, best: sweep.Cell, folder: Path, e: Experiment) -> None:

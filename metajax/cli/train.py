@@ -2,12 +2,16 @@
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import jax
+from jax.sharding import Mesh
+
 from metajax import files, recipes
+from metajax.cli.machine import Machine, devices
 from metajax.cli.output import console, escape
 from metajax.cli.scores import test
 from metajax.cli.subcommands import subcommands
@@ -26,6 +30,8 @@ class Train:
     recipe: Settings
     run_dir: Path | None = None
     """A new folder for the run; by default runs/RECIPE-DATE-TIME."""
+    resume: bool = False
+    """Go on with the run in --run-dir if it holds one, so that one command serves every start of a job."""
     report_every: int | None = None
     """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
     tensorboard: bool = False
@@ -38,11 +44,14 @@ class Train:
     tasks choose among their combinations, and the chosen one is tested."""
     jobs: int | None = None
     """Train the members of a sweep as processes, this many at a time, each as it would be alone."""
+    machine: Machine = field(default_factory=Machine)
 
 
 def run(command: Train) -> bool:
     """Trains a recipe in a new folder, or a sweep of it."""
     name = recipes.name_of(command.recipe)
+    if command.resume and command.run_dir is None:
+        raise ValueError("train: --resume needs the --run-dir of the run to go on with.")
     if command.seeds is not None or command.grid is not None:
         return _sweep(command, name)
     if command.jobs is not None:
@@ -51,26 +60,61 @@ def run(command: Train) -> bool:
         )
     folder = command.run_dir or _new_folder(name)
     experiment = recipes.build(command.recipe)
+    resume = command.resume and (folder / "settings.json").exists()
+    if resume:
+        _check_same(experiment, folder)
     return train_and_test(
         experiment,
         experiment.settings,
         folder,
+        devices(command.machine),
         report_every=command.report_every,
+        resume=resume,
         tensorboard=command.tensorboard,
     )
 
 
 def _sweep(command: Train, name: str) -> bool:
-    from metajax.cli.sweep import Asked, start
+    from metajax.cli import sweep
 
     if command.tensorboard:
         raise ValueError("train: tensorboard has no effect beside --seeds or --grid. Leave it out.")
     if command.grid == ():
         raise ValueError("train: --grid needs settings with values, such as inner_rate=0.01,0.03.")
-    asked = Asked(
-        command.recipe, command.seeds, command.grid or (), command.jobs, command.report_every
-    )
-    return start(asked, command.run_dir or _new_folder(f"{name}-sweep"))
+    if jax.process_count() > 1:
+        raise ValueError("train: a sweep is started by one process. Leave --distributed out.")
+    folder = command.run_dir or _new_folder(f"{name}-sweep")
+    grid, how = command.grid or (), (command.jobs, command.report_every)
+    asked = sweep.Asked(command.recipe, command.seeds, grid, *how)
+    if command.resume and (folder / sweep.SWEEP).exists():
+        sweep.check_same(asked, folder)
+        return sweep.go_on(asked, folder, command.machine)
+    return sweep.start(asked, folder, command.machine)
+
+
+_OF_A_MACHINE = ("data", "tasks_per_pass")
+"""Settings that may differ between the starts of a run."""
+
+
+def _check_same(experiment: Experiment, folder: Path) -> None:
+    """Checks that a run was started with the settings of an experiment.
+
+    Raises:
+      ValueError: Naming the settings that differ.
+    """
+    from metajax.recipes.run import settings_of
+
+    asked = recipes.to_json(experiment.settings)
+    found = recipes.to_json(settings_of(folder, trust=True))
+    names = [name for name in asked if asked[name] != found.get(name) and name not in _OF_A_MACHINE]
+    if names:
+        differences = ", ".join(
+            f"{name}={found.get(name)!r}, not {asked.get(name)!r}" for name in names
+        )
+        raise ValueError(
+            f"train: the run in {folder} was started with {differences}. Give the same settings, leave out "
+            "--resume and name another --run-dir, or go on with: metajax resume"
+        )
 
 
 def _new_folder(name: str) -> Path:
@@ -80,40 +124,51 @@ def _new_folder(name: str) -> Path:
     return next(folder for folder in itertools.chain([first], others) if not folder.exists())
 
 
-def train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
+def train_and_test(
+    experiment: Experiment, settings: Any, folder: Path, spread_over: list[Any], **how: Any
+) -> bool:
     """Trains, tests and draws; returns whether training came to its end.
 
     Args:
       experiment: As `recipes.build(settings)` made it.
       settings: The recipe's dataclass.
       folder: Of the run.
+      spread_over: The devices that may share the tasks of training. Testing is left to the first
+        process.
       how: As in `recipes.run.train`.
     """
     from metajax.train.programs import kept
 
     with kept():  # testing compiles as well
-        return _train_and_test(experiment, settings, folder, **how)
+        return _train_and_test(experiment, settings, folder, spread_over, **how)
 
 
-def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: Any) -> bool:
+def _train_and_test(experiment, settings, folder: Path, spread_over, **how: Any) -> bool:
     from metajax.mesh import task_mesh
     from metajax.recipes.run import train
 
-    begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch)
-    platform = mesh.devices.flat[0].platform
+    begun, mesh = time.perf_counter(), task_mesh(settings.meta_batch, spread_over)
+    platform, is_first = mesh.devices.flat[0].platform, jax.process_index() == 0
+    console.quiet = not is_first  # an error is printed all the same
     console.print(
-        f"[bold]metajax train {recipes.name_of(settings)}[/] on {platform}, run in {escape(str(folder))}"
+        f"[bold]metajax train {recipes.name_of(settings)}[/] on {_named(mesh)}, run in {escape(str(folder))}"
     )
+    if mesh.size < len(spread_over):
+        console.print(
+            f"{mesh.size} of {len(spread_over)} devices share the tasks, because their number divides "
+            f"meta_batch={settings.meta_batch}."
+        )
     if platform == "gpu":
         console.print(
             "float32 products may run in TF32 on this GPU; JAX_DEFAULT_MATMUL_PRECISION=highest "
             "keeps all of float32."
         )
     state = train(experiment, settings, folder, mesh=mesh, **how)
-    _draw_training(experiment, folder)
     step = int(state.step)
-    if step < settings.outer_steps:
-        return False
+    if is_first:
+        _draw_training(experiment, folder)
+    if step < settings.outer_steps or not is_first:
+        return step == settings.outer_steps
     path = folder / "evaluation.json"
     test(experiment, step, state.meta_params, path, num_tasks=None, seed=1, mesh=task_mesh())
     if experiment.picture is not None:
@@ -131,6 +186,15 @@ def _train_and_test(experiment: Experiment, settings: Any, folder: Path, **how: 
         f"Next: metajax evaluate {shown} {experiment.next_flags}".rstrip()
     )
     return True
+
+
+def _named(mesh: Mesh) -> str:
+    """Such as "cpu", or "4 devices (cpu) of 2 processes"."""
+    platform = mesh.devices.flat[0].platform
+    processes = len({device.process_index for device in mesh.devices.flat})
+    return (
+        platform if processes == 1 else f"{mesh.size} devices ({platform}) of {processes} processes"
+    )
 
 
 def _draw_training(experiment: Experiment, folder: Path) -> None:

@@ -9,7 +9,7 @@ from metajax import checks
 from metajax.estimators.lift import lift
 from metajax.estimators.sharded import parallel
 from metajax.marks import mark
-from metajax.mesh import task_mesh
+from metajax.mesh import size, task_mesh
 from metajax.objectives import TaskMean
 from metajax.ops.programs import numbers
 from metajax.types import Estimate, Estimator, Objective, Params
@@ -62,7 +62,7 @@ def spread(
       Spread(devices=1, tasks_per_pass=8, is_large=False)
     """
     meta_batch = checks.batch_size(tasks)
-    devices = task_mesh(meta_batch, list(mesh.devices.flat)).size
+    devices = size(_of_devices(mesh, task_mesh(meta_batch, mesh.devices.flat).size))
     if mesh.devices.flat[0].platform != "cpu":
         return Spread(devices, meta_batch // devices, True)
 
@@ -72,11 +72,18 @@ def spread(
     task, own_key = jax.eval_shape(first, tasks, key)
     total, greatest = numbers(jax.make_jaxpr(objective.of_task)(meta_params, task, own_key))
     is_large = meta_batch * total >= WORTH_SPREADING
-    devices = devices if is_large else 1
-    share = meta_batch // devices
+    devices = devices if is_large else size(_of_devices(mesh, 1))
+    share = max(1, meta_batch // devices)
     most = max(1, AT_ONCE // max(total, 1), SMALL // max(greatest, 1))
     tasks_per_pass = max(n for n in range(1, min(share, most) + 1) if share % n == 0)
     return Spread(devices, tasks_per_pass, is_large)
+
+
+def _of_devices(mesh: Mesh, number: int) -> Mesh:
+    """The first devices of a mesh; all of one that the state of a run is on, whatever the program."""
+    if len(mesh.shape) > 1 or mesh.is_multi_process:
+        return mesh
+    return Mesh(mesh.devices.flat[:number], mesh.axis_names)
 
 
 def automatic(mesh: Mesh) -> Estimator:
@@ -86,7 +93,8 @@ def automatic(mesh: Mesh) -> Estimator:
     be a mean over tasks.
 
     Args:
-      mesh: The devices to choose from, such as `task_mesh()`.
+      mesh: The devices to choose from, such as `task_mesh()`. One that spans processes, or has axes
+        besides "tasks", is used whole.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -103,7 +111,7 @@ def automatic(mesh: Mesh) -> Estimator:
         def estimate(meta_params, estimator_state, tasks, key):
             meta_batch = checks.batch_size(tasks)
             chosen = spread(objective, meta_params, tasks, key, mesh)
-            own = task_mesh(meta_batch, list(mesh.devices.flat[: chosen.devices]))
+            own = _of_devices(mesh, chosen.devices)
             meta_params = mark("spread", *chosen, on=meta_params)
             chosen_estimator = parallel(meta_batch, chosen.tasks_per_pass, mesh=own)
             return lift(chosen_estimator)(objective).estimate(

@@ -8,7 +8,7 @@ from metajax import checks
 from metajax.estimators.chunked import chunked
 from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
-from metajax.mesh import AXIS
+from metajax.mesh import AXIS, size
 from metajax.types import Estimate, Estimator, Objective
 
 
@@ -16,7 +16,8 @@ def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
     """Estimates on every device's share of the tasks and averages: data parallelism.
 
     Args:
-      mesh: The devices, such as `task_mesh()`; their number divides the meta-batch.
+      mesh: The devices, such as `task_mesh()`; the length of its axis "tasks" divides the meta-batch.
+        Further axes are left to the model: see `fit`.
       estimator: Called on each part. The objective must be a mean over tasks.
 
     Raises:
@@ -32,6 +33,8 @@ def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
       (7.5, 2.5)
     """
 
+    devices = size(mesh)
+
     def sharded_estimator(objective: Objective):
         inner = lift(estimator)(objective)
 
@@ -45,15 +48,16 @@ def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
             mesh=mesh,
             in_specs=(P(), P(AXIS), P(AXIS), P()),
             out_specs=(P(), P(), P(AXIS)),
+            axis_names={AXIS},
             check_vma=False,
         )
 
         def estimate(meta_params, estimator_state, tasks, key):
             meta_batch = checks.batch_size(tasks)
-            if meta_batch % mesh.size:
+            if meta_batch % devices:
                 raise ValueError(
-                    f"sharded: meta_batch={meta_batch} does not split over {mesh.size} devices. Use a "
-                    f"multiple of {mesh.size}, or mj.task_mesh({meta_batch})."
+                    f"sharded: meta_batch={meta_batch} does not split over {devices} devices. Use a "
+                    f"multiple of {devices}, or mj.task_mesh({meta_batch})."
                 )
             return average(meta_params, estimator_state, tasks, key)
 
@@ -91,11 +95,12 @@ def parallel(
       2.5
     """
     meta_batch = checks.count("parallel", "meta_batch", meta_batch)
-    share, rest = divmod(meta_batch, 1 if mesh is None else mesh.size)
+    devices = 1 if mesh is None else size(mesh)
+    share, rest = divmod(meta_batch, devices)
     if rest:
         raise ValueError(
-            f"parallel: meta_batch={meta_batch} does not split over the {mesh.size if mesh else 1} "
-            f"devices of the mesh. Use mesh=mj.task_mesh({meta_batch}), or another meta_batch."
+            f"parallel: meta_batch={meta_batch} does not split over the {devices} devices of the mesh. "
+            f"Use mesh=mj.task_mesh({meta_batch}), or another meta_batch."
         )
     on_cpus = mesh is not None and mesh.devices.flat[0].platform == "cpu"
     if tasks_per_pass is None:
@@ -108,4 +113,4 @@ def parallel(
         )
     if tasks_per_pass < share:
         estimator = chunked(tasks_per_pass, estimator)
-    return sharded(mesh, estimator) if mesh is not None and mesh.size > 1 else lift(estimator)
+    return sharded(mesh, estimator) if mesh is not None and devices > 1 else lift(estimator)

@@ -71,6 +71,7 @@ def train(
         key=jax.random.key(settings.seed),
         outer_steps=settings.outer_steps,
         meta_batch=settings.meta_batch,
+        mesh=mesh,
         estimator=estimator_of(experiment, settings.meta_batch, mesh),
         validate=lambda meta_params: validation(experiment, meta_params, settings.seed, mesh),
         report_every=report_every,

@@ -109,6 +109,7 @@ def programs(settings: Any, mesh: Mesh, members_per_pass: int | None) -> togethe
 def train(
     group: Group,
     folder: Path,
+    devices: Sequence[Any] | None = None,
     *,
     report_every: int | None = None,
     members_per_pass: int | None = None,
@@ -119,6 +120,7 @@ def train(
     Args:
       group: As `metajax.recipes.sweep.groups` made it.
       folder: Of the sweep.
+      devices: Those that members are spread over; by default all of this process.
       report_every: As in `fit`.
       members_per_pass: How many members a device computes at once; by default one on a CPU, and all of
         its share elsewhere.
@@ -134,13 +136,13 @@ def train(
     if members_per_pass is None and platform == "cpu":
         members_per_pass = MEMBERS_PER_PASS
     every = max(1, steps // 50) if report_every is None else report_every
-    devices = jax.local_devices()[: len(group.members)]
+    chosen = (jax.local_devices() if devices is None else devices)[: len(group.members)]
     values = {
         name: np.asarray(of, np.int32 if name == "seed" else np.float32)
         for name, of in group.values.items()
     }
     return together.train(
-        programs(group.settings, task_mesh(devices=devices), members_per_pass),
+        programs(group.settings, task_mesh(devices=chosen), members_per_pass),
         values,
         _members(group, folder, every),
         where=folder,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from metajax.outer import Update
 from metajax.train import guard
 from metajax.train.feed import Drawn, Given
+from metajax.train.hosts import ALONE, Hosts
 from metajax.types import Metrics, Sample, Task, TrainState
 
 GIVEN_PER_CALL = 8
@@ -105,7 +106,8 @@ class DrawnProgram:
 
     ended = False
 
-    def __init__(self, update: Update, tasks: Drawn, key: jax.Array, carry: Carry):
+    def __init__(self, update: Update, tasks: Drawn, key: jax.Array, carry: Carry, among: Hosts):
+        tasks = tasks._replace(sample=among.everywhere(tasks.sample))
         self._tasks, self._key, self.update = tasks, key, update
         function = partial(on_drawn, update, tasks.meta_batch)
         traced = jax.jit(function, donate_argnums=0).trace(carry, jnp.int32(0), tasks.sample, key)
@@ -135,13 +137,14 @@ class GivenProgram:
     update: One outer step.
     """
 
-    def __init__(self, update: Update, tasks: Given, key: jax.Array, carry: Carry):
+    def __init__(self, update: Update, tasks: Given, key: jax.Array, carry: Carry, among: Hosts):
         self._key, self.ended, self.update = key, False, update
-        self._batches = tasks.batches(int(carry.state.step))
+        self._joined = partial(tasks.joined, among)
+        self._batches = map(self._joined, tasks.batches(int(carry.state.step)))
         self._recent: dict[int, Task] = {}
         self._advance = jax.jit(partial(_on_given, update), donate_argnums=0)
         self._compiled: dict[Any, Any] = {}
-        self.jaxpr = self._program(carry, tasks.first(key)).jaxpr
+        self.jaxpr = self._program(carry, self._joined(tasks.first(key))).jaxpr
 
     def _program(self, carry: Carry, tasks: Task) -> Any:
         leaves, tree = jax.tree.flatten(tasks)
@@ -177,9 +180,13 @@ class _Traced(NamedTuple):
 
 
 def compiled(
-    update: Update, tasks: Drawn | Given, key: jax.Array, carry: Carry
+    update: Update,
+    tasks: Drawn | Given,
+    key: jax.Array,
+    carry: Carry,
+    among: Hosts = ALONE,
 ) -> DrawnProgram | GivenProgram:
-    """The program of a feed."""
+    """The program of a feed, in each of the processes that train."""
     if isinstance(tasks, Drawn):
-        return DrawnProgram(update, tasks, key, carry)
-    return GivenProgram(update, tasks, key, carry)
+        return DrawnProgram(update, tasks, key, carry, among)
+    return GivenProgram(update, tasks, key, carry, among)

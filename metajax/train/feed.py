@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 
 from metajax import checks
+from metajax.train.hosts import Hosts
 from metajax.trees import as_pytree
 from metajax.types import Examples, Sample, Task
 
@@ -33,27 +34,36 @@ class Drawn(NamedTuple):
         """The tasks of one outer step, outside of any program."""
         return _drawn(self.sample, jax.random.split(key, self.meta_batch))
 
+    def joined(self, among: Hosts, tasks: Task) -> Task:
+        """A batch on the devices of all processes, each of which has drawn all of it."""
+        return among.everywhere(tasks)
+
 
 class Given:
-    """Batches that an iterable hands over, one for each outer step."""
+    """Batches that an iterable hands over, one for each outer step, or the part of this process of them."""
 
-    def __init__(self, batches: Iterable[Any], meta_batch: int | None):
+    def __init__(self, batches: Iterable[Any], meta_batch: int | None, processes: int = 1):
         self._iterator = iter(batches)
         first = self._next()
         if first is None:
             raise ValueError("fit: sample is an iterable without any batch of tasks.")
         self._first = first
-        self.meta_batch = checks.batch_size(self._first)
+        self.meta_batch = processes * checks.batch_size(self._first)
         if meta_batch is not None and meta_batch != self.meta_batch:
+            of_all = f" in all {processes} processes" if processes > 1 else ""
             raise ValueError(
                 f"fit: meta_batch={meta_batch}, but the first batch of sample holds {self.meta_batch} "
-                "tasks. Leave meta_batch out."
+                f"tasks{of_all}. Leave meta_batch out."
             )
 
     def first(self, key: jax.Array) -> Task:
         """The first batch, which is still the one to train on first."""
         del key
         return self._first
+
+    def joined(self, among: Hosts, tasks: Task) -> Task:
+        """A batch on the devices of all processes, each of which has a part of it."""
+        return among.joined(tasks)
 
     def batches(self, done: int) -> Iterator[Task]:
         """The batches after the first `done`, as long as there are any; called once."""
@@ -68,8 +78,10 @@ class Given:
         return None if batch is None else _on_host(batch)
 
 
-def feed(sample: Any, meta_batch: int | None, outer_steps: int) -> Drawn | Given:
-    """The feed of a task source or of an iterable of batches of tasks.
+def feed(
+    sample: Any, meta_batch: int | None, outer_steps: int, processes: int = 1
+) -> Drawn | Given:
+    """The feed of a task source, or of an iterable of batches of tasks, of which each process has a part.
 
     Raises:
       ValueError: For anything else, for a source whose tasks do not depend on its key, for a source
@@ -96,7 +108,7 @@ def feed(sample: Any, meta_batch: int | None, outer_steps: int) -> Drawn | Given
             f"fit: sample holds {number} batches, but outer_steps={outer_steps} need one each. Take "
             f"outer_steps={number}, or go through them again with itertools.cycle(sample)."
         )
-    return Given(sample, meta_batch)
+    return Given(sample, meta_batch, processes)
 
 
 @partial(jax.jit, compiler_options=ONCE)

@@ -38,6 +38,10 @@ class TasksEndedError(_StoppedError, ValueError):
     """An iterable of batches ended before `outer_steps`; `state` is the one reached."""
 
 
+class LostProcessError(RuntimeError):
+    """Another process of the run ended, so that this one cannot go on."""
+
+
 def is_good(old: TrainState, new: TrainState, metrics: Metrics) -> jax.Array:
     """Whether the state after an outer step is kept.
 

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import Mesh
 
 from metajax import checks
 from metajax.estimators.automatic import automatic
-from metajax.mesh import task_mesh
+from metajax.mesh import resembling, task_mesh, unplaced
 from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
@@ -31,6 +32,7 @@ from metajax.train import (
     fault,
     feed,
     guard,
+    hosts,
     programs,
     records,
 )
@@ -63,6 +65,7 @@ class _Plan(NamedTuple):
     checkpoint_every_seconds: float
     validate: Callable[[Params], Any] | None
     callbacks: list[Callable[[Row], Any]]
+    among: hosts.Hosts
 
 
 def fit(
@@ -74,6 +77,7 @@ def fit(
     key: jax.Array,
     outer_steps: int,
     meta_batch: int | None = None,
+    mesh: Mesh | None = None,
     estimator: Estimator | None = None,
     validate: Callable[[Params], Any] | None = None,
     callbacks: Sequence[Callable[[Row], Any]] = (),
@@ -102,9 +106,15 @@ def fit(
       key: The key of the whole run.
       outer_steps: Where to stop, counted from the beginning of the run.
       meta_batch: The number of tasks in an outer step; an iterable has its own.
+      mesh: The devices that share the tasks, such as `task_mesh(meta_batch)`; by default all of this
+        process, unless JAX has a default device, or an array of `sample` or `key` is bound to one.
+        `task_mesh(meta_batch, jax.devices())` spans the processes of `jax.distributed`, all of which
+        call `fit` alike: the first one writes, shows and calls `callbacks`, and each one's iterable
+        holds its part of every batch. A mesh may have axes besides "tasks" for a model that is larger
+        than a device: what constraints in its `init` and `apply` spread stays spread.
       estimator: Of the objective's gradient. What it keeps between outer steps is saved with them. By
-        default `automatic` chooses among the devices of this process, unless JAX has a default device,
-        an array of `sample` or `key` is bound to one, or `key` is traced. The log says what was chosen.
+        default `automatic` chooses among the devices of `mesh`, unless `key` is traced. The log says
+        what was chosen.
       validate: Meta-parameters to a number on validation tasks, or to a mapping of names to numbers.
         It is called at every report with a copy that may be kept. A single number is reported as
         "validation".
@@ -135,6 +145,7 @@ def fit(
         ends before `outer_steps`, with the state reached as its `.state`.
       FileExistsError: For a `run_dir` that is not empty, without `resume`.
       BlockingIOError: For a `run_dir` in which another process is training.
+      LostProcessError: If another process of `mesh` has ended.
       NonFiniteError: If the loss, its gradient or the updated state is not finite. It names the
         step, the task and the array, and `.state` is the last good state, which is saved as well.
         The task is kept in `failure.npz`, its key and all else in `failure.json`.
@@ -157,30 +168,41 @@ def fit(
     every = _report_every(report_every, outer_steps, run_dir, resume)
     checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, least=0)
     settings = records.plain(settings)
-    tasks = feed.feed(sample, meta_batch, outer_steps)
+    among = hosts.of(mesh)
+    tasks = feed.feed(sample, meta_batch, outer_steps, among.number)
     init_key, step_key, check_key = jax.random.split(key, 3)
-    chosen = _usual_estimator(tasks, key) if estimator is None else estimator
+    chosen = _usual_estimator(tasks, key, mesh) if estimator is None else estimator
     init, update = outer_step(objective, optimizer, chosen)
-    begin = partial(first_state, learner, objective, init, tasks, init_key, check_key)
+    begin = partial(first_state, learner, objective, init, tasks, init_key, check_key, among)
     if isinstance(key, Tracer):
         return _traced(begin(), update, tasks, outer_steps, step_key)
     from metajax.train import report  # rich is loaded by those who train
 
-    plan = _Plan(outer_steps, every, checkpoint_every_seconds, validate, list(callbacks))
+    plan = _Plan(outer_steps, every, checkpoint_every_seconds, validate, list(callbacks), among)
     facts = {**_facts(key), "meta_batch": tasks.meta_batch, "report_every": every}
+    show_progress = show_progress and among.is_first
     with (
-        report.events(run_dir, tensorboard) as events,
-        folders.opened(run_dir, facts, resume) as files,
+        among.together(),
+        _axes_known(mesh),
+        contextlib.ExitStack() as stack,
         contextlib.nullcontext() if run_dir is None else programs.kept(),
         guard.interruptible() as interrupted,
     ):
-        plan.callbacks.extend(events)
-        state, past = begin(), _Past()
-        if files:
-            state, past = _start(files, settings, facts, state, resume, show_progress)
+
+        def open_folder():
+            plan.callbacks.extend(stack.enter_context(report.events(run_dir, tensorboard)))
+            return stack.enter_context(folders.opened(run_dir, facts, resume))
+
+        def first_or_newest():
+            return files and _start(files, settings, facts, state, resume, show_progress)
+
+        files = among.first(open_folder)
+        begun = begin()
+        state = among.here(begun)
+        state, past = among.shared(among.first(first_or_newest) or (state, _Past()))
         started = time.perf_counter()
-        carry = advance.begin(state, past.window)
-        program = advance.compiled(update, tasks, step_key, carry)
+        carry = advance.begin(resembling(state, begun), past.window)
+        program = advance.compiled(update, tasks, among.everywhere(step_key), carry, among)
         _tell_of_the_model(program.jaxpr, learner, tasks.first(check_key), state, show_progress)
         for line in choices.lines(program.jaxpr):
             report.say(line, show_progress)
@@ -189,13 +211,17 @@ def fit(
             state = _train(
                 plan, learner, objective, carry, program, files, reporter, interrupted, past
             )
-    return _unbound(state) if estimator is None else state
+    return _unbound(state) if estimator is None or among.number > 1 else state
 
 
-def _usual_estimator(tasks: feed.Drawn | feed.Given, key: jax.Array) -> Estimator:
-    """`automatic` on the devices of this process, or on one where JAX or an array is bound to it."""
+def _usual_estimator(
+    tasks: feed.Drawn | feed.Given, key: jax.Array, mesh: Mesh | None
+) -> Estimator:
+    """`automatic` on a mesh; on the devices of this process, or on one where JAX or an array is bound to it."""
     if isinstance(key, Tracer):
         return jax.value_and_grad
+    if mesh is not None:
+        return automatic(mesh)
     given = tasks.sample if isinstance(tasks, feed.Drawn) else tasks.first(key)
     bound = any(getattr(leaf, "committed", False) for leaf in jax.tree.leaves((given, key)))
     only = getattr(jax.config, "jax_default_device")  # noqa: B009 - type checkers do not know it
@@ -207,17 +233,25 @@ def _usual_estimator(tasks: feed.Drawn | feed.Given, key: jax.Array) -> Estimato
 
 
 def _unbound(state: TrainState) -> TrainState:
-    """The state where one device holds it, so that it can be used beside any other array."""
+    """The state without devices, so that it can be used beside any array; what is spread stays spread."""
 
     def unbound(leaf):
-        if len(leaf.devices()) == 1 or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return leaf
-        return jnp.asarray(np.asarray(leaf))
+        whole = len(leaf.devices()) > 1 and leaf.is_fully_replicated
+        return unplaced(leaf) if whole else leaf
 
     return jax.tree.map(unbound, state)
 
 
-def first_state(learner, objective, init, tasks, init_key, check_key) -> TrainState:
+def _axes_known(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
+    """Lets a model name the axes of a mesh that has others than that of the tasks."""
+    return (
+        jax.set_mesh(mesh) if mesh is not None and len(mesh.shape) > 1 else contextlib.nullcontext()
+    )
+
+
+def first_state(
+    learner, objective, init, tasks, init_key, check_key, among=hosts.ALONE
+) -> TrainState:
     """The first state, checked against a first batch of tasks unless the key is traced."""
     task_key, state_key = jax.random.split(jax.random.fold_in(check_key, 1))
     first = tasks.first(task_key)
@@ -227,7 +261,9 @@ def first_state(learner, objective, init, tasks, init_key, check_key) -> TrainSt
     )  # compiled: what init only needs for shapes goes
     if not isinstance(init_key, Tracer):
         diagnosis.check_tasks(learner, objective, meta_params, first, check_key)
-    return init(meta_params, first, state_key)
+    return init(
+        among.everywhere(meta_params), tasks.joined(among, first), among.everywhere(state_key)
+    )
 
 
 def _traced(state, update, tasks, outer_steps, key) -> TrainState:
@@ -274,6 +310,7 @@ class _Run:
 
     def __init__(self, plan: _Plan, carry: advance.Carry, files, reporter: Any, seconds: float):
         self.plan, self.carry, self.files, self.reporter = plan, carry, files, reporter
+        self.among = plan.among
         self.seconds, self.saved, self.done = seconds, time.monotonic(), int(carry.state.step)
 
     def is_due(self) -> bool:
@@ -283,10 +320,17 @@ class _Run:
 
     def save(self) -> None:
         """Writes a checkpoint, unless there is one of this step."""
+        state = self.among.here(self.carry.state)
         if self.files and checkpoint.latest(self.files.checkpoints) != self.done:
-            with _rescued(self.files, self.carry.state, self._window()):
-                self.files.save(self.carry.state, self._window())
+            with _rescued(self.files, state, self._window()):
+                self.files.save(state, self._window())
             self.saved = time.monotonic()
+
+    def agree(self, calls: int, interrupted: threading.Event) -> tuple[int, bool, bool]:
+        """The length of the next call, whether to save before it, and whether a process was interrupted."""
+        late = time.monotonic() - self.saved > self.plan.checkpoint_every_seconds
+        calls, late, stopped = self.among.agree((calls, late, interrupted.is_set()))
+        return calls, bool(late), bool(stopped)
 
     def tell(self) -> None:
         """Validates, writes and shows a report."""
@@ -295,7 +339,7 @@ class _Run:
             with _rescued(self.files, self.carry.state, self._window()):
                 self.files.report(row)
         self.reporter.report(row)
-        for call in self.plan.callbacks:
+        for call in self.plan.callbacks if self.among.is_first else ():
             call(dict(row))
 
     def begin_window(self) -> None:
@@ -320,12 +364,13 @@ def _train(
     past: _Past,
 ) -> TrainState:
     """Goes on until the end, a signal, or a number that is not finite."""
-    run, calls = _Run(plan, carry, files, reporter, past.seconds), 1
+    run = _Run(plan, carry, files, reporter, past.seconds)
     reporter.advance(run.done)
     if run.is_due() and not past.reported:  # it was stopped between a checkpoint and its report
         run.tell()
     run.begin_window()
-    while run.done < plan.outer_steps and not interrupted.is_set():
+    calls, _, stopped = run.agree(1, interrupted)
+    while run.done < plan.outer_steps and not stopped:
         begun, started = run.done, time.perf_counter()
         following = (begun // plan.report_every + 1) * plan.report_every
         run.carry = program(run.carry, min(begun + calls, following, plan.outer_steps))
@@ -343,11 +388,13 @@ def _train(
         reporter.advance(run.done, run.carry.last.loss.item())
         if run.is_due():
             run.save()  # first, so that neither validate nor a signal meanwhile loses anything
-            if interrupted.is_set() and run.done < plan.outer_steps:
+            calls, _, stopped = run.agree(calls, interrupted)
+            if stopped and run.done < plan.outer_steps:
                 break  # a resumed run reports first
             run.tell()
             run.begin_window()
-        elif time.monotonic() - run.saved > plan.checkpoint_every_seconds:
+        calls, late, stopped = run.agree(calls, interrupted)
+        if late:
             run.save()
     if run.done < plan.outer_steps:
         if run.done:
@@ -386,7 +433,7 @@ def _row(plan: _Plan, carry: advance.Carry, seconds: float) -> Row:
         "gradient_norm": norm / steps if steps else math.nan,
     }
     if plan.validate is not None:
-        found = plan.validate(jax.tree.map(jnp.copy, carry.state.meta_params))
+        found = plan.validate(jax.tree.map(jnp.copy, plan.among.here(carry.state.meta_params)))
         found = found if isinstance(found, Mapping) else {"validation": found}
         taken = set(_OWN).intersection(found)
         if taken:

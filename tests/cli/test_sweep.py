@@ -10,6 +10,7 @@ import pytest
 
 from metajax.cli import main as cli
 from metajax.cli import processes, sweep
+from metajax.cli.machine import Machine
 from metajax.train.records import read_metrics
 
 FLAGS = ("--outer-steps", 3, "--loss-steps", 1, "--meta-batch", 2, "--report-every", 2)
@@ -35,10 +36,10 @@ def test_members_are_single_runs(tmp_path, capsys, monkeypatch):
     assert "1 cell of 2 seeds, in one program" in said
     assert "Student's t" in said
 
-    def in_this_process(folder, names, jobs, trust):
-        assert jobs == 2
+    def in_this_process(folder, names, jobs, arguments):
+        assert (jobs, arguments) == (2, ("", ""))
         for name in names:
-            sweep._member(folder, name, trust)
+            sweep._member(folder, name, Machine(), trust=False)
             yield processes.Ended(name, 0)
 
     monkeypatch.setattr(processes, "train", in_this_process)
@@ -104,7 +105,7 @@ def test_a_damaged_sweep_is_named(tmp_path, capsys):
 
 MEMBER = """
 import signal, sys, time
-folder, name, trust = sys.argv[1:]
+folder, name = sys.argv[1:]
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
 print(name)
 if name == "long":
@@ -116,7 +117,7 @@ sys.exit({"bad": 2}.get(name, 0))
 
 def test_processes_end_with_their_status_and_stop_when_told(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_CODE", MEMBER)
-    ended = dict(processes.train(tmp_path, ["a", "bad", "b"], 2, trust=False))
+    ended = dict(processes.train(tmp_path, ["a", "bad", "b"], 2, ()))
     assert ended == {"a": 0, "bad": 2, "b": 0}
     assert processes.last_line(tmp_path, "bad") == "bad"
 
@@ -127,6 +128,6 @@ def test_processes_end_with_their_status_and_stop_when_told(tmp_path, monkeypatc
 
     thread = threading.Thread(target=press)
     thread.start()
-    ended = dict(processes.train(tmp_path, ["long", "never"], 1, trust=False))
+    ended = dict(processes.train(tmp_path, ["long", "never"], 1, ()))
     thread.join()
     assert ended == {"long": processes.STOPPED}
