@@ -54,7 +54,8 @@ def can_trace(settings: Any, name: str) -> bool:
 
 
 def _built(settings: Any, values: Any) -> Experiment:
-    return recipes.build(replace(settings, **values))
+    with jax.ensure_compile_time_eval():  # checks look at what does not depend on traced settings
+        return recipes.build(replace(settings, **values))
 
 
 def _step(e: Experiment, mesh: Mesh):

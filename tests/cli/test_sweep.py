@@ -13,7 +13,18 @@ from metajax.cli import processes, sweep
 from metajax.cli.machine import Machine
 from metajax.train.records import read_metrics
 
-FLAGS = ("--outer-steps", 3, "--loss-steps", 1, "--meta-batch", 2, "--report-every", 2)
+FLAGS = (
+    "--learner",
+    "ridge",
+    "--width",
+    4,
+    "--outer-steps",
+    4,
+    "--meta-batch",
+    2,
+    "--report-every",
+    2,
+)
 
 
 def run(*arguments, status=0):
@@ -30,8 +41,8 @@ def of(folder, name):
 @pytest.mark.usefixtures("few_test_tasks")
 def test_members_are_single_runs(tmp_path, capsys, monkeypatch):
     one, apart, alone = (tmp_path / name for name in ("one", "apart", "alone"))
-    run("train", "sinusoid", *FLAGS, "--seed", 1, "--run-dir", alone)
-    run("train", "sinusoid", *FLAGS, "--seeds", 2, "--run-dir", one)
+    run("train", "icl", *FLAGS, "--seed", 1, "--run-dir", alone)
+    run("train", "icl", *FLAGS, "--seeds", 2, "--run-dir", one)
     said = capsys.readouterr().out
     assert "1 cell of 2 seeds, in one program" in said
     assert "Student's t" in said
@@ -43,7 +54,7 @@ def test_members_are_single_runs(tmp_path, capsys, monkeypatch):
             yield processes.Ended(name, 0)
 
     monkeypatch.setattr(processes, "train", in_this_process)
-    run("train", "sinusoid", *FLAGS, "--seed", 1, "--seeds", 1, "--jobs", 2, "--run-dir", apart)
+    run("train", "icl", *FLAGS, "--seed", 1, "--seeds", 1, "--jobs", 2, "--run-dir", apart)
     whole = of(alone, "evaluation.json")
     assert of(apart, "seed-1/evaluation.json") == whole  # to the bit
     close = pytest.approx(whole["metajax"]["mean"], rel=1e-4)
@@ -63,7 +74,7 @@ def test_members_are_single_runs(tmp_path, capsys, monkeypatch):
     (one / "seed-1" / "evaluation.json").unlink()
     run("resume", one)
     assert of(one, "summary.json") == summary
-    run("train", "sinusoid", "--seeds", 2, "--run-dir", one, status=2)
+    run("train", "icl", "--seeds", 2, "--run-dir", one, status=2)
     assert "go on with the sweep in it by metajax resume" in capsys.readouterr().out
 
 
@@ -71,7 +82,7 @@ def test_members_are_single_runs(tmp_path, capsys, monkeypatch):
 @pytest.mark.usefixtures("few_test_tasks")
 def test_validation_chooses_a_cell_and_a_diverged_member_is_named(tmp_path, capsys):
     run(
-        "train", "sinusoid", *FLAGS, "--seeds", 1, "--grid", "outer_rate=1e38,0.001", "--run-dir",
+        "train", "icl", *FLAGS, "--seeds", 1, "--grid", "outer_rate=1e38,0.001", "--run-dir",
         tmp_path / "grid",
     )  # fmt: skip
     said = capsys.readouterr().out
