@@ -191,7 +191,8 @@ def _train_apart(
 
     left = [name for name in outer_steps if not is_over(name)]
     number, done = len(outer_steps), len(outer_steps) - len(left)
-    arguments = ("trust" if trust else "", str(machine.devices or ""))
+    data = getattr(asked.settings, "data", None) or ""
+    arguments = ("trust" if trust else "", str(machine.devices or ""), str(data))
     for ended in processes.train(folder, left, asked.jobs or 1, arguments):
         done += ended.status == 0 or is_over(ended.name)
         stopped |= ended.status == processes.STOPPED
@@ -209,22 +210,23 @@ def _train_apart(
     return True
 
 
-def member(folder: str, name: str, trust: str, number: str) -> None:
+def member(folder: str, name: str, trust: str, number: str, data: str) -> None:
     """Trains one member as `metajax train` and `metajax resume` would; the code of its process."""
     from metajax.cli.main import finish
 
     machine = Machine(devices=int(number) if number else None)
-    finish(lambda: _member(Path(folder), name, machine, trust == "trust"), machine)
+    of = Path(folder), name, machine, data or None
+    finish(lambda: _member(*of, trust=trust == "trust"), machine)
 
 
-def _member(folder: Path, name: str, machine: Machine, trust: bool) -> bool:
+def _member(folder: Path, name: str, machine: Machine, data: str | None, *, trust: bool) -> bool:
     from metajax.cli.train import train_and_test
     from metajax.recipes.run import read as read_run
     from metajax.train.records import SETTINGS
 
-    asked, own = read(folder, trust=True), folder / name
+    asked, own = read(folder, data, trust=True), folder / name
     if (own / SETTINGS).exists():
-        experiment, how = read_run(own, trust=trust), {"resume": True}
+        experiment, how = read_run(own, data, trust=trust), {"resume": True}
     else:
         found = sweep.plan(asked.settings, asked.seeds, asked.grid)
         experiment = recipes.build(found.settings_of(name))

@@ -48,9 +48,9 @@ def test_members_are_single_runs(tmp_path, capsys, monkeypatch):
     assert "Student's t" in said
 
     def in_this_process(folder, names, jobs, arguments):
-        assert (jobs, arguments) == (2, ("", ""))
+        assert (jobs, arguments) == (2, ("", "", ""))
         for name in names:
-            sweep._member(folder, name, Machine(), trust=False)
+            sweep._member(folder, name, Machine(), None, trust=False)
             yield processes.Ended(name, 0)
 
     monkeypatch.setattr(processes, "train", in_this_process)

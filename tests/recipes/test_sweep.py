@@ -1,9 +1,11 @@
 """Sweeps of recipes: what is swept is checked before anything is computed, and grouped into programs."""
 
+import json
+
 import pytest
 
 from metajax import recipes
-from metajax.recipes import sweep
+from metajax.recipes import sweep, sweep_report
 from metajax.recipes.synthetic.sinusoid import Sinusoid
 from metajax.recipes.vision.omniglot import Omniglot
 
@@ -67,3 +69,51 @@ def test_small_learners_share_a_program_and_large_ones_do_not():
     glyphs = Omniglot(source="glyphs", test_source="glyphs", meta_batch=4)
     assert sweep.shares_a_program(recipes.build(Sinusoid()))
     assert not sweep.shares_a_program(recipes.build(glyphs))
+
+
+def written(folder, validation, scores=None, failed=None):
+    """What a member leaves in its folder, as far as a summary reads it."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / f"{3 if failed is None else failed}.npz").touch()
+    if failed is not None:
+        (folder / "failure.json").write_text(json.dumps({"step": failed}))
+        return
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 3, "validation": validation}) + "\n")
+    if scores is not None:
+        tables = {"all": {"ours": {"mean": scores}, "theirs": {"mean": [4.0, None]}}}
+        facts = {"columns": ["1", "5"], "tables": tables}
+        (folder / "evaluation.json").write_text(json.dumps(facts))
+
+
+def test_a_summary_is_of_the_cell_that_validation_tasks_choose(tmp_path):
+    found = sweep.plan(Sinusoid(outer_steps=3), 2, ["shot=5,10"])
+    written(tmp_path / "shot=5" / "seed-0", 0.5, [1.0, 5.0])
+    written(tmp_path / "shot=5" / "seed-1", 0.7, [3.0, 5.0])
+    written(tmp_path / "shot=10" / "seed-0", 0.1, [0.0, 0.0])
+    written(tmp_path / "shot=10" / "seed-1", None, failed=2)
+    e = recipes.build(found.cells[0].settings)
+    facts = sweep_report.summary(found, tmp_path, e, "as processes")
+    assert [cell["chosen"] for cell in facts["cells"]] == [True, False]
+    assert facts["cells"][1]["diverged"] == {"1": 2}
+    assert facts["cells"][1]["validation"]["mean"] == [0.1]
+    assert "lowest mean over seeds on validation tasks" in facts["selection"]
+    ours, theirs = facts["test"]["tables"]["all"].values()
+    assert ours["seeds"] == {"0": [1.0, 5.0], "1": [3.0, 5.0]}
+    # Student's t of one degree of freedom is 12.706, and 1 and 3 have deviation sqrt(2).
+    assert ours["mean"] == [2.0, 5.0]
+    assert ours["interval"] == pytest.approx([12.706, 0.0], rel=1e-3)
+    assert (theirs["mean"], theirs["number"]) == ([4.0, None], [2, 0])
+
+
+def test_a_member_that_is_stopped_is_not_over(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    assert sweep_report.state_of(tmp_path, 3) == (
+        0,
+        pytest.approx(float("nan"), nan_ok=True),
+        None,
+        False,
+    )
+    (tmp_path / "checkpoints" / "2.npz").touch()
+    assert not sweep_report.state_of(tmp_path, 3).is_over
+    (tmp_path / "failure.json").write_text('{"step": 1}')  # of a step that was taken again since
+    assert sweep_report.state_of(tmp_path, 3).diverged is None
