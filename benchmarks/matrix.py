@@ -1,8 +1,8 @@
 """Tests the oldest supported and the newest versions of what metajax computes with.
 
-python benchmarks/matrix.py                       both, in fresh environments, about 15 minutes on two cores
+python benchmarks/matrix.py                       both, in fresh environments, about 20 minutes on two cores
 python benchmarks/matrix.py --only oldest --fast  a few of the tests, in a minute or two
-python benchmarks/matrix.py --python 3.13=/usr/bin/python3.13
+python benchmarks/matrix.py --python 3.13=/usr/bin/python3.13 --keep environments
 
 The oldest versions are the lower bounds of pyproject.toml, all at once. A warning of a deprecation ends a test:
 any in the newest, and those that metajax causes in the oldest, whose packages read each other's
@@ -32,21 +32,24 @@ FAST = (
     "tests/test_inner.py",
     "tests/test_objectives.py",
     "tests/test_masks.py",
-    "tests/test_evaluation.py",
     "tests/train/test_checkpoint.py",
     "tests/train/test_run_dir.py",
 )
-LAWS = (
-    *FAST,
-    "tests/contract/test_learners.py",
-    "tests/contract/test_hypergradients.py",
-    "tests/ops",
-    "tests/nn/test_adaptors.py",
-    "tests/estimators/test_estimators.py",
-    "tests/train",
-    "tests/cli/test_cli.py",
-)
-"""Tests of the laws: what every learner, adjoint, estimator and operation keeps, and the training loop."""
+TESTS = {
+    "training": (
+        *FAST,
+        "tests/test_evaluation.py",
+        "tests/train/test_training.py",
+        "tests/train/test_guard.py",
+        "tests/train/test_saved.py",
+        "tests/train/test_feed.py",
+        "tests/train/test_sweep.py",
+        "tests/cli/test_sweep.py",
+    ),
+    "operations": ("tests/ops", "tests/nn/test_adaptors.py"),
+    "learners": ("tests/contract/test_hypergradients.py", "tests/contract/test_learners.py"),
+}
+"""The training loop and its files; operations and adaptors; what every learner and adjoint keeps."""
 
 
 class Environment(NamedTuple):
@@ -86,8 +89,9 @@ def bounds() -> dict[str, str]:
 
 def make(place: Path, environment: Environment, python: str) -> Path:
     """Makes an environment with metajax in it, and returns its Python."""
-    subprocess.run([python, "-m", "venv", place], check=True)
     own = place / "bin" / "python"
+    if not own.exists():
+        subprocess.run([python, "-m", "venv", place], check=True)
     pins = [f"{name}=={version}" for name, version in bounds().items()]
     pins += [f"jaxlib=={bounds()['jax']}"]
     constraints = place / "constraints.txt"
@@ -112,17 +116,13 @@ def test(own: Path, environment: Environment, tests: tuple[str, ...]) -> dict[st
             env={**os.environ, "METAJAX_TEST_INSTALLED": "1", "PYTHONPATH": ""},
         )
     said = done.stdout + done.stderr
-    counts = {
-        kind: int(number)
-        for number, kind in re.findall(r"(\d+) (passed|failed|skipped|error)", said)
-    }
+    found = re.findall(r"(\d+) (passed|failed|skipped|error)", said)
     if done.returncode:
         print(said[-8_000:], flush=True)
-    failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)))
     return {
         "status": done.returncode,
-        "counts": counts,
-        "failed": failed,
+        "counts": {kind: int(number) for number, kind in found},
+        "failed": sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE))),
         "seconds": round(time.perf_counter() - begun),
     }
 
@@ -137,16 +137,31 @@ def versions(own: Path) -> dict[str, str]:
     return {"python": asked.stdout.split()[1], **named}
 
 
+def keep(name: str, group: str, found: dict[str, Any], of: dict[str, str]) -> None:
+    """Puts the result of a group of tests into the file of results."""
+    before = record.read(RESULT) or {}
+    rows = before.get("environments", {})
+    same = rows.get(name, {}).get("versions") == of
+    groups = rows.get(name, {}).get("groups", {}) if same else {}
+    rows[name] = {
+        "versions": of,
+        "filters": list(ENVIRONMENTS[name].filters),
+        "groups": {**groups, group: found},
+    }
+    record.write(RESULT, {"environments": rows, "tests": TESTS, **record.context()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=ENVIRONMENTS)
+    parser.add_argument("--groups", nargs="*", choices=TESTS, default=list(TESTS))
     parser.add_argument("--fast", action="store_true", help="a few tests, and nothing is written")
+    parser.add_argument("--keep", type=Path, help="a folder of environments, which are made once")
     parser.add_argument("--python", nargs="*", default=[], help="interpreters, as VERSION=PATH")
     arguments = parser.parse_args()
-    given = dict(pair.split("=", 1) for pair in arguments.python)
-    bad = False
+    given, bad = dict(pair.split("=", 1) for pair in arguments.python), False
     for name, environment in ENVIRONMENTS.items():
         if arguments.only not in (None, name):
             continue
@@ -154,24 +169,19 @@ def main() -> None:
         python = given.get(version) or shutil.which(f"python{version}")
         if python is None:
             raise SystemExit(f"matrix: there is no python{version}; name one by --python.")
-        with tempfile.TemporaryDirectory() as place:
-            own = make(Path(place) / "environment", environment, python)
-            found = {
-                "versions": versions(own),
-                **test(own, environment, FAST if arguments.fast else LAWS),
-            }
-        print(name, json.dumps(found), flush=True)
-        bad |= found["status"] != 0
-        if not arguments.fast:
-            before = record.read(RESULT) or {}
-            rows = before.get("environments", {}) | {name: found}
-            facts = {"environments": rows, "tests": list(LAWS), "filters": _filters()}
-            record.write(RESULT, {**facts, **record.context()})
+        with tempfile.TemporaryDirectory() as passing:
+            place = (arguments.keep or Path(passing)).absolute() / name
+            own = make(place, environment, python)
+            of = versions(own)
+            print(name, json.dumps(of), flush=True)
+            groups = {"fast": FAST} if arguments.fast else TESTS
+            for group in groups if arguments.fast else arguments.groups:
+                found = test(own, environment, groups[group])
+                print(name, group, json.dumps(found), flush=True)
+                bad |= found["status"] != 0
+                if not arguments.fast:
+                    keep(name, group, found, of)
     sys.exit(int(bad))
-
-
-def _filters() -> dict[str, list[str]]:
-    return {name: list(environment.filters) for name, environment in ENVIRONMENTS.items()}
 
 
 if __name__ == "__main__":
