@@ -1,6 +1,6 @@
 """Sweeps against single runs: whole commands, their numbers, and which learners gain by one program.
 
-python benchmarks/sweeps.py                 everything, about 6 minutes on two cores
+python benchmarks/sweeps.py                 everything, about 5 minutes on two cores
 python benchmarks/sweeps.py --only rule     steps a second of several learners, alone and as members
 python benchmarks/sweeps.py --only command  `metajax train sinusoid`, 16 times and once with --seeds 16
 
@@ -10,6 +10,7 @@ Parts that are measured are kept in results/sweeps.json as they come.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -20,18 +21,20 @@ from typing import Any
 import record
 
 RESULT = "sweeps"
-SEEDS, OUTER_STEPS = 16, 2_000
-PASSES = (1, 2, 8)
+SEEDS, OUTER_STEPS = 16, 1_000
+PASSES = (1, 8)
 _MAIN = "from metajax.cli.main import main; main()"
 
 
-def command(*arguments: Any) -> float:
-    """Seconds of a command of metajax in a process of its own."""
-    begun = time.perf_counter()
+def command(*arguments: Any) -> tuple[float, float]:
+    """Seconds of a command of metajax in a process of its own, and of the processors in it."""
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     words = [sys.executable, "-c", _MAIN, *map(str, arguments)]
     environment = {**os.environ, "XDG_CACHE_HOME": os.environ["METAJAX_BENCHMARK_CACHE"]}
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=environment)
-    return time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processors = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - begun, processors
 
 
 def _scores(folder: Path) -> list[float]:
@@ -69,8 +72,10 @@ def commands() -> dict[str, Any]:
         return {
             "outer_steps": OUTER_STEPS,
             "seeds": SEEDS,
-            "single_seconds": seconds,
-            "together_seconds": together,
+            "single_seconds": [wall for wall, _ in seconds],
+            "single_processor_seconds": [processors for _, processors in seconds],
+            "together_seconds": together[0],
+            "together_processor_seconds": together[1],
             "single_training_seconds": [_training_seconds(path) for path in alone],
             "together_training_seconds": _training_seconds(members[0]),
             "largest_relative_difference": max(abs(a - b) / abs(a) for a, b in pairs),
@@ -91,7 +96,7 @@ def settings() -> dict[str, Any]:
 
 
 def rule(name: str, given: Any) -> dict[str, Any]:
-    """Milliseconds of an outer step of one member: alone on all devices, and in one program."""
+    """Processor time of an outer step of one member, in ms: alone on all devices, and in one program."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -130,15 +135,15 @@ def rule(name: str, given: Any) -> dict[str, Any]:
 
 
 def _milliseconds(program: Any, carry: Any) -> float:
-    """Of an outer step, the least of three calls of a third of a second."""
+    """Processor time of an outer step, which other programs change little; the least of three calls."""
     import jax
 
     carry = jax.block_until_ready(program(carry, 1))
     done, least, calls = 1, float("inf"), 4
     for _ in range(4):  # the first finds out how many steps that is
-        begun = time.perf_counter()
+        begun = time.process_time()
         carry = jax.block_until_ready(program(carry, done + calls))
-        elapsed = (time.perf_counter() - begun) / calls
+        elapsed = (time.process_time() - begun) / calls
         done, calls, least = done + calls, max(1, round(0.33 / elapsed)), min(least, elapsed)
     return 1e3 * least
 
@@ -155,8 +160,9 @@ def main() -> None:
 
         before = dict(os.environ)
         one_device_per_core()
-        result["rule"] = {name: rule(name, given) for name, given in settings().items()}
-        record.write(RESULT, {**result, **record.context()})
+        for name, given in settings().items():
+            result.setdefault("rule", {})[name] = rule(name, given)
+            record.write(RESULT, {**result, **record.context()})
         os.environ.clear()
         os.environ |= before  # commands ask for devices themselves
     if arguments.only != "rule":

@@ -78,19 +78,15 @@ def sweeps() -> str:
 
 
 def _command(row: dict[str, Any]) -> str:
-    alone, together = row["single_seconds"], row["together_seconds"]
-    training = sum(row["single_training_seconds"])
-    own = row["together_training_seconds"]
     equal = row["processes_equal_to_the_bit"]
-    cells = [
-        [
-            "from the command to the table",
-            f"{sum(alone):,.0f}",
-            f"{together:,.0f}",
-            f"{sum(alone) / together:.1f}",
-        ],
-        ["outer steps alone", f"{training:,.0f}", f"{own:,.0f}", f"{training / own:.1f}"],
-    ]
+    pairs = {
+        "of a clock, from the command to the table": ("single_seconds", "together_seconds"),
+        "of the processors": ("single_processor_seconds", "together_processor_seconds"),
+    }
+    cells = []
+    for name, (single, together) in pairs.items():
+        alone, own = sum(row[single]), row[together]
+        cells.append([name, f"{alone:,.0f}", f"{own:,.0f}", f"{alone / own:.1f}"])
     header = ["seconds", f"{row['seeds']} single runs", f"--seeds {row['seeds']}", "times as fast"]
     return (
         f"`metajax train sinusoid --outer-steps {row['outer_steps']}`, {row['seeds']} seeds; every single run "
@@ -118,7 +114,7 @@ def _rule(rows: dict[str, dict[str, float]]) -> str:
         *(f"in one program, {size}" for size in sizes),
     ]
     return (
-        "Milliseconds of an outer step of a member: alone, with tasks spread over all devices, and in one "
+        "Processor time of an outer step of a member, in ms: alone, with tasks spread over all devices, and in one "
         "program of 16 members, which are spread over devices, with so many computed at once on each.\n\n"
         f"{lines(header, cells)}"
     )
