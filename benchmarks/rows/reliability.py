@@ -114,8 +114,8 @@ def _rule(rows: dict[str, dict[str, float]]) -> str:
         *(f"in one program, {size}" for size in sizes),
     ]
     return (
-        "Processor time of an outer step of a member, in ms: alone, with tasks spread over all devices, and in one "
-        "program of 16 members, which are spread over devices, with so many computed at once on each.\n\n"
+        "Processor time of an outer step of a member, in ms: alone, with tasks spread over all devices, and "
+        "in one program of 16 members, which are spread over devices, so many at once on each.\n\n"
         f"{lines(header, cells)}"
     )
 
