@@ -36,8 +36,8 @@ FAST = (
     "tests/train/test_run_dir.py",
 )
 TESTS = {
+    "basics": FAST,
     "training": (
-        *FAST,
         "tests/test_evaluation.py",
         "tests/train/test_training.py",
         "tests/train/test_guard.py",
@@ -49,7 +49,7 @@ TESTS = {
     "operations": ("tests/ops", "tests/nn/test_adaptors.py"),
     "learners": ("tests/contract/test_hypergradients.py", "tests/contract/test_learners.py"),
 }
-"""The training loop and its files; operations and adaptors; what every learner and adjoint keeps."""
+"""The two loops and their files; training; operations and adaptors; what every learner and adjoint keeps."""
 
 
 class Environment(NamedTuple):
@@ -174,9 +174,8 @@ def main() -> None:
             own = make(place, environment, python)
             of = versions(own)
             print(name, json.dumps(of), flush=True)
-            groups = {"fast": FAST} if arguments.fast else TESTS
-            for group in groups if arguments.fast else arguments.groups:
-                found = test(own, environment, groups[group])
+            for group in ["basics"] if arguments.fast else arguments.groups:
+                found = test(own, environment, TESTS[group])
                 print(name, group, json.dumps(found), flush=True)
                 bad |= found["status"] != 0
                 if not arguments.fast:
