@@ -85,12 +85,12 @@ def _command(row: dict[str, Any]) -> str:
     header = ["first single run", "another single run", f"--seeds {row['seeds']}"]
     cells = [[f"{first:,.0f}", f"{usual:,.0f}", f"{own:,.0f}"]]
     return (
-        f"Processor seconds of `metajax train sinusoid --outer-steps {row['outer_steps']}`, from the command to "
-        f"the table, on a machine with other work:\n\n{lines(header, cells)}\n\nThe first run compiles, and "
-        f"others read its program. So {row['seeds']} runs, of which {1 + len(others)} were measured, would take "
-        f"{times:.1f} times the sweep. Test scores of members and single runs differ by at most "
-        f"{row['largest_relative_difference']:.1g} of themselves. Of {len(equal)} members trained as processes, "
-        f"{sum(equal)} ended in the bits of their single run."
+        f"Processor seconds of `metajax train sinusoid --outer-steps {row['outer_steps']}`, from the command "
+        f"to the table, on a machine with other work:\n\n{lines(header, cells)}\n\nThe first run compiles, "
+        f"and others read its program. So {row['seeds']} runs, of which {1 + len(others)} were measured, would "
+        f"take {times:.1f} times the sweep. Test scores of members and single runs differ by at most "
+        f"{row['largest_relative_difference']:.1g} of themselves. Members trained as processes: {len(equal)}, "
+        f"of which {sum(equal)} ended in the bits of the single run."
     )
 
 
