@@ -17,7 +17,7 @@ from metajax.train.sweep import distinct
 
 SMALL = 8_000_000
 """The numbers that an outer step of a small member computes, up to where members share one program.
-docs/reliability.md#sweeps has measurements."""
+`python benchmarks/sweeps.py --only rule` measures it."""
 
 _FIXED = {"seed": "Give --seeds", "data": "Leave it out"}
 _WORDS: dict[str, Any] = {"None": None, "True": True, "False": False}

@@ -23,7 +23,7 @@ from metajax.train.loop import first_state
 from metajax.train.sweep import over_members
 
 MEMBERS_PER_PASS = 1
-"""Members that a device computes at once on a CPU; docs/reliability.md#sweeps has measurements."""
+"""Members that a device computes at once on a CPU; `python benchmarks/sweeps.py --only rule` measures it."""
 
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,
