@@ -1,6 +1,6 @@
 """One run on several devices and processes: equal numbers, throughput, lost processes, and communication.
 
-python benchmarks/processes.py                   everything, a part after the other; writes results/processes.json
+python benchmarks/processes.py                   every part; writes results/processes.json
 python benchmarks/processes.py --part numbers    one part: numbers, lost, or communication
 
 All processes are on this machine and talk over its loopback, one device each unless a row says more, so

@@ -1,6 +1,6 @@
-"""Writes all pages of results, their pictures, and the tables in README.md and docs/reliability.md.
+"""Writes all pages of results, their pictures, and the tables in README.md and two pages of docs/.
 
-python benchmarks/tables.py                     into docs/results/, README.md and docs/reliability.md
+python benchmarks/tables.py                     into docs/results/, README.md, reliability.md and security.md
 python benchmarks/tables.py --folder elsewhere  pages alone, to compare
 
 Everything comes from benchmarks/rows/ and the JSON files in benchmarks/results/.
@@ -24,6 +24,7 @@ from rows import (
     recommendation,
     regret,
     reliability,
+    security,
     sinusoid,
     speed,
     summaries,
@@ -37,6 +38,7 @@ DOCS = record.HERE.parent / "docs" / "results"
 WITH_TABLES: dict[Path, Mapping[str, Callable[[], str]]] = {
     record.HERE.parent / "README.md": readme.PARTS,
     DOCS.parent / "reliability.md": reliability.PARTS,
+    DOCS.parent / "security.md": security.PARTS,
 }
 """Pages that are written by hand but for parts between marks."""
 PAGES: dict[str, Page] = {

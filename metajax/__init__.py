@@ -145,6 +145,11 @@ from metajax.train.guard import NonFiniteError as NonFiniteError
 from metajax.train.loop import fit as fit
 from metajax.train.saved import load as load
 from metajax.train.saved import save as save
+from metajax.train.sweep import OverSeeds as OverSeeds
+from metajax.train.sweep import Sweep as Sweep
+from metajax.train.sweep import best_cell as best_cell
+from metajax.train.sweep import over_seeds as over_seeds
+from metajax.train.sweep import sweep as sweep
 from metajax.tuning import Candidate as Candidate
 from metajax.tuning import Tuned as Tuned
 from metajax.tuning import tune as tune

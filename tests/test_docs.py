@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import matrix
 import pytest
 import tables
 
@@ -156,3 +157,12 @@ def test_versions_agree():
     assert f"version = {{{project['version']}}}" in (CHECKOUT / "README.md").read_text()
     assert f"## {project['version']}" in (CHECKOUT / "CHANGELOG.md").read_text()
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", mj.__version__)
+
+
+def test_every_dependency_has_a_lower_bound_that_the_matrix_installs():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    bounds = [f"{name}>={version}" for name, version in matrix.bounds().items()]
+    assert bounds == project["dependencies"]
+    for paths in matrix.TESTS.values():
+        for path in paths:
+            assert (CHECKOUT / path).exists(), path

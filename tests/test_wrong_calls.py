@@ -271,6 +271,12 @@ WRONG: list[tuple[str, Call, str]] = [
     ("multi_step_weights", lambda _: MJ.multi_step_weights(0, 0, 10), "num_steps=0"),
     ("bin_edges", lambda _: MJ.bin_edges(np.ones(5), 0), "bins=0"),
     ("score", lambda _: MJ.score("values"), "values"),
+    ("sweep: train", lambda _: MJ.sweep(None, seeds=(0,)), "train=None must be a function"),
+    ("sweep: seeds", lambda _: MJ.sweep(max, seeds=3), "seeds=3 must be a sequence of integers"),
+    ("sweep: grid", lambda _: MJ.sweep(max, seeds=(0,), grid=[0.1]), r"grid=\[0.1\] must map settings"),
+    ("sweep: value", lambda _: MJ.sweep(max, seeds=(0,), grid={"rate": (None,)}), "rate=None must be a number"),
+    ("over_seeds", lambda _: MJ.over_seeds("values"), "values='values' must be an array"),
+    ("best_cell", lambda _: MJ.best_cell([0.1, 0.2]), r"validation has shape \(2,\)"),
     ("clip", lambda _: MJ.clip_by_global_norm(0.0), "max_norm=0.0 must be a number above 0"),
 ]  # fmt: skip
 CASES = [

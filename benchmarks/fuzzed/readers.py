@@ -58,6 +58,7 @@ def _of_runs() -> Iterator[Reader]:
 
     import metajax as mj
     from metajax import recipes
+    from metajax.cli import sweep
     from metajax.recipes import run
     from metajax.recipes.synthetic.sinusoid import Sinusoid
     from metajax.train import checkpoint, records, run_dir
@@ -72,6 +73,13 @@ def _of_runs() -> Iterator[Reader]:
         "fit": {"key": [0, 1], "key_impl": "threefry2x32", "meta_batch": 4, "report_every": 2},
         "versions": records.versions(),
     }
+    swept = {
+        "settings": recipes.to_json(Sinusoid()),
+        "seeds": 2,
+        "jobs": None,
+        "report_every": None,
+    }
+    swept["grid"] = ["inner_rate=0.01,0.03"]
     rows = [{"step": step, "loss": 0.5, "gradient_norm": 1.0} for step in range(1, 6)]
 
     def write(name, value):
@@ -109,6 +117,12 @@ def _of_runs() -> Iterator[Reader]:
         "settings.json",
         write("settings.json", settings),
         lambda folder: run.settings_of(folder) and None,
+    )
+    yield Reader(
+        "sweep",
+        "sweep.json",
+        write("sweep.json", swept),
+        lambda folder: sweep.read(folder) and None,
     )
     yield Reader(
         "metrics",

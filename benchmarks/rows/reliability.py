@@ -1,11 +1,11 @@
-"""Faults, inputs, devices and streaming: the measured part of docs/reliability.md."""
+"""Faults, inputs and sweeps, and what was measured of devices: the measured part of docs/reliability.md."""
 
-import statistics
 from typing import Any
 
 import record
 
-from rows.table import NOT_RUN, lines
+from rows.devices import devices, streaming
+from rows.table import NOT_RUN, lines, measured
 
 
 def faults() -> str:
@@ -25,7 +25,7 @@ def faults() -> str:
     parts = [lines(["fault", "injected", "runs", "runs that ended differently"], cells)]
     if "damages" in result:
         parts.append(_damages(result["damages"]))
-    return "\n\n".join([*parts, _machine(result, "benchmarks/faults.py")])
+    return "\n\n".join([*parts, measured(result, "benchmarks/faults.py")])
 
 
 def _damages(row: dict[str, int]) -> str:
@@ -64,132 +64,65 @@ def inputs() -> str:
         f"{result['peak_megabytes']:,} MB."
     )
     table = lines(["reader", "inputs", "refused", "read", "bad"], cells)
-    return f"{note}\n\n{table}\n\n{_machine(result, 'benchmarks/fuzz.py')}"
+    return f"{note}\n\n{table}\n\n{measured(result, 'benchmarks/fuzz.py')}"
 
 
-def devices() -> str:
-    """Equal numbers and throughput of several devices and processes, and what ends them."""
-    result = record.read("processes")
-    if result is None or "numbers" not in result:
-        return f"{NOT_RUN}: `python benchmarks/processes.py`."
-    rows = result["numbers"]["rows"]
-    alone = statistics.median(rows["1 x 1"]["seconds"])
-    cells = []
-    for layout, row in rows.items():
-        processes, each = layout.split(" x ")
-        seconds = statistics.median(row["seconds"])
-        spread = f"{min(row['seconds']) * 1e3:.0f} to {max(row['seconds']) * 1e3:.0f}"
-        cells.append(
-            [
-                processes,
-                each,
-                f"{row['difference']:.0e}" if row["difference"] else "0",
-                "equal" if row["equal_tasks"] else "DIFFERENT",
-                f"{seconds * 1e3:.0f} ({spread})",
-                f"{alone / seconds:.2f}",
-            ]
-        )
-    settings = result["settings"]
-    head = [
-        "processes",
-        "devices of each",
-        "largest difference",
-        "tasks",
-        "ms a step",
-        "throughput",
-    ]
-    machine = result["machine"]
-    parts = [
-        f"Second-order MAML, conv4 of 32 filters, 5-way 1-shot glyphs, meta-batch {settings['meta_batch']}, on "
-        f"{machine['cores']} cores of one machine, which more devices than cores share. The difference is that "
-        "of the hypergradient from that of one device, relative to its greatest entry; times are medians of "
-        f"{settings['turns']} runs with the least and the most.",
-        lines(head, cells),
-    ]
-    if "lost" in result:
-        parts.append(_lost(result["lost"]))
-    if "communication" in result:
-        parts.append(_communication(result, alone))
-    return "\n\n".join([*parts, _machine(result, "benchmarks/processes.py")])
+def sweeps() -> str:
+    """Sweeps against single runs: whole commands, and what one program gains for learners of some sizes."""
+    result = record.read("sweeps")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/sweeps.py`."
+    parts = [_command(result["command"])] if "command" in result else []
+    if "rule" in result:
+        parts.append(_rule(result["rule"]))
+    return "\n\n".join([*parts, measured(result, "benchmarks/sweeps.py")])
 
 
-def _lost(found: dict[str, list[float]]) -> str:
-    sentences = []
-    for case, times in found.items():
-        processes, how = case.split()
-        verb = "was killed" if how == "SIGKILL" else "stood still (SIGSTOP)"
-        shown = f"{min(times):.1f} to {max(times):.1f} s" if len(times) > 1 else f"{times[0]:.0f} s"
-        sentences.append(f"of {processes} processes when one {verb}: {shown}")
-    return f"Time until the last of the others had ended, {'; '.join(sentences)}."
-
-
-def _communication(result: dict[str, Any], alone: float) -> str:
-    """What sums over processes take, and the step times that follow, beside those measured."""
-    numbers, cells = result["numbers"], []
-    for processes, times in result["communication"].items():
-        p = int(processes)
-        sizes = sorted(map(int, times))
-        latency = times[str(sizes[0])]
-        slope = (times[str(sizes[-1])] - latency) / sizes[-1]
-        exchanged = numbers["leaves"] * latency + numbers["parameters"] * slope
-        cores = result["machine"]["cores"]
-        predicted = alone / min(p, cores) + exchanged
-        measured = statistics.median(numbers["rows"][f"{p} x 1"]["seconds"])
-        cells.append(
-            [
-                processes,
-                f"{latency * 1e3:.2f}",
-                f"{8 * (p - 1) / p / slope / 1e6:.0f}",
-                f"{exchanged * 1e3:.1f}",
-                f"{predicted * 1e3:.0f}",
-                f"{measured * 1e3:.0f}",
-                f"{alone / exchanged:.0f}",
-            ]
-        )
-    head = [
-        "processes",
-        "latency of a sum, ms",
-        "MB/s",
-        "exchanged a step, ms",
-        "predicted ms a step",
-        "measured",
-        "processes where exchange takes as long as computing",
-    ]
+def _command(row: dict[str, Any]) -> str:
+    equal = row["processes_equal_to_the_bit"]
+    first, *others = row["single_processor_seconds"]
+    usual, own = sum(others) / len(others), row["together_processor_seconds"]
+    times = (first + (row["seeds"] - 1) * usual) / own
+    header = ["first single run", "another single run", f"--seeds {row['seeds']}"]
+    cells = [[f"{first:,.0f}", f"{usual:,.0f}", f"{own:,.0f}"]]
     return (
-        f"An outer step sums {numbers['leaves']} arrays, {numbers['parameters']:,} numbers in all, over the "
-        "processes: latency for each array, and 2 (p - 1) / p of 4 bytes for each number over the bandwidth. "
-        "Predicted: the step of one device divided by the processes, or by the cores where those are fewer, "
-        "and the exchange. Scaling stops near the last column.\n\n" + lines(head, cells)
+        f"Processor seconds of `metajax train sinusoid --outer-steps {row['outer_steps']}`, from the command "
+        f"to the table, on a machine with other work:\n\n{lines(header, cells)}\n\nThe first run compiles, "
+        f"and others read its program. So {row['seeds']} runs, of which {1 + len(others)} were measured, would "
+        f"take {times:.1f} times the sweep. Test scores of members and single runs differ by at most "
+        f"{row['largest_relative_difference']:.1g} of themselves. Members trained as processes: {len(equal)}, "
+        f"of which {sum(equal)} ended in the bits of the single run."
     )
 
 
-def streaming() -> str:
-    """Tasks from disk beside tasks in memory."""
-    result = record.read("streaming")
-    if result is None:
-        return f"{NOT_RUN}: `python benchmarks/streaming.py`."
-    kinds, settings = result["kinds"], result["settings"]
-    empty = kinds["empty"]["peak_mb"]
+def _rule(rows: dict[str, dict[str, float]]) -> str:
+    sizes = [name for name in next(iter(rows.values())) if name.endswith("a pass")]
     cells = [
         [
-            name if name != "empty" else "ten classes in memory",
-            f"{row['seconds'] * 1e3:.1f}",
-            f"{row['peak_mb']:,.0f}",
-            f"{max(0, row['peak_mb'] - empty):,.0f}",
+            name,
+            f"{row['numbers'] / 1e6:.2g}",
+            f"{row['alone']:.3g}",
+            *(f"{row[size]:.3g}" for size in sizes),
         ]
-        for name, row in kinds.items()
+        for name, row in sorted(rows.items(), key=lambda pair: pair[1]["numbers"])
+    ]
+    header = [
+        "learner",
+        "million numbers a step",
+        "alone",
+        *(f"in one program, {size}" for size in sizes),
     ]
     return (
-        f"{settings['megabytes']:,} MB of pictures on disk, 5-way 1-shot, meta-batch "
-        f"{settings['meta_batch']}, a perceptron, whose step is short, so that reading shows. Medians of "
-        f"{len(kinds['empty']['turns'])} turns; all runs saw the same tasks.\n\n"
-        + lines(["tasks", "ms a step", "peak MB of the process", "MB for the data"], cells)
-        + f"\n\n{_machine(result, 'benchmarks/streaming.py')}"
+        "Processor time of an outer step of a member, in ms: alone, with tasks spread over all devices, and "
+        "in one program of 16 members, which are spread over devices, so many at once on each.\n\n"
+        f"{lines(header, cells)}"
     )
 
 
-def _machine(result: dict[str, Any], script: str) -> str:
-    return f"Measured with metajax {record.version_of(result)}; reproduce with `python {script}`."
-
-
-PARTS = {"faults": faults, "inputs": inputs, "devices": devices, "streaming": streaming}
+PARTS = {
+    "faults": faults,
+    "inputs": inputs,
+    "devices": devices,
+    "streaming": streaming,
+    "sweeps": sweeps,
+}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import record
 
 import metajax as mj
 from metajax.recipes.experiment import Experiment
@@ -122,6 +123,11 @@ def lines(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def not_run(name: str, columns: int) -> list[str]:
     """The cells of a row that is declared and has no result."""
     return [name, NOT_RUN, *[""] * (columns - 2)]
+
+
+def measured(result: Mapping[str, Any], script: str) -> str:
+    """The sentence below a table: the version that was measured, and how to repeat it."""
+    return f"Measured with metajax {record.version_of(result)}; reproduce with `python {script}`."
 
 
 def finite(values: Any) -> list[float | None]:

@@ -9,6 +9,9 @@ import jax
 
 from metajax import checks
 
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+"""What `one_device_per_core` sets XLA_FLAGS to."""
+
 LOST_AFTER = 60
 """Seconds without a sign of life after which the other processes end."""
 A_DAY = 86_400
@@ -126,4 +129,4 @@ def one_device_per_core(number: int | None = None) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):  # JAX has computed something already.
         jax.config.update("jax_num_cpu_devices", cores if number is None else number)
-        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        os.environ["XLA_FLAGS"] = ONE_THREAD

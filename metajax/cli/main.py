@@ -3,8 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import jax
 import tyro
@@ -46,18 +46,23 @@ _ABOUT = "metajax: learn how to learn. Start with `metajax train sinusoid`, whic
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line; a mistake of the user ends in one sentence and exit status 2."""
-    from metajax.train.guard import LostProcessError, NonFiniteError
-
     words = sys.argv[1:] if args is None else args
     if words and words[0] == "--version":
         console.print(version(), markup=False)
         sys.exit(0)
     command = _parse(words)
     run = next(run for kind, run in COMMANDS.values() if type(command) is kind)
+    finish(lambda: run(command), getattr(command, "machine", Machine()))
+
+
+def finish(run: Callable[[], bool], machine: Machine) -> NoReturn:
+    """Runs a command and ends the process: with status 0, 2 after a mistake, or 130 after Ctrl-C."""
+    from metajax.train.guard import LostProcessError, NonFiniteError
+
     before, warnings.showwarning = warnings.showwarning, _shown
     try:
-        start(getattr(command, "machine", Machine()))
-        finished = run(command)
+        start(machine)
+        finished = run()
     except (ValueError, OSError, ModuleNotFoundError, NonFiniteError, LostProcessError) as error:
         _print(error)
         sys.exit(2)

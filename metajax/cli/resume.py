@@ -1,4 +1,4 @@
-"""`metajax resume RUN`: continues a run that was stopped."""
+"""`metajax resume RUN`: continues a run or a sweep that was stopped."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,10 @@ from metajax.cli.train import train_and_test
 
 @dataclass(frozen=True)
 class Resume:
-    """Continue a run that was stopped; it ends in the same bits as one that was not."""
+    """Continue a run or a sweep that was stopped; it ends in the same bits as one that was not."""
 
     run: tyro.conf.Positional[Path]
-    """The folder of the run."""
+    """The folder of the run, or of the sweep."""
     data: str | None = None
     """The folder of the data sets, if it has moved."""
     trust: bool = False
@@ -25,9 +25,13 @@ class Resume:
 
 
 def run(command: Resume) -> bool:
-    """Continues a run in its folder."""
+    """Continues a run in its folder, or what is left of a sweep."""
+    from metajax.cli import sweep
     from metajax.recipes.run import read
 
+    if (command.run / sweep.SWEEP).exists():
+        asked = sweep.read(command.run, command.data, trust=command.trust)
+        return sweep.go_on(asked, command.run, command.machine, trust=command.trust)
     experiment = read(command.run, command.data, trust=command.trust)
     return train_and_test(
         experiment,

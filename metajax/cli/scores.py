@@ -39,31 +39,51 @@ def test(
         _judged(experiment, step, meta_params, path, num_tasks=num_tasks, seed=seed)
         return
     e, number = experiment, experiment.test_tasks if num_tasks is None else num_tasks
-    key = jax.random.key(seed)
-    scores = evaluate(
+    scores = measured(e, meta_params, number, seed, mesh)
+    baselines = baselines_of(e, number, seed, mesh)
+    files.write_json(path, facts_of(e, step, number, seed, scores, baselines))
+    console.print(_table(e, step, number, scores, baselines))
+    _notes(e, scores, baselines)
+
+
+def measured(e: Experiment, meta_params: Any, number: int, seed: int, mesh: Mesh) -> Evaluation:
+    """Scores of meta-parameters on test tasks."""
+    return evaluate(
         e.learner,
         meta_params,
         e.test,
         e.metric,
-        key=key,
+        key=jax.random.key(seed),
         num_tasks=number,
         num_steps=e.eval_steps,
         inductive=e.inductive,
         mesh=mesh,
     )
-    baselines: tuple[Baseline, ...] = ()
-    if e.baselines is not None:
-        with console.status("measuring baselines"):
-            baselines = e.baselines(key, number, e.eval_steps, mesh)
+
+
+def baselines_of(e: Experiment, number: int, seed: int, mesh: Mesh) -> tuple[Baseline, ...]:
+    """Scores of the baselines on the same test tasks."""
+    if e.baselines is None:
+        return ()
+    with console.status("measuring baselines"):
+        return e.baselines(jax.random.key(seed), number, e.eval_steps, mesh)
+
+
+def facts_of(
+    e: Experiment,
+    step: int,
+    number: int,
+    seed: int,
+    scores: Evaluation,
+    baselines: tuple[Baseline, ...],
+) -> dict[str, Any]:
+    """What `evaluation.json` holds."""
     facts: dict[str, Any] = {"step": step, "num_tasks": number, "seed": seed, "source": e.test_name}
     if e.shots is not None:
         facts |= e.shots._asdict()
     facts["columns"] = e.columns
     rows = {name: _numbers(e, score) for name, score in _rows(scores).items()}
-    rows |= {baseline.name: _numbers(e, baseline.scores) for baseline in baselines}
-    files.write_json(path, facts | rows)
-    console.print(_table(e, step, number, scores, baselines))
-    _notes(e, scores, baselines)
+    return facts | rows | {baseline.name: _numbers(e, baseline.scores) for baseline in baselines}
 
 
 def _judged(

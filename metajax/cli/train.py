@@ -36,15 +36,29 @@ class Train:
     """Outer steps from one validation and checkpoint to the next; by default a fiftieth of all."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs metajax[tensorboard])."""
+    seeds: int | None = None
+    """Train this many seeds, from --seed on, and print their scores, mean and interval. Small learners
+    share one program; the others are processes."""
+    grid: tuple[str, ...] | None = None
+    """Settings with several values, such as --grid inner_rate=0.01,0.03 outer_rate=0.001,0.003. Validation
+    tasks choose among their combinations, and the chosen one is tested."""
+    jobs: int | None = None
+    """Train the members of a sweep as processes, this many at a time, each as it would be alone."""
     machine: Machine = field(default_factory=Machine)
 
 
 def run(command: Train) -> bool:
-    """Trains a recipe in a new folder."""
+    """Trains a recipe in a new folder, or a sweep of it."""
     name = recipes.name_of(command.recipe)
-    folder = command.run_dir or _new_folder(name)
     if command.resume and command.run_dir is None:
         raise ValueError("train: --resume needs the --run-dir of the run to go on with.")
+    if command.seeds is not None or command.grid is not None:
+        return _sweep(command, name)
+    if command.jobs is not None:
+        raise ValueError(
+            f"train: jobs={command.jobs} has no effect without --seeds or --grid. Leave it out."
+        )
+    folder = command.run_dir or _new_folder(name)
     experiment = recipes.build(command.recipe)
     resume = command.resume and (folder / "settings.json").exists()
     if resume:
@@ -58,6 +72,24 @@ def run(command: Train) -> bool:
         resume=resume,
         tensorboard=command.tensorboard,
     )
+
+
+def _sweep(command: Train, name: str) -> bool:
+    from metajax.cli import sweep
+
+    if command.tensorboard:
+        raise ValueError("train: tensorboard has no effect beside --seeds or --grid. Leave it out.")
+    if command.grid == ():
+        raise ValueError("train: --grid needs settings with values, such as inner_rate=0.01,0.03.")
+    if jax.process_count() > 1:
+        raise ValueError("train: a sweep is started by one process. Leave --distributed out.")
+    folder = command.run_dir or _new_folder(f"{name}-sweep")
+    grid, how = command.grid or (), (command.jobs, command.report_every)
+    asked = sweep.Asked(command.recipe, command.seeds, grid, *how)
+    if command.resume and (folder / sweep.SWEEP).exists():
+        sweep.check_same(asked, folder)
+        return sweep.go_on(asked, folder, command.machine)
+    return sweep.start(asked, folder, command.machine)
 
 
 _OF_A_MACHINE = ("data", "tasks_per_pass")

@@ -94,6 +94,7 @@ class Experiment:
 
     settings: The settings of the recipe with every default resolved; they rebuild this experiment.
     metric_name: Such as "accuracy %"; tables show `scale` times the metric.
+    higher_is_better: Whether the metric is an accuracy or the like, in place of an error.
     columns: The names of what is measured, one for each of `eval_steps`.
     eval_steps: The numbers of inner steps at evaluation; None for a learner without an inner loop.
     validation_steps: The one of `eval_steps` that validation takes.
@@ -158,6 +159,7 @@ class Experiment:
     judge: Callable[[Params, int], Report] | None = None
     on: Callable[[Any, str | Path | None, Shots | None], Any] | None = None
     validation_tasks: int = 200
+    higher_is_better: bool = False
     prepared: Any = None
 
 

@@ -362,7 +362,7 @@ def build_learner(
       ValueError: For an unknown name, and for an adjoint that does not suit the learner.
     """
     row, use = use_of(recipe, kind, name)
-    options, rate = dict(use.options), inner.inner_rate or 0.0
+    options, rate = dict(use.options), 0.0 if inner.inner_rate is None else inner.inner_rate
     if inner.adjoint is not None:
         options["adjoint"] = adjoint_of(recipe, name, inner.adjoint, rate=rate, damping=use.damping)
     clip = inf if inner.inner_clip is None else inner.inner_clip

@@ -60,25 +60,9 @@ def train(
       As `fit` does.
     """
     mesh = task_mesh(settings.meta_batch) if mesh is None else mesh
-    validation_key = jax.random.key(settings.seed + 1_000_003)
     facts = written(experiment)
     if "tasks_per_pass" in facts:
         facts["tasks_per_pass"] = tasks_per_pass(experiment, settings.meta_batch, mesh)
-
-    def validate(meta_params):
-        scores = evaluate(
-            experiment.learner,
-            meta_params,
-            experiment.val,
-            experiment.metric,
-            key=validation_key,
-            num_tasks=experiment.validation_tasks,
-            num_steps=experiment.validation_steps,
-            inductive=False,
-            mesh=mesh,
-        )
-        return experiment.scale * scores.mean
-
     return fit(
         experiment.learner,
         experiment.objective,
@@ -89,13 +73,29 @@ def train(
         meta_batch=settings.meta_batch,
         mesh=mesh,
         estimator=estimator_of(experiment, settings.meta_batch, mesh),
-        validate=validate,
+        validate=lambda meta_params: validation(experiment, meta_params, settings.seed, mesh),
         report_every=report_every,
         run_dir=run_dir,
         settings=facts,
         resume=resume,
         tensorboard=tensorboard,
     )
+
+
+def validation(experiment: Experiment, meta_params: Params, seed: Any, mesh: Mesh | None) -> Any:
+    """Returns the metric on validation tasks, as tables show it; a run has the same tasks at each report."""
+    scores = evaluate(
+        experiment.learner,
+        meta_params,
+        experiment.val,
+        experiment.metric,
+        key=jax.random.key(seed + 1_000_003),
+        num_tasks=experiment.validation_tasks,
+        num_steps=experiment.validation_steps,
+        inductive=False,
+        mesh=mesh,
+    )
+    return experiment.scale * scores.mean
 
 
 def written(experiment: Experiment) -> dict[str, Any]:
@@ -142,11 +142,11 @@ def settings_of(run_dir: str | Path, data: str | Path | None = None, *, trust: b
     with files.naming(Path(run_dir) / "settings.json"):
         settings = recipes.from_json(values["recipe"], fields)
         if not trust:
-            _refuse_imports(run_dir, settings)
+            refuse_imports(run_dir, settings)
     return settings
 
 
-def _refuse_imports(run_dir: str | Path, settings: Any) -> None:
+def refuse_imports(run_dir: str | Path, settings: Any) -> None:
     """Checks that settings name no code, because somebody else may have written them.
 
     Raises:

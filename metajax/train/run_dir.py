@@ -278,7 +278,7 @@ def opened(
     existed = folder.exists()
     if folder.is_file():
         raise FileExistsError(f"{folder} is a file; name a folder that is empty or new.")
-    lock = _locked(folder)
+    lock = locked(folder)
     try:
         if resume:
             _same_run(folder, read_settings(folder)["fit"], facts)
@@ -294,7 +294,7 @@ def opened(
         lock.release()
 
 
-def _locked(folder: Path) -> Any:
+def locked(folder: Path) -> Any:
     """The lock of a folder, which is made if there is none.
 
     Raises:

@@ -69,6 +69,7 @@ def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
         metric=accuracy,
         metric_name="accuracy %",
         scale=100.0,
+        higher_is_better=True,
         columns=("accuracy",) if steps is None else (f"step {steps}",),
         eval_steps=None if steps is None else (steps,),
         validation_steps=steps,

@@ -98,6 +98,7 @@ def experiment(p: Prepared) -> Experiment:
         metric=Found(s.sentences),
         metric_name="chosen sentences found %",
         scale=100.0,
+        higher_is_better=True,
         columns=("found",),
         eval_steps=None,
         validation_steps=None,

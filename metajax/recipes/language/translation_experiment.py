@@ -32,6 +32,7 @@ def experiment(p: Prepared) -> Experiment:
         metric=tokens_right,
         metric_name="next tokens right %",
         scale=100.0,
+        higher_is_better=True,
         columns=(f"step {learner.num_steps}",),
         eval_steps=None,
         validation_steps=learner.num_steps,

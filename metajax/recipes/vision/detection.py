@@ -96,6 +96,7 @@ def experiment(s: Detection) -> Experiment:
         metric=average_precision(0.5),
         metric_name="AP50 %",
         scale=100.0,
+        higher_is_better=True,
         columns=("AP50",),
         eval_steps=None,
         validation_steps=None,

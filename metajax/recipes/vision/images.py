@@ -155,6 +155,7 @@ def experiment(settings: Images, data: DataSpec) -> Experiment:
         metric=accuracy,
         metric_name="accuracy %",
         scale=100.0,
+        higher_is_better=True,
         columns=("accuracy",) if steps is None else tuple(f"step {n}" for n in steps),
         eval_steps=steps,
         validation_steps=inner.num_steps,
