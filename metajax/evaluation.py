@@ -308,6 +308,8 @@ def _on_tasks(
 ) -> list[Any]:
     """What `on_task` gives for all tasks: one stacked tree, or a list of one for each task."""
     checks.learner(where, learner)
+    if options["mesh"] is not None:
+        size(options["mesh"], where)
     num_steps = steps_option(where, learner, num_steps).get("num_steps")
     run = partial(
         _run,

@@ -59,21 +59,29 @@ def _dividing(meta_batch: int, devices: list[Any]) -> list[Any]:
     return [device for own in of_process.values() for device in own[: each[-1]]]
 
 
-def size(mesh: Mesh) -> int:
+def size(mesh: Mesh, where: str = "mesh") -> int:
     """Returns the number of parts that the axis `"tasks"` of a mesh splits a batch into.
 
+    Args:
+      mesh: The devices.
+      where: The first word of the error message.
+
     Raises:
-      ValueError: For a mesh without that axis.
+      ValueError: For a mesh without that axis, and for what is no mesh.
 
     Example:
       >>> import metajax as mj
       >>> size(mj.task_mesh(1))
       1
     """
+    if not isinstance(mesh, Mesh):
+        raise ValueError(
+            f"{where}: mesh={mesh!r:.60} must be a mesh of devices, such as mj.task_mesh(meta_batch)."
+        )
     if AXIS not in mesh.shape:
         raise ValueError(
-            f"mesh: its axes are {', '.join(map(repr, mesh.axis_names))}, but tasks are spread over an axis "
-            f"{AXIS!r}. Make it with mj.task_mesh(meta_batch), or name one of its axes so."
+            f"{where}: the axes of the mesh are {', '.join(map(repr, mesh.axis_names))}, but tasks are spread "
+            f"over an axis {AXIS!r}. Make it with mj.task_mesh(meta_batch), or name one of its axes so."
         )
     return mesh.shape[AXIS]
 

@@ -222,6 +222,9 @@ WRONG: list[tuple[str, Call, str]] = [
         }.items()
     ),
     ("evaluate: sample", lambda _: MJ.evaluate(LEARNER, (), 3, LOSS, key=KEY, num_tasks=2), "sample"),
+    ("evaluate: mesh", lambda _: MJ.evaluate(LEARNER, (), SINE, LOSS, key=KEY, num_tasks=2, mesh=2),
+     "evaluate: mesh=2 must be a mesh of devices"),
+    ("sharded: mesh", lambda _: MJ.sharded([0, 1]), "must be a mesh of devices"),
     ("evaluate: num_tasks", lambda _: MJ.evaluate(LEARNER, (), SINE, LOSS, key=KEY, num_tasks="9"),
      "num_tasks='9'"),
     ("evaluate: num_steps", lambda _: MJ.evaluate(LEARNER, (), SINE, LOSS, key=KEY, num_tasks=2,

@@ -113,7 +113,7 @@ def _check_same(experiment: Experiment, folder: Path) -> None:
         )
         raise ValueError(
             f"train: the run in {folder} was started with {differences}. Give the same settings, leave out "
-            "--resume and name another --run-dir, or go on with: metajax resume"
+            f"--resume and name another --run-dir, or go on with: metajax resume {folder}"
         )
 
 

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from metajax import checks
 from metajax.estimators.automatic import automatic
-from metajax.mesh import resembling, task_mesh, unplaced
+from metajax.mesh import resembling, size, task_mesh, unplaced
 from metajax.objectives import Annealed
 from metajax.ops import grouped_convolutions
 from metajax.outer import outer_step
@@ -166,7 +166,9 @@ def fit(
     """
     outer_steps = checks.count("fit", "outer_steps", outer_steps)
     _check_parts(learner, objective, optimizer, key, validate, callbacks)
-    _check_traced(key, run_dir, validate, callbacks)
+    _check_traced(key, run_dir, validate, callbacks, mesh)
+    if mesh is not None:
+        size(mesh, "fit")
     every = _report_every(report_every, outer_steps, run_dir, resume)
     checks.positive("fit", "checkpoint_every_seconds", checkpoint_every_seconds, least=0)
     settings = records.plain(settings)
@@ -534,11 +536,11 @@ def _check_parts(learner, objective, optimizer, key, validate, callbacks) -> Non
         )
 
 
-def _check_traced(key: jax.Array, run_dir, validate, callbacks) -> None:
-    if isinstance(key, Tracer) and (run_dir or validate or callbacks):
+def _check_traced(key: jax.Array, run_dir, validate, callbacks, mesh) -> None:
+    if isinstance(key, Tracer) and (run_dir or validate or callbacks or mesh is not None):
         raise ValueError(
-            "fit: key is traced, as under vmap or jit, where nothing can be written or called. Leave "
-            "out run_dir, validate and callbacks."
+            "fit: key is traced, as under vmap or jit, where nothing can be written or called, and the "
+            "program around fit has the devices. Leave out run_dir, validate, callbacks and mesh."
         )
 
 

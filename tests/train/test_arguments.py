@@ -32,6 +32,8 @@ OPTIONS: Any = {"key": jax.random.key(0), "outer_steps": 2, "meta_batch": 2, "sh
         ((), {"key": 0}, r"key=0 must be a typed key, such as jax\.random\.key\(0\)"),
         ((), {"key": jax.random.PRNGKey(0)}, "give a typed key"),
         ((), {"key": jax.random.split(jax.random.key(0))}, r"key has shape \(2,\); give one key"),
+        ((), {"mesh": 4}, r"fit: mesh=4 must be a mesh of devices, such as mj\.task_mesh\(meta_batch\)"),
+        ((), {"mesh": jax.sharding.Mesh(np.array(jax.devices()), ("batch",))}, "over an axis 'tasks'"),
         ((), {"outer_steps": 2.5}, "outer_steps=2.5 must be an integer of at least 1"),
         ((), {"outer_steps": 0}, "outer_steps=0 must be"),
         ((), {"outer_steps": True}, "outer_steps=True must be"),
