@@ -95,8 +95,8 @@ def placed(mesh: Mesh, tree: Tree) -> Tree:
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
-      >>> placed(mj.task_mesh(1), {"w": jnp.ones(2)})["w"].sharding.spec
-      PartitionSpec()
+      >>> placed(mj.task_mesh(1), {"w": jnp.ones(2)})["w"].sharding.is_fully_replicated
+      True
     """
     everywhere = NamedSharding(mesh, P())
 

@@ -152,7 +152,7 @@ def test_invented_summaries_are_found_by_the_rule(p):
 
 @pytest.mark.slow
 def test_a_short_run_is_better_than_not_adapting(optimised):
-    learner = "neural_process"
+    learner = "anil"
     e = recipes.build(Summaries(learner=learner, outer_steps=200, summaries=0.0))
     state = mj.fit(
         e.learner,
