@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ import record
 LAYOUTS = ((1, 1), (1, 2), (1, 8), (2, 1), (4, 1), (2, 2))
 """Processes, and devices of each."""
 MAIN = "from metajax.cli.main import main; main()"
+RUNS = Path("runs/processes")
+"""Where each measurement is kept, so that a stopped script goes on."""
 META_BATCH, STEPS, TURNS, DEATHS = 8, 40, 3, 5
 SIZES = (1, 1_000, 10_000, 100_000, 1_000_000, 4_000_000)
 """Numbers in an array that is summed over processes."""
@@ -176,8 +179,23 @@ def free_address() -> str:
         return f"localhost:{free.getsockname()[1]}"
 
 
+def kept(name: str, measure: Callable[[], Any]) -> Any:
+    """What was measured under a name with this commit before, or is now."""
+    path = RUNS / f"{name}-{record.commit()}.json"
+    if not path.exists():
+        found = measure()
+        RUNS.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found))
+        print(name, "done", flush=True)
+    return json.loads(path.read_text())
+
+
 def together(part: str, processes: int, devices: int) -> dict[str, Any]:
     """What the first of several processes found."""
+    return kept(f"{part}-{processes}x{devices}", lambda: _together(part, processes, devices))
+
+
+def _together(part: str, processes: int, devices: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         shared = [sys.executable, __file__, "--serve", part, place, free_address(), str(processes)]
         with started([[*shared, str(own), str(devices)] for own in range(processes)]) as running:
@@ -208,47 +226,48 @@ def lost() -> dict[str, Any]:
     """Seconds from the end of a process to that of the last other one."""
     found: dict[str, Any] = {}
     for processes, how in ((2, signal.SIGKILL), (4, signal.SIGKILL), (2, signal.SIGSTOP)):
-        times = []
-        for turn in range(DEATHS if how == signal.SIGKILL else 1):
-            with tempfile.TemporaryDirectory() as place:
-                shared = [
-                    sys.executable,
-                    "-c",
-                    MAIN,
-                    "train",
-                    "sinusoid",
-                    "--outer-steps",
-                    "1000000",
-                ]
-                shared += [
-                    "--meta-batch",
-                    "4",
-                    "--devices",
-                    "1",
-                    "--report-every",
-                    "50",
-                    "--run-dir",
-                ]
-                shared += [
-                    f"{place}/run",
-                    "--coordinator",
-                    free_address(),
-                    "--processes",
-                    str(processes),
-                ]
-                with started(
-                    [[*shared, "--process", str(own)] for own in range(processes)]
-                ) as running:
-                    while not list(Path(place).glob("run/checkpoints/*.npz")):
-                        time.sleep(0.1)
-                    time.sleep(0.37 * turn)
-                    begun = time.perf_counter()
-                    running[-1].send_signal(how)
-                    for process in running[:-1]:
-                        process.wait()
-                    times.append(time.perf_counter() - begun)
-        found[f"{processes} {how.name}"] = times
+        turns = range(DEATHS if how == signal.SIGKILL else 1)
+        name = f"{processes} {how.name}"
+        found[name] = [
+            kept(f"{name}-{turn}", partial(_end_of_others, processes, how, turn)) for turn in turns
+        ]
     return found
+
+
+def _end_of_others(processes: int, how: signal.Signals, turn: int) -> float:
+    """Seconds from a signal to one of the processes of a run to the end of the last other one."""
+    flags = [
+        "--outer-steps",
+        "1000000",
+        "--meta-batch",
+        "4",
+        "--devices",
+        "1",
+        "--report-every",
+        "50",
+    ]
+    with tempfile.TemporaryDirectory() as place:
+        of_all = ["--coordinator", free_address(), "--processes", str(processes)]
+        shared = [
+            sys.executable,
+            "-c",
+            MAIN,
+            "train",
+            "sinusoid",
+            *flags,
+            "--run-dir",
+            f"{place}/run",
+            *of_all,
+        ]
+        with started([[*shared, "--process", str(own)] for own in range(processes)]) as running:
+            while not list(Path(place).glob("run/checkpoints/*.npz")):
+                time.sleep(0.1)
+            time.sleep(0.37 * turn)  # at another moment of a step each time
+            begun = time.perf_counter()
+            running[-1].send_signal(how)
+            for process in running[:-1]:
+                process.wait()
+            return time.perf_counter() - begun
 
 
 def main() -> None:
@@ -268,10 +287,10 @@ def main() -> None:
         serve(part, Path(place), address, *map(int, numbers))
         return
     for name in arguments.part:
-        kept = record.read("processes") or {}
+        before = record.read("processes") or {}
         settings = {"meta_batch": META_BATCH, "steps": STEPS, "turns": TURNS}
         record.write(
-            "processes", {**kept, name: parts[name](), "settings": settings, **record.context()}
+            "processes", {**before, name: parts[name](), "settings": settings, **record.context()}
         )
         print(name, "done", flush=True)
 
