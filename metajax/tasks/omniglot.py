@@ -1,17 +1,14 @@
 """Few-shot classification of handwritten characters of 50 alphabets."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 
 from metajax.data import omniglot as omniglot_data
 from metajax.names import choose
 from metajax.tasks.episodes import Labels, episodes
-from metajax.tasks.scaled import Scaled
-from metajax.tasks.views import Views, warp
+from metajax.tasks.views import Viewed, Views
 from metajax.types import Sample
 
 
@@ -81,21 +78,7 @@ def omniglot(
         way=way,
         shot=shot,
         query_shot=query_shot,
-        transform=Drawings(views, float(distortion)),
+        transform=Viewed(views, float(distortion), "constant"),
         query_labels=query_labels,
         name=f"omniglot {subset}",
     )
-
-
-@dataclass(frozen=True)
-class Drawings:
-    """Shows all drawings of a class in one view, scales them to [0, 1], and warps each."""
-
-    views: Views
-    distortion: float
-
-    def __call__(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """Maps drawings `(n, h, w, 1)` uint8 to floats."""
-        view_key, warp_key = jax.random.split(key)
-        x = Scaled()(key, self.views.one(view_key, x))
-        return warp(warp_key, x, self.distortion) if self.distortion else x

@@ -6,6 +6,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from metajax.tasks.scaled import Scaled
+
 
 @dataclass(frozen=True)
 class Views:
@@ -29,16 +31,20 @@ class Views:
 
 @dataclass(frozen=True)
 class Viewed:
-    """Shows all pictures of a class in one view, and warps each."""
+    """Shows all pictures of a class in one view, as floats, and warps each.
+
+    beyond: As in `warp`.
+    """
 
     views: Views
     distortion: float
+    beyond: Literal["constant", "nearest"] = "nearest"
 
     def __call__(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """Maps pictures `(n, h, w, c)` of floats."""
+        """Maps pictures `(n, h, w, c)` of floats, or of uint8, which become numbers in [0, 1]."""
         view_key, warp_key = jax.random.split(key)
-        x = self.views.one(view_key, x)
-        return warp(warp_key, x, self.distortion, "nearest") if self.distortion else x
+        x = Scaled()(key, self.views.one(view_key, x))
+        return warp(warp_key, x, self.distortion, self.beyond) if self.distortion else x
 
 
 def warp(

@@ -16,6 +16,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from train.together import wide_model
 
 import metajax as mj
 from metajax.train import checkpoint
@@ -116,25 +117,8 @@ def test_without_other_processes_nothing_is_sent():
     assert ALONE.agree((3, 0, 1)) == (3, 0, 1) and ALONE.first(lambda: 5) == 5
 
 
-def wide(spread):
-    """The perceptron of `together.py`, with or without a word of devices."""
-    of_axis = jax.lax.with_sharding_constraint if spread else lambda leaf, axes: leaf
-
-    def init(key, x):
-        weights = jax.random.normal(key, (x.shape[-1], 8))
-        return {
-            "in": of_axis(weights, P(None, "model")),
-            "out": of_axis(weights.T, P("model", None)),
-        }
-
-    def apply(params, x):
-        return of_axis(jnp.tanh(x @ params["in"]), P(None, "model")) @ params["out"]
-
-    return mj.Model(init, apply)
-
-
 def trained(spread, mesh, outer_steps, **options):
-    learner = mj.maml(wide(spread), mj.mse, optax.sgd(0.01), num_steps=1)
+    learner = mj.maml(wide_model(spread), mj.mse, optax.sgd(0.01), num_steps=1)
     return mj.fit(
         learner, mj.query_loss(learner, mj.mse), optax.adam(1e-2), mj.tasks.sinusoid(),
         key=jax.random.key(0), outer_steps=outer_steps, meta_batch=4, mesh=mesh, show_progress=False, **options,

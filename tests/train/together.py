@@ -35,16 +35,13 @@ def fit(sample, **options):
     )  # fmt: skip
 
 
-def wide(place):
-    """Trains a perceptron whose hidden layer is spread over the devices of a process."""
-    import numpy as np
-    import optax
-    from jax.sharding import Mesh
+def wide_model(spread):
+    """A perceptron whose hidden layer is spread over an axis "model", or the same without a word of devices."""
     from jax.sharding import PartitionSpec as P
 
     import metajax as mj
 
-    of_axis = jax.lax.with_sharding_constraint
+    of_axis = jax.lax.with_sharding_constraint if spread else lambda leaf, axes: leaf
 
     def init(key, x):
         weights = jax.random.normal(key, (x.shape[-1], 8))
@@ -56,8 +53,19 @@ def wide(place):
     def apply(params, x):
         return of_axis(jax.numpy.tanh(x @ params["in"]), P(None, "model")) @ params["out"]
 
+    return mj.Model(init, apply)
+
+
+def wide(place):
+    """Trains `wide_model` on tasks spread over processes, and the model over the devices of each."""
+    import numpy as np
+    import optax
+    from jax.sharding import Mesh
+
+    import metajax as mj
+
     mesh = Mesh(np.array(jax.devices()).reshape(-1, 2), ("tasks", "model"))
-    learner = mj.maml(mj.Model(init, apply), mj.mse, optax.sgd(0.01), num_steps=1)
+    learner = mj.maml(wide_model(True), mj.mse, optax.sgd(0.01), num_steps=1)
     return mj.fit(
         learner, mj.query_loss(learner, mj.mse), optax.adam(1e-2), mj.tasks.sinusoid(), key=jax.random.key(0),
         mesh=mesh, outer_steps=4, meta_batch=4, run_dir=place, show_progress=False,
