@@ -5,6 +5,7 @@ from typing import Any
 import record
 
 from rows.devices import devices, streaming
+from rows.soak import cost, soak
 from rows.table import NOT_RUN, lines, measured
 
 
@@ -125,4 +126,6 @@ PARTS = {
     "devices": devices,
     "streaming": streaming,
     "sweeps": sweeps,
+    "soak": soak,
+    "cost": cost,
 }

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class RunDir:
         self.folder = folder
         self._identity = _identity(folder / _LOCK)
         self._settings = b""
-        self._rows: list[str] = []
+        self._keep([])
 
     @property
     def checkpoints(self) -> Path:
@@ -86,9 +86,9 @@ class RunDir:
         Raises:
           OSError: If it cannot be written.
         """
-        self._rows.append(json.dumps(row))
+        line = self._add(row["step"], json.dumps(row))
         self._check_there()
-        files.append_line(self.folder / METRICS, self._rows[-1])
+        files.append_line(self.folder / METRICS, line)
 
     def save(self, state: TrainState, window: Mapping[str, Any]) -> None:
         """Writes a checkpoint of `state`, and beside it what the next report has summed so far.
@@ -112,10 +112,24 @@ class RunDir:
                 saved.save(self.folder / "failure.npz", task)
             files.write_json(self.folder / "failure.json", facts)
 
+    def _keep(self, rows: Iterable[tuple[int, str]]) -> None:
+        """Keeps these reports alone, each with its step."""
+        self._rows: list[tuple[int, str]] = []
+        self._sum = self._sum_before_last = hashlib.sha256()
+        for step, line in rows:
+            self._add(step, line)
+
+    def _add(self, step: int, line: str) -> str:
+        """Keeps a report, and adds it to the digest, so that a checkpoint need not read all of them."""
+        self._sum_before_last = self._sum.copy()
+        self._sum.update(("\n" * bool(self._rows) + line).encode())
+        self._rows.append((step, line))
+        return line
+
     def _sum_before(self, step: int) -> str:
-        """A digest of the reports before a step."""
-        rows = [row for row in self._rows if json.loads(row)["step"] < step]
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        """A digest of the reports before a step; at most one, the last, is of the step itself."""
+        reported = bool(self._rows) and self._rows[-1][0] == step
+        return (self._sum_before_last if reported else self._sum).hexdigest()
 
     def _check_there(self) -> None:
         if self._identity is not None and _identity(self.folder / _LOCK) != self._identity:
@@ -138,7 +152,8 @@ class RunDir:
                 place = _new_folder(above, f"{self.folder.absolute().name}-rescued")
                 self._write_settings(place, mend=False)
                 other = RunDir(place)
-                for line in self._rows:
+                other._keep(self._rows)
+                for _, line in self._rows:
                     files.append_line(place / METRICS, line)
                 other.save(state, window)
                 return place
@@ -188,7 +203,7 @@ class RunDir:
 
     def has_reported(self, step: int) -> bool:
         """Whether the report of a step was written before the run was resumed."""
-        return any(json.loads(row)["step"] == step for row in self._rows)
+        return any(own == step for own, _ in self._rows)
 
     def window(self, step: int) -> Mapping[str, Any] | None:
         """What was written beside the checkpoint of `step`; None if it is lost."""
@@ -208,7 +223,7 @@ class RunDir:
         """
         path = self.folder / METRICS
         rows, damaged = rows_of(path)
-        self._rows = [json.dumps(row) for row in rows if row["step"] <= step]
+        self._keep((row["step"], json.dumps(row)) for row in rows if row["step"] <= step)
         said = []
         if damaged:
             aside = path.with_name(path.name + checkpoint.ASIDE)
@@ -216,7 +231,7 @@ class RunDir:
             with files.whole(aside) as file:
                 file.write(before + b"".join(line.content + b"\n" for line in damaged))
             said.append(f"{damage_of(path, damaged)}; kept in {aside.name}.")
-        text = "".join(f"{row}\n" for row in self._rows)
+        text = "".join(f"{line}\n" for _, line in self._rows)
         if path.exists() and files.read(path, LARGEST) != text.encode():
             files.write_text(path, text)
         written = (self.window(step) or {}).get("reports")

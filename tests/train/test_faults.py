@@ -260,7 +260,7 @@ def rescued(error, state_step):
     return place
 
 
-def test_a_folder_that_is_deleted_while_training_is_kept_beside_it(tmp_path, whole):
+def test_a_folder_that_is_deleted_while_training_is_kept_beside_it(tmp_path, whole, capsys):
     folder = tmp_path / "run"
 
     def delete(row):
@@ -272,8 +272,9 @@ def test_a_folder_that_is_deleted_while_training_is_kept_beside_it(tmp_path, who
     place = rescued(error, 8)
     assert place == str(tmp_path / "run-rescued")
     assert not folder.exists()
-    chex.assert_trees_all_equal(fit(place, resume=True), whole[1])
+    chex.assert_trees_all_equal(fit(place, resume=True, show_progress=True), whole[1])
     assert numbers(place) == numbers(whole[0])
+    assert "not those that were written" not in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_elsewhere(tmp_path, whole, monkeypatch):
