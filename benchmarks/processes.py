@@ -25,7 +25,7 @@ from typing import Any
 
 import record
 
-LAYOUTS = ((1, 1), (1, 2), (1, 8), (2, 1), (4, 1), (2, 2))
+LAYOUTS = ((1, 1), (1, 2), (1, 8), (2, 1), (4, 1))
 """Processes, and devices of each."""
 MAIN = "from metajax.cli.main import main; main()"
 RUNS = Path("runs/processes")
