@@ -103,7 +103,7 @@ class Experiment:
     learned: One sentence on what was learned, after "Learned: ".
     next_flags: Flags of the evaluation that is suggested after training.
     picture: Meta-parameters to a matplotlib figure of what adapting does, or None.
-    tasks_per_pass: Tasks that a device computes at once; None for the default of `parallel`.
+    tasks_per_pass: Tasks that a device computes at once; None for what `automatic` chooses.
     test_name: The name of the source of the test tasks.
     shots: The size of a test task.
     draw: The source of test tasks of another size.

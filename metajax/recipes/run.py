@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from metajax import files, recipes
-from metajax.estimators import parallel
+from metajax.estimators import automatic, parallel
 from metajax.evaluation import evaluate
 from metajax.mesh import task_mesh
 from metajax.recipes.experiment import Experiment, Preprocessing
@@ -21,16 +21,11 @@ from metajax.train.replay import InnerLoop, Replayed, inner_loop, replay
 from metajax.types import Estimator, Learner, Params, TrainState
 
 
-def tasks_per_pass(experiment: Experiment, meta_batch: int, mesh: Mesh) -> int:
-    """Returns how many tasks a device computes at once: of images, one on a CPU and all elsewhere."""
-    if experiment.tasks_per_pass is not None:
-        return experiment.tasks_per_pass
-    return 1 if mesh.devices.flat[0].platform == "cpu" else meta_batch
-
-
 def estimator_of(experiment: Experiment, meta_batch: int, mesh: Mesh) -> Estimator:
-    """Returns the estimator of a recipe: the tasks spread over the devices of a mesh."""
-    return parallel(meta_batch, tasks_per_pass(experiment, meta_batch, mesh), mesh=mesh)
+    """Returns the estimator of a recipe: devices and tasks a pass as `automatic` chooses them, or as set."""
+    if experiment.tasks_per_pass is None:
+        return automatic(mesh)
+    return parallel(meta_batch, experiment.tasks_per_pass, mesh=mesh)
 
 
 def train(
@@ -60,9 +55,6 @@ def train(
       As `fit` does.
     """
     mesh = task_mesh(settings.meta_batch) if mesh is None else mesh
-    facts = written(experiment)
-    if "tasks_per_pass" in facts:
-        facts["tasks_per_pass"] = tasks_per_pass(experiment, settings.meta_batch, mesh)
     return fit(
         experiment.learner,
         experiment.objective,
@@ -76,7 +68,7 @@ def train(
         validate=lambda meta_params: validation(experiment, meta_params, settings.seed, mesh),
         report_every=report_every,
         run_dir=run_dir,
-        settings=facts,
+        settings=written(experiment),
         resume=resume,
         tensorboard=tensorboard,
     )

@@ -11,11 +11,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from metajax import recipes
-from metajax.estimators import parallel
 from metajax.mesh import task_mesh
 from metajax.outer import outer_step
 from metajax.recipes.experiment import Experiment
-from metajax.recipes.run import tasks_per_pass, validation, written
+from metajax.recipes.run import estimator_of, validation, written
 from metajax.recipes.sweep import Group
 from metajax.train import advance, together
 from metajax.train.feed import Drawn
@@ -59,8 +58,8 @@ def _built(settings: Any, values: Any) -> Experiment:
 
 
 def _step(e: Experiment, mesh: Mesh):
-    size = tasks_per_pass(e, e.settings.meta_batch, mesh)
-    return outer_step(e.objective, e.optimizer, parallel(e.settings.meta_batch, size))
+    estimator = estimator_of(e, e.settings.meta_batch, mesh)
+    return outer_step(e.objective, e.optimizer, estimator)
 
 
 def _one_device() -> Mesh:

@@ -110,8 +110,8 @@ def test_no_default_is_left_open():
     open_in = {
         Sinusoid: set(),
         Icl: set(),
-        # The folder of the data belongs to the machine. `train` resolves tasks_per_pass, which
-        # depends on the devices, and invented characters have no split.
+        # The folder of the data and the tasks of a pass belong to the machine, and invented characters
+        # have no split.
         Omniglot: {"data", "tasks_per_pass", "split_seed"},
         Optimizer: {"data"},
     }

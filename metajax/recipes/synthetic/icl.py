@@ -79,7 +79,6 @@ def build(settings: Icl) -> Experiment:
         loss=density.loss,
         objective=training.objective,
         optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
-        tasks_per_pass=s.meta_batch,
         train=prior.source(*training.shots),
         val=test,
         test=test,

@@ -96,7 +96,6 @@ def build(settings: Sinusoid) -> Experiment:
         loss=mse,
         objective=training.objective,
         optimizer=optax.chain(clip, optax.adam(outer_rate(s))),
-        tasks_per_pass=s.meta_batch,
         train=source(*training.shots),
         val=source(shots.shot, shots.query_shot),
         test=source(shots.shot, shots.query_shot),

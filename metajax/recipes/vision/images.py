@@ -81,8 +81,8 @@ class Images:
     meta_batch: int = 32
     """Tasks in an outer step."""
     tasks_per_pass: int | None = None
-    """Tasks that a device computes at once, while the rest of the meta-batch waits; by default 1 on a
-    CPU, where a task fits in the cache, and all elsewhere."""
+    """Tasks that a device computes at once, while the rest of the meta-batch waits; by default as many as
+    `mj.automatic` chooses from the program of a task."""
     outer_rate: float = 1e-3
     """Adam's step size at the start; it falls to 0 along a cosine."""
     outer_steps: int = 15_000
