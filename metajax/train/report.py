@@ -131,16 +131,24 @@ class _Lines:
         self.step = step
 
     def report(self, row: dict[str, Any]) -> None:
-        first, begun = self.begun or (0, time.perf_counter())
-        rate = (self.step - first) / max(time.perf_counter() - begun, 1e-9)
-        left = (self.outer_steps - self.step) / max(rate, 1e-9)
-        self.console.print(
-            f"step {self.step}/{self.outer_steps}  "
-            + "  ".join(filter(None, [f"loss {row['loss']:.4f}", _validations(row)]))
-            + f"  {rate:.1f} steps/s  {left:.0f} s left",
-            highlight=False,
-            soft_wrap=True,
-        )
+        parts = [
+            f"step {self.step}/{self.outer_steps}",
+            f"loss {row['loss']:.4f}",
+            _validations(row),
+            *self._speed(),
+        ]
+        self.console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True)
+
+    def rate(self) -> float:
+        """Steps a second since this start; 0 before the first."""
+        first, begun = self.begun or (self.step, 0.0)
+        return (self.step - first) / max(time.perf_counter() - begun, 1e-9)
+
+    def _speed(self) -> list[str]:
+        """How fast it goes, and how long it still takes, once a step was taken."""
+        rate = self.rate()
+        left = (self.outer_steps - self.step) / rate if rate else 0
+        return [f"{_short(rate)} steps/s", f"{left:.0f} s left"] if rate else []
 
     def stopped(self, step: int, folder: str | None) -> None:
         go_on = f"metajax resume {shlex.quote(folder)}" if folder else ""
@@ -149,6 +157,11 @@ class _Lines:
         self.console.print(
             f"Stopped at step {step}{where}", highlight=False, soft_wrap=True, markup=False
         )
+
+
+def _short(rate: float) -> str:
+    """Such as 1,200 or 0.031."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 class _Bar(_Lines):
@@ -175,11 +188,9 @@ class _Bar(_Lines):
 
     def advance(self, step: int, loss: float | None = None) -> None:
         super().advance(step)
-        first, begun = self.begun or (0, 0.0)
-        rate = (step - first) / max(time.perf_counter() - begun, 1e-9)
         self.bar.update(self.task, completed=step)
         if loss is not None:
-            self.bar.update(self.task, rate=f"{rate:.0f}", loss=f"{loss:.4f}")
+            self.bar.update(self.task, rate=_short(self.rate()), loss=f"{loss:.4f}")
 
     def report(self, row: dict[str, Any]) -> None:
         self.bar.update(self.task, validation=_validations(row))
