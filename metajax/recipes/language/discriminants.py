@@ -45,3 +45,18 @@ def discriminants(rows: Iterable[np.ndarray], classes: np.ndarray, width: int) -
     found = np.zeros((len(scale), width), np.float32)
     found[:, :known] = (directions[:known] * scale).T
     return found
+
+
+def scaled(directions: np.ndarray, rows: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns directions by which the features of these rows have a root mean square length of 1.
+
+    Args:
+      directions: `(d, width)`.
+      rows: Features of sentences, in parts `(n, d)`.
+
+    Example:
+      >>> scaled(np.array([[2.0], [0.0]]), [np.array([[1.0, 5.0]]), np.array([[-1.0, 5.0]])]).tolist()
+      [[1.0], [0.0]]
+    """
+    squares = np.concatenate([np.sum((part @ directions) ** 2, axis=1) for part in rows])
+    return directions / max(np.sqrt(squares.mean()), 1e-12)

@@ -9,7 +9,7 @@ import numpy as np
 from metajax.data.sentences import Sentences
 from metajax.nn.text import TooLongError, bag, inverse_frequency, kinds_of, ngrams, token_encoder
 from metajax.nn.text import unit as unit_rows
-from metajax.recipes.language.discriminants import discriminants
+from metajax.recipes.language.discriminants import discriminants, scaled
 from metajax.recipes.language.networks import residual, weighed
 from metajax.recipes.language.support import counted
 from metajax.recipes.language.vectors import kept, vectors_of
@@ -83,11 +83,15 @@ def grams(where: str, train: Sentences, width: int) -> Fitted:
     frequency = inverse_frequency(ids, SIZE)
     plain = bag(frequency)
     of_part = jax.jit(plain.apply)
-    parts = (np.asarray(of_part((), ids[i : i + _AT_ONCE])) for i in range(0, len(ids), _AT_ONCE))
+
+    def rows():
+        return (np.asarray(of_part((), ids[i : i + _AT_ONCE])) for i in range(0, len(ids), _AT_ONCE))
+
     _, classes = np.unique(np.array(train.classes()), axis=0, return_inverse=True)
+    directions = discriminants(rows(), classes.ravel(), FEATURES)
     return Fitted(
         lambda found: read_by(where, found, width, **how),
-        weighed(frequency, KINDS, discriminants(parts, classes.ravel(), FEATURES)),
+        weighed(frequency, KINDS, scaled(directions, rows())),
         lambda learner: counted(learner, SIZE),
         plain,
     )

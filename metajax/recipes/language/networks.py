@@ -13,7 +13,7 @@ from metajax.types import Model
 LENGTH = 4.0
 """The length of a row of features, for which a ridge of about its square suits `r2d2`."""
 SHARE = 0.5
-"""The length of the projection at the start, as a share of the bag's."""
+"""The length of the projection of training sentences at the start, as a share of the bag's."""
 
 
 def weighed(frequency: np.ndarray, kinds: int, start: np.ndarray, *, hidden: int = 16) -> Model:
@@ -22,12 +22,14 @@ def weighed(frequency: np.ndarray, kinds: int, start: np.ndarray, *, hidden: int
     The weight of an n-gram is its inverse frequency times `exp(f(statistics))`, where `f` is a small network
     that starts at 0, so that an untrained bag is TF-IDF. It reads the inverse frequency, the kind of the
     n-gram, in how many support sentences it is, and in how few classes. The projection weighs by a function
-    of its own, and has a length that is learned.
+    of its own, and has a length that is learned. A sentence of other words than those of training has a short
+    one, so that features then are little more than the bag.
 
     Args:
       frequency: `(size,)`, the inverse frequency of every id.
       kinds: The number of kinds of n-grams, each with equally many ids.
-      start: What the projection starts from, `(size, features)`, such as `discriminants`; none of 0 features.
+      start: What the projection starts from, `(size, features)`, such as `discriminants`, after which
+        training sentences have a length of about 1; none of 0 features.
       hidden: The width of `f`.
 
     Returns:
@@ -65,7 +67,7 @@ def weighed(frequency: np.ndarray, kinds: int, start: np.ndarray, *, hidden: int
         own = bag(factors[..., 0])
         if not start.shape[1]:
             return LENGTH * own
-        projected = unit(bag(factors[..., 1]) @ params["projection"])
+        projected = bag(factors[..., 1]) @ params["projection"]
         return LENGTH * jnp.concatenate([own, jnp.exp(params["share"]) * projected], axis=1)
 
     return Model(init, apply)
