@@ -40,6 +40,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "maml": {"learner": "maml"},
     "r2d2, Transformer": {"encoder": "tokens", "outer_rate": 1e-3},
 }
+OF_RELATIONS: dict[str, dict[str, Any]] = {"r2d2": {}, "r2d2, start": {"outer_steps": 0}}
 WORDLLAMA: dict[str, Any] = {"encoder": "vectors", "vectors": "wordllama"}
 STUDIES: dict[str, Study] = {
     "intents": Study(TRAINED, OTHERS),
@@ -60,11 +61,11 @@ STUDIES: dict[str, Study] = {
         Intents(**{**vars(TRAINED), **WORDLLAMA}), {"r2d2": {}, "r2d2, 1 shot": {"shot": 1}}
     ),
     "relations": Study(
-        Relations(way=5, shot=5, train_way=5, meta_batch=4), {"r2d2": {}}, ((5, 1), (5, 5))
+        Relations(way=5, shot=5, train_way=5, meta_batch=4), OF_RELATIONS, ((5, 1), (5, 5))
     ),
     "relations_plain": Study(
         Relations(way=5, shot=5, train_way=5, meta_batch=4, entities="plain"),
-        {"r2d2": {}},
+        OF_RELATIONS,
         ((5, 1), (5, 5)),
     ),
 }

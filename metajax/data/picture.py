@@ -12,6 +12,8 @@ MODES = "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"
 """Pillow's modes that are read: 8 bits or fewer per channel, grey or red, green and blue."""
 _MOST_PIXELS = 64_000_000
 """Pixels of the largest picture that is decoded: a small file may unpack to gigabytes."""
+_STRIP = 1_000_000
+"""Pixels that are converted at once, so that a large picture is in memory only twice."""
 _TOO_LARGE = f"has more than {_MOST_PIXELS:,} pixels; scale it down first"
 
 
@@ -52,13 +54,17 @@ def _pixels(picture: Any) -> np.ndarray | str:
     refused = _refused(picture)
     if refused is not None:
         return refused
-    picture = ImageOps.exif_transpose(picture)
-    alpha = picture.convert("RGBA") if picture.has_transparency_data else None
-    if alpha is not None and np.asarray(alpha)[..., 3].min() < 255:
-        return "has transparent pixels, whose colour is not defined; flatten it onto a background first"
-    grey = picture.mode in ("1", "L")
-    pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-    return pixels.reshape(*pixels.shape[:2], -1)
+    ImageOps.exif_transpose(picture, in_place=True)
+    mode = "L" if picture.mode in ("1", "L") else "RGB"
+    width, height = picture.size
+    pixels = np.empty((height, width, len(mode)), np.uint8)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        strip = picture.crop((0, top, width, min(top + rows, height)))
+        if picture.has_transparency_data and strip.convert("RGBA").getextrema()[3][0] < 255:
+            return "has transparent pixels, whose colour is not defined; flatten it onto a background first"
+        pixels[top : top + rows] = np.asarray(strip.convert(mode)).reshape(-1, width, len(mode))
+    return pixels
 
 
 def _refused(picture: Any) -> str | None:

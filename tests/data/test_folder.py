@@ -1,6 +1,7 @@
 """Folders of pictures, and what is read of every kind of file."""
 
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metajax.data import folder
+from metajax.data import folder, picture
 from metajax.data.resize import resized
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -204,3 +205,46 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refuse)  # root, as in many containers, may read all
     with pytest.raises(PermissionError, match="may not be read by this user; change its perm"):
         folder.read(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("orientation", [None, 6])
+def test_strips_of_a_picture_are_what_pillow_makes_of_the_whole(
+    mode, orientation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(picture, "_STRIP", 20)  # two rows of nine pixels
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    drawn = Image.fromarray(pixels).convert(mode)
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation  # a quarter turn
+    drawn.save(tmp_path / "a.png", exif=exif)
+    upright = drawn.transpose(Image.Transpose.ROTATE_270) if orientation else drawn
+    whole = np.asarray(upright.convert("L" if mode in ("1", "L") else "RGB"))
+    found = picture.decode(tmp_path / "a.png")
+    np.testing.assert_array_equal(found, whole.reshape(*whole.shape[:2], -1))
+
+
+@pytest.mark.parametrize("row", [0, 6])
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_transparent_pixel_is_seen_in_every_strip(mode, row, tmp_path, monkeypatch):
+    monkeypatch.setattr(picture, "_STRIP", 20)
+    alpha = np.full((7, 9), 255, np.uint8)
+    alpha[row, 4] = 254
+    drawn = Image.new(mode, (9, 7))
+    drawn.putalpha(Image.fromarray(alpha))
+    drawn.save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png has transparent pixels"):
+        picture.decode(tmp_path / "a.png")
+
+
+def test_colours_turn_grey_in_little_memory():
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 4000, 4000, 3), np.uint8)
+    tracemalloc.start()
+    found = resized(pictures, 4000, 1)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    part = slice(1200, 1600)  # of several parts
+    expected = np.rint(pictures[:, part] @ np.array([0.299, 0.587, 0.114]))
+    np.testing.assert_array_equal(found[:, part, :, 0], expected)
+    assert most < 2 * pictures.nbytes  # as float64 the picture alone would take eight times its own
