@@ -10,7 +10,6 @@ a checkpoint about every two seconds, so that two hours hold as many of them as 
 
 import argparse
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -68,7 +67,7 @@ def sample_of(process: int, folder: Path) -> dict[str, int]:
     return {
         "resident_kb": int(status["VmRSS"].split()[0]),
         "threads": int(status["Threads"]),
-        "files": len(os.listdir(place / "fd")),
+        "files": sum(1 for _ in (place / "fd").iterdir()),
         "reports": reports.read_bytes().count(b"\n") if reports.exists() else 0,
         "step": max((int(path.stem) for path in folder.glob("checkpoints/[0-9]*.npz")), default=0),
     }

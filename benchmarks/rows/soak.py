@@ -20,7 +20,10 @@ def soak() -> str:
     cells = [
         [
             f"{part[0]['seconds'] / 60:.0f} to {part[-1]['seconds'] / 60:.0f}",
-            *(f"{statistics.median(one[key] for one in part) / unit:,.0f}" for key, unit in COLUMNS),
+            *(
+                f"{statistics.median(one[key] for one in part) / unit:,.0f}"
+                for key, unit in COLUMNS
+            ),
         ]
         for part in parts
     ]
@@ -51,8 +54,8 @@ def cost() -> str:
         f"{lines(head, cells)}\n\n"
         "Medians, with the least and the most. Short steps with a report and a checkpoint every 1,000 took "
         f"{statistics.median(ratios):.2f} times as long as without a folder ({min(ratios):.2f} to "
-        f"{max(ratios):.2f} in {len(ratios)} turns; {statistics.median(training['without']):.1f} s, compilation "
-        f"excluded). {measured(result, SCRIPT)}"
+        f"{max(ratios):.2f} in {len(ratios)} turns; {statistics.median(training['without']):.1f} s, without "
+        f"compilation). {measured(result, SCRIPT)}"
     )
 
 

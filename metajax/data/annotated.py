@@ -22,3 +22,23 @@ class Annotated(NamedTuple):
     names: list[str]
     files: list[str]
     subsets: list[str]
+
+
+def scaled(picture: np.ndarray, boxes: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture whose longer side has this many pixels, and its boxes.
+
+    Args:
+      picture: uint8 `(h, w, 1 or 3)`; it is antialiased (Lanczos).
+      boxes: `(number, 4)`, `y0, x0, y1, x1`.
+      longest: In pixels.
+    """
+    from PIL import Image
+
+    before = picture.shape[:2]
+    shape = tuple(max(1, round(longest / max(before) * edge)) for edge in before)
+    image = Image.fromarray(
+        np.ascontiguousarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+    )
+    small = np.asarray(image.resize(shape[::-1], Image.Resampling.LANCZOS))
+    factors = np.array([*shape, *shape], np.float32) / np.array([*before, *before], np.float32)
+    return small.reshape(*shape, -1), boxes * factors

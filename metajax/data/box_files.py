@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metajax import files
-from metajax.data.annotated import Annotated
+from metajax.data.annotated import Annotated, scaled
 from metajax.data.folder import SUFFIXES
 from metajax.data.picture import decode
 from metajax.data.store import read_bytes
@@ -29,7 +29,13 @@ class _Picture(NamedTuple):
     source: str
 
 
-def read_boxes(folder: str | Path, *, where: str = "boxes", skip_empty: bool = False) -> Annotated:
+def read_boxes(
+    folder: str | Path,
+    *,
+    where: str = "boxes",
+    skip_empty: bool = False,
+    longest: int | None = None,
+) -> Annotated:
     """Reads pictures with boxes from a folder in the form of Pascal VOC or of COCO.
 
     VOC: `Annotations/*.xml` or XML files beside the pictures, pictures in `JPEGImages` or beside, and
@@ -41,6 +47,8 @@ def read_boxes(folder: str | Path, *, where: str = "boxes", skip_empty: bool = F
       folder: The folder.
       where: The first word of error messages.
       skip_empty: Leave out boxes of no area instead of refusing them.
+      longest: Scale pictures with a longer side down to it, and their boxes, so that many photographs fit
+        into memory.
 
     Raises:
       FileNotFoundError: For a folder that does not exist, and pictures that are named but missing.
@@ -65,8 +73,11 @@ def read_boxes(folder: str | Path, *, where: str = "boxes", skip_empty: bool = F
             for name, corners in picture.boxes
             if not (skip_empty and _is_empty(corners))
         ]
+        corners = _corners(where, picture, [corners for _, corners in kept], pixels.shape)
+        if longest is not None and max(pixels.shape[:2]) > longest:
+            pixels, corners = scaled(pixels, corners, longest)
         pictures.append(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-        boxes.append(_corners(where, picture, [c for _, c in kept], pixels.shape))
+        boxes.append(corners)
         labels.append(np.array([label for label, _ in kept], int))
     named, subsets = [p.path.name for p in found], [p.subset for p in found]
     return Annotated(pictures, boxes, labels, names, named, subsets if any(subsets) else [])

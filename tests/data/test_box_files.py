@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metajax.data.annotated import Annotated, scaled
 from metajax.data.box_files import read_boxes
+from metajax.recipes.vision.canvas import canvas
 
 SIZES = {"a.png": (40, 30), "b.png": (24, 32)}  # width and height
 BOXES = {"a.png": [("cat", 2, 3, 12, 23)], "b.png": [("dog", 0, 0, 24, 32), ("cat", 5, 6, 7, 8)]}
+
+
+BOX, LABEL = np.array([[2, 4, 10, 12]], np.float32), np.zeros(1, int)
 
 
 def _pictures(folder: Path) -> Path:
@@ -61,6 +66,23 @@ def test_both_forms_hold_the_same_boxes(write, tmp_path):
     np.testing.assert_array_equal(found.boxes[0], [[3, 2, 23, 12]])  # y0, x0, y1, x1
     np.testing.assert_array_equal(found.boxes[1], [[0, 0, 32, 24], [6, 5, 8, 7]])
     assert [own.tolist() for own in found.labels] == [[0], [1, 0]] and found.subsets == []
+
+
+def test_large_pictures_are_scaled_with_their_boxes(tmp_path):
+    found = read_boxes(_voc(tmp_path / "own"), longest=32)
+    assert [picture.shape for picture in found.pictures] == [(24, 32, 3), (32, 24, 3)]
+    np.testing.assert_allclose(found.boxes[0], 0.8 * np.array([[3, 2, 23, 12]]), rtol=1e-6)
+    np.testing.assert_array_equal(found.boxes[1], [[0, 0, 32, 24], [6, 5, 8, 7]])
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    whole = canvas(
+        Annotated([np.broadcast_to(grey, (16, 16, 3))], [BOX], [LABEL], ["a"], ["a"], []), 8
+    )
+    small, boxes = scaled(grey, BOX, 8)
+    both = canvas(
+        Annotated([np.broadcast_to(small, (8, 8, 3))], [boxes], [LABEL], ["a"], ["a"], []), 8
+    )
+    np.testing.assert_array_equal(whole.colours, both.colours)
+    np.testing.assert_array_equal(whole.boxes[0], both.boxes[0])
 
 
 def test_subsets_are_those_of_the_lists(tmp_path):

@@ -85,7 +85,9 @@ def grams(where: str, train: Sentences, width: int) -> Fitted:
     of_part = jax.jit(plain.apply)
 
     def rows():
-        return (np.asarray(of_part((), ids[i : i + _AT_ONCE])) for i in range(0, len(ids), _AT_ONCE))
+        return (
+            np.asarray(of_part((), ids[i : i + _AT_ONCE])) for i in range(0, len(ids), _AT_ONCE)
+        )
 
     _, classes = np.unique(np.array(train.classes()), axis=0, return_inverse=True)
     directions = discriminants(rows(), classes.ravel(), FEATURES)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metajax.data.annotated import Annotated
+from metajax.data.annotated import Annotated, scaled
 
 SIDE = 160
 """The longer side of a picture in pixels, a multiple of 8."""
@@ -39,32 +39,16 @@ def canvas(found: Annotated, side: int = SIDE) -> Canvas:
       found: Pictures of any sizes.
       side: The longer side of a picture after scaling.
     """
-    scales = [side / max(picture.shape[:2]) for picture in found.pictures]
-    shapes = [
-        tuple(max(1, round(scale * edge)) for edge in picture.shape[:2])
-        for scale, picture in zip(scales, found.pictures, strict=True)
-    ]
+    small = [scaled(*pair, side) for pair in zip(found.pictures, found.boxes, strict=True)]
+    shapes = [picture.shape[:2] for picture, _ in small]
     height, width = (-8 * (-max(shape[axis] for shape in shapes) // 8) for axis in (0, 1))
     colours = np.empty((len(shapes), height, width, 3), np.float32)
-    for i, (picture, shape) in enumerate(zip(found.pictures, shapes, strict=True)):
-        small = _scaled(picture, shape)
-        colours[i] = small.mean(axis=(0, 1))
-        colours[i, : shape[0], : shape[1]] = small
-    boxes = [
-        own
-        * np.array([*shape, *shape], np.float32)
-        / np.array([*picture.shape[:2]] * 2, np.float32)
-        for own, shape, picture in zip(found.boxes, shapes, found.pictures, strict=True)
-    ]
+    for i, ((picture, _), shape) in enumerate(zip(small, shapes, strict=True)):
+        own = picture.astype(np.float32) / 255
+        colours[i] = own.mean(axis=(0, 1))
+        colours[i, : shape[0], : shape[1]] = own
+    boxes = [own for _, own in small]
     return Canvas(colours, boxes, found.labels, found.names, _subsets(found))
-
-
-def _scaled(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    small = image.resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
-    return np.asarray(small, np.float32) / 255
 
 
 def _subsets(found: Annotated) -> dict[str, np.ndarray]:

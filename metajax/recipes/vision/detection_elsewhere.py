@@ -11,7 +11,7 @@ from metajax.names import neither
 from metajax.recipes.experiment import Experiment, Shots
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.boxes_report import judged
-from metajax.recipes.vision.canvas import Canvas, canvas
+from metajax.recipes.vision.canvas import SIDE, Canvas, canvas
 
 SHOTS = (1, 5, 10)
 """Numbers of annotated pictures; those that are more than there are fall out."""
@@ -55,7 +55,7 @@ def _read(on: str, data: str | Path | None) -> tuple[str, Annotated]:
     path = Path(on).expanduser()
     if path.is_dir():
         path = path.resolve()
-        return path.name, read_boxes(path, where=path.name)
+        return path.name, read_boxes(path, where=path.name, longest=SIDE)
     kinds, more = "a data set with boxes nor a folder", "a folder in the form of COCO or Pascal VOC"
     raise neither(f"evaluate: on={on!r}", kinds, on, list(with_boxes), more)
 
