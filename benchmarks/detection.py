@@ -68,6 +68,12 @@ def trained(name: str) -> Any:
     return restore(RUNS / name)
 
 
+def plain_run() -> Any:
+    """The baseline's run, or None before it has come to its end: half trained, it would be unfair."""
+    run = trained("plain")
+    return run if run is not None and run.step == TRAINED.outer_steps else None
+
+
 def conditioned() -> Any:
     """The run that the study is about."""
     run = trained("conditioned")
@@ -112,7 +118,7 @@ def scenes(chosen: list[str]) -> None:
             fresh(e.learner), (), test, num_tasks=SCRATCH_TASKS, num_steps=SCRATCH_STEPS
         ),
     }
-    plain = trained("plain")
+    plain = plain_run()
     if plain is not None:
         rows["plain, fine-tuned"] = lambda: scored.measured(
             plain.learner,
@@ -151,7 +157,7 @@ def cells_of(data: Path | None, draws: int) -> None:
     run = conditioned()
     c = canvas(bccd.load(data))
     named = rows_for(run.experiment, run.meta_params)
-    plain = trained("plain")
+    plain = plain_run()
     if plain is not None:
         named["plain"] = rows_for(plain.experiment, plain.meta_params)["plain"]
     found: dict[str, dict[str, Any]] = {}
