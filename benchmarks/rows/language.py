@@ -38,7 +38,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "lrd2": {"learner": "lrd2"},
     "anil": {"learner": "anil"},
     "maml": {"learner": "maml"},
-    "r2d2, Transformer": {"encoder": "tokens", "outer_rate": 1e-3},
+    "r2d2, Transformer": {"encoder": "tokens"},
 }
 OF_RELATIONS: dict[str, dict[str, Any]] = {"r2d2": {}, "r2d2, start": {"outer_steps": 0}}
 WORDLLAMA: dict[str, Any] = {"encoder": "vectors", "vectors": "wordllama"}

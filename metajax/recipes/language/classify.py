@@ -49,9 +49,9 @@ class Classify:
     """Test tasks of all domains together."""
     meta_batch: int = 8
     """Tasks in an outer step."""
-    outer_rate: float = 3e-4
-    """Adam's step size at the start; it falls to 0 along a cosine. Small, because n-grams and
-    frozen vectors start from what is good already; a Transformer does not."""
+    outer_rate: float | None = None
+    """Adam's step size at the start; it falls to 0 along a cosine. By default 3e-4 for n-grams and 3e-5 for
+    frozen vectors, which start from what is good already, and 1e-3 for a Transformer."""
     outer_steps: int = 300
     """Outer steps in all."""
     seed: int = 0

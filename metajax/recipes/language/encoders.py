@@ -127,6 +127,9 @@ def frozen(where: str, train: Sentences, name: str) -> Fitted:
 ENCODERS: dict[str, Cut | None] = {"ngrams": _NGRAMS, "tokens": _TOKENS, "vectors": None}
 """The encoders, each with how it cuts a sentence; None where it does not."""
 
+RATES = {"ngrams": 3e-4, "tokens": 1e-3, "vectors": 3e-5}
+"""The step size of Adam that suits each."""
+
 if TYPE_CHECKING:
     EncoderName: TypeAlias = str
 else:
