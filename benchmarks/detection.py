@@ -99,7 +99,10 @@ def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, n
         part = path.with_suffix(".part.npz")
         np.savez_compressed(part, **found)
         part.rename(path)
-        print(name, {key: value.mean(axis=0).tolist() for key, value in found.items()}, flush=True)
+        print(
+            name,
+            {key: np.mean(value, 0).tolist() for key, value in found.items() if np.ndim(value)},
+        )
     return dict(np.load(path))
 
 

@@ -3,8 +3,8 @@
 python benchmarks/processes.py                   every part; writes results/processes.json
 python benchmarks/processes.py --part numbers    one part: numbers, lost, or communication
 
-All processes are on this machine and talk over its loopback, one device each unless a row says more, so
-more of them than cores share the cores.
+All processes are on this machine and talk over its loopback. A device has one core, which it shares with others
+where there are more devices than cores.
 """
 
 import argparse
@@ -147,10 +147,15 @@ def communication() -> dict[str, Any]:
 
 def serve(part: str, place: Path, address: str, processes: int, own: int, devices: int) -> None:
     """The work of one process."""
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    cores = sorted(os.sched_getaffinity(0))
+    own_cores = {cores[(own * devices + i) % len(cores)] for i in range(devices)}
+    os.sched_setaffinity(0, own_cores)  # else one device computes with the threads of all cores
     import jax
 
     jax.config.update("jax_num_cpu_devices", devices)
+    # Turns are trained anew, and need not be compiled anew.
+    jax.config.update("jax_compilation_cache_dir", str(place / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if processes > 1:
         jax.distributed.initialize(address, processes, own)
     found = {"numbers": numbers, "communication": communication}[part]()

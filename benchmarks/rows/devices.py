@@ -42,7 +42,8 @@ def devices() -> str:
     machine = result["machine"]
     parts = [
         f"Second-order MAML, conv4 of 32 filters, 5-way 1-shot glyphs, meta-batch {settings['meta_batch']}, on "
-        f"{machine['cores']} cores of one machine, which more devices than cores share. The difference is that "
+        f"{machine['cores']} cores of one machine. A device has a core, which it shares where there are more "
+        "devices than cores. The difference is that "
         "of the hypergradient from that of one device, relative to its greatest entry; times are medians of "
         f"{settings['turns']} runs with the least and the most.",
         lines(head, cells),
