@@ -102,7 +102,7 @@ def tables(study: str) -> str:
         "baseline: the one with the highest mean of those without training, of each size by itself. "
         f"Measured with metajax {record.version_of(result)}."
     )
-    parts = [head, *([ANALYSIS] if study == "intents" else [])]
+    parts = [head, *([ANALYSES[study]] if study in ANALYSES else [])]
     for size, found in result["sizes"].items():
         domains = found["domains"]
         titles = [f"{size}, accuracy %", "all", *domains, f"above {found['best']}", "AUROC"]
@@ -126,13 +126,24 @@ def tables(study: str) -> str:
     return "\n\n".join(parts)
 
 
-ANALYSIS = (
+INTENTS = (
     "`r2d2, start` is the network before meta-training: TF-IDF beside Fisher's discriminants of the training "
-    "classes, with a ridge tuned on validation tasks. It has seen the labels of the training domains in closed "
-    "form. With five sentences of each class it is above the best baseline, by less than the aim of 1.5 "
-    "points; with one it is level. Rows of gradient training were measured with an earlier network, from "
-    "which they gained nothing, and have not been run with this one."
+    "classes, which have seen the labels of the training domains in closed form; `r2d2` is meta-trained from "
+    "there. Both are significantly above the best untrained learner at every size, and training adds a little "
+    "to the start, but the gains are a third of the aim of 1.5 points with five sentences, and an eighth of 3 "
+    "points with one. What transfers between domains is little: a sentence of a new domain has words that "
+    "training has not seen, and the discriminants count for less in it. A Transformer of words, trained on "
+    "13,500 sentences alone, does not come near n-grams. `lrd2` and `protonet` read the same features and gain "
+    "less; the greatest logit of `lrd2` is a poor sign of sentences without intent."
 )
+
+RELATIONS = (
+    "Trained on 11 relations of Wikipedia, and tested on text of other kinds. Meta-training neither gains nor "
+    "loses much here. The discriminants are of words of Wikipedia, of which biomedical sentences have few, and "
+    "there is one domain of training, from which a learner cannot see what carries over to another. Entities "
+    "that are not masked make relations easier, because their names recur in a relation: compare the two tables."
+)
+ANALYSES = {"intents": INTENTS, "relations": RELATIONS}
 
 PAGE = Page(
     "Language",

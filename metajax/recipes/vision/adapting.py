@@ -17,7 +17,7 @@ from metajax.recipes.vision.canvas import MOST, Canvas
 from metajax.recipes.vision.detection_scores import LEAST, padded, precision
 from metajax.types import Examples, Learner, Params
 
-STEPS = (0, 5, 10, 20, 40)
+STEPS = (0, 5, 10, 20, 40, 80)
 """Inner steps among which those of each row are chosen, on validation pictures."""
 SCRATCH = "from scratch"
 _AT_ONCE = 24
