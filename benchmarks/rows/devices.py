@@ -101,7 +101,9 @@ def _communication(result: dict[str, Any], alone: float) -> str:
         f"An outer step sums {numbers['leaves']} arrays, {numbers['parameters']:,} numbers in all, over the "
         "processes: latency for each array, and 2 (p - 1) / p of 4 bytes for each number over the bandwidth. "
         "Predicted: the step of one device divided by the processes, or by the cores where those are fewer, "
-        "and the exchange. Scaling stops near the last column.\n\n" + lines(head, cells)
+        "and the exchange. Scaling stops near the last column. What is measured above the prediction is "
+        "what the model leaves out: waiting for each other at every sum, and sharing a machine.\n\n"
+        + lines(head, cells)
     )
 
 

@@ -141,7 +141,7 @@ RELATIONS = (
     "Trained on 11 relations of Wikipedia, and tested on text of other kinds. Meta-training neither gains nor "
     "loses much here. The discriminants are of words of Wikipedia, of which biomedical sentences have few, and "
     "there is one domain of training, from which a learner cannot see what carries over to another. Entities "
-    "that are not masked make relations easier, because their names recur in a relation: compare the two tables."
+    "that are not masked make relations easier, because their names recur in one: compare the two tables."
 )
 ANALYSES = {"intents": INTENTS, "relations": RELATIONS}
 

@@ -35,10 +35,9 @@ def scaled(picture: np.ndarray, boxes: np.ndarray, longest: int) -> tuple[np.nda
     from PIL import Image
 
     before = picture.shape[:2]
-    shape = tuple(max(1, round(longest / max(before) * edge)) for edge in before)
-    image = Image.fromarray(
-        np.ascontiguousarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
-    )
-    small = np.asarray(image.resize(shape[::-1], Image.Resampling.LANCZOS))
-    factors = np.array([*shape, *shape], np.float32) / np.array([*before, *before], np.float32)
-    return small.reshape(*shape, -1), boxes * factors
+    height, width = (max(1, round(longest / max(before) * edge)) for edge in before)
+    grey = picture.shape[-1] == 1
+    image = Image.fromarray(np.ascontiguousarray(picture[..., 0] if grey else picture))
+    small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    factors = np.array([height, width] * 2, np.float32) / np.array([*before] * 2, np.float32)
+    return small.reshape(height, width, -1), boxes * factors

@@ -15,7 +15,7 @@ def lines(capsys, steps, monkeypatch):
         for seconds, step in steps:
             now[0] = seconds
             shown.advance(step)
-        shown.report({"step": step, "loss": 2.0, "gradient_norm": 1.0, "validation": 0.25})
+        shown.report({"step": steps[-1][1], "loss": 2.0, "gradient_norm": 1.0, "validation": 0.25})
     return capsys.readouterr().out.splitlines()
 
 
