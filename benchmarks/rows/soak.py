@@ -54,8 +54,8 @@ def cost() -> str:
         f"{lines(head, cells)}\n\n"
         "Medians, with the least and the most. Short steps with a report and a checkpoint every 1,000 took "
         f"{statistics.median(ratios):.2f} times as long as without a folder ({min(ratios):.2f} to "
-        f"{max(ratios):.2f} in {len(ratios)} turns beside other work; {statistics.median(training['without']):.1f} s, without "
-        f"compilation). {measured(result, SCRIPT)}"
+        f"{max(ratios):.2f} in {len(ratios)} turns beside other work; "
+        f"{statistics.median(training['without']):.1f} s, without compilation). {measured(result, SCRIPT)}"
     )
 
 
