@@ -99,10 +99,8 @@ def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, n
         part = path.with_suffix(".part.npz")
         np.savez_compressed(part, **found)
         part.rename(path)
-        print(
-            name,
-            {key: np.mean(value, 0).tolist() for key, value in found.items() if np.ndim(value)},
-        )
+        means = {key: np.mean(value, 0).tolist() for key, value in found.items() if np.ndim(value)}
+        print(name, means, flush=True)
     return dict(np.load(path))
 
 

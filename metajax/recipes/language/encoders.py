@@ -124,11 +124,18 @@ def frozen(where: str, train: Sentences, name: str) -> Fitted:
     )
 
 
-ENCODERS: dict[str, Cut | None] = {"ngrams": _NGRAMS, "tokens": _TOKENS, "vectors": None}
-"""The encoders, each with how it cuts a sentence; None where it does not."""
+class Encoder(NamedTuple):
+    """An encoder by name: the step size of Adam that suits it, and how it cuts a sentence, if it does."""
 
-RATES = {"ngrams": 3e-4, "tokens": 1e-3, "vectors": 3e-5}
-"""The step size of Adam that suits each."""
+    rate: float
+    cut: Cut | None = None
+
+
+ENCODERS = {
+    "ngrams": Encoder(3e-4, _NGRAMS),
+    "tokens": Encoder(1e-3, _TOKENS),
+    "vectors": Encoder(3e-5),
+}
 
 if TYPE_CHECKING:
     EncoderName: TypeAlias = str

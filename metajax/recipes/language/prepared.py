@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from metajax.data.sentences import Sentences
-from metajax.recipes.language.encoders import ENCODERS, RATES, Fitted, fitted, longest
+from metajax.recipes.language.encoders import ENCODERS, Fitted, fitted, longest
 from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.split import Parts
 
@@ -69,9 +69,9 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
     if s.train_way is None:
         usual = s.way if LEARNERS[s.learner].fixed_head else max(s.way, 10)
         s = replace(s, train_way=min(usual, least_way(parts.train)))
+    rate, cut = ENCODERS[s.encoder]
     if s.outer_rate is None:
-        s = replace(s, outer_rate=RATES[s.encoder])
-    cut = ENCODERS[s.encoder]
+        s = replace(s, outer_rate=rate)
     if s.width is None and cut is not None:
         everything = [*parts.train.texts, *parts.val.texts, *parts.test.texts, *parts.test.outside]
         s = replace(s, width=longest(everything, cut.least, **cut.how))
