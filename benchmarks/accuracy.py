@@ -25,7 +25,7 @@ from tables import PAGES
 
 import metajax as mj
 from metajax import recipes
-from metajax.cli.machine import one_device_per_core
+from metajax.cpu import prepare_cpu
 from metajax.recipes.run import estimator_of, train
 
 ROWS: dict[str, Row] = {
@@ -162,7 +162,7 @@ if __name__ == "__main__":
         "--beside-other-work", action="store_true", help="record that other work shared the machine"
     )
     arguments = parser.parse_args()
-    one_device_per_core()
+    prepare_cpu()
     if arguments.budget:
         budget(arguments.data)
     if arguments.row:

@@ -22,7 +22,7 @@ from rows.across import PIXELS, ROWS, SIZES, STEPS, TASKS, VALIDATION_TASKS, Tra
 
 import metajax as mj
 from metajax import recipes
-from metajax.cli.machine import one_device_per_core
+from metajax.cpu import prepare_cpu
 from metajax.recipes.elsewhere import elsewhere
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.run import train
@@ -182,7 +182,7 @@ if __name__ == "__main__":
     unknown = [name for name in arguments.rows if name not in ROWS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    one_device_per_core()
+    prepare_cpu()
     for name in arguments.rows:
         test(name, arguments.seed, arguments.data, arguments.folder)
     write()

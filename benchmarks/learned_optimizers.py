@@ -26,7 +26,7 @@ from rows.table import finite
 
 import metajax as mj
 from metajax.adjoints import Adjoint
-from metajax.cli.machine import one_device_per_core
+from metajax.cpu import prepare_cpu
 from metajax.optimizers.problems import Problem
 from metajax.optimizers.tuning import BASELINES, RATES, Tuned, tuned
 from metajax.train import checkpoint
@@ -218,5 +218,5 @@ if __name__ == "__main__":
     parser.add_argument("--test-only", action="store_true", help="with the newest checkpoint")
     arguments = parser.parse_args()
     if arguments.row:
-        one_device_per_core()
+        prepare_cpu()
         run(arguments.row, arguments.seed, arguments.num_tasks, arguments.test_only)

@@ -156,10 +156,10 @@ def main() -> None:
     arguments = parser.parse_args()
     result = record.read(RESULT) or {}
     if arguments.only != "command":
-        from metajax.cli.machine import one_device_per_core
+        from metajax.cpu import prepare_cpu
 
         before = dict(os.environ)
-        one_device_per_core()
+        prepare_cpu()
         for name, given in settings().items():
             result.setdefault("rule", {})[name] = rule(name, given)
             record.write(RESULT, {**result, **record.context()})

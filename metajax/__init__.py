@@ -14,6 +14,7 @@ from metajax.adjoints import neumann as neumann
 from metajax.adjoints import remat as remat
 from metajax.adjoints import truncated as truncated
 from metajax.adjoints import unrolled as unrolled
+from metajax.cpu import prepare_cpu as prepare_cpu
 from metajax.estimators import automatic as automatic
 from metajax.estimators import chunked as chunked
 from metajax.estimators import clipped as clipped

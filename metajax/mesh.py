@@ -19,8 +19,7 @@ def task_mesh(meta_batch: int | None = None, devices: Iterable[Any] | None = Non
     """Returns a mesh of as many devices as divide the meta-batch, the same number of each process.
 
     On a CPU, one device per core is faster than one for all, because small products do not split well
-    over threads. Ask JAX for them before anything is computed, with
-    `jax.config.update("jax_num_cpu_devices", os.cpu_count())`; `metajax train` does.
+    over threads. `mj.prepare_cpu()` asks JAX for them, before anything is computed.
 
     Args:
       meta_batch: The number of tasks in an outer step; None for all devices.

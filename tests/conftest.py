@@ -11,7 +11,7 @@ import jax
 import matplotlib
 import pytest
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `one_device_per_core` sets it, and why
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `prepare_cpu` sets it, and why
 # Compiling is most of the time of a test, and the older way to compile fusions takes half of it. A flag
 # that a release does not know ends the process.
 if version("jaxlib").startswith("0.10."):

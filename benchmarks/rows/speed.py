@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import record
 
+from rows.pages import memory_pages
 from rows.spreading import tasks_a_pass
 from rows.table import NOT_RUN, Page, Section, lines, not_run
 
@@ -505,6 +506,7 @@ PAGE = Page(
         Section("Growth", curves, pictures=curve_pictures),
         Section("Adjoints", adjoints),
         Section("Tasks a pass", tasks_a_pass),
+        Section("Memory pages", memory_pages),
         Section("Operations", operations),
         Section("First command", fresh_clone),
     ),

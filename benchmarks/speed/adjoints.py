@@ -20,7 +20,7 @@ import optax
 import record
 
 import metajax as mj
-from metajax.cli.machine import one_device_per_core
+from metajax.cpu import prepare_cpu
 
 STEPS, TURNS, SECONDS_PER_TURN, META_BATCH = (1, 2, 5, 10), 9, 0.3, 8
 
@@ -90,7 +90,7 @@ def _seconds(program: tuple[Any, Any, Any], number: int) -> float:
 
 
 def main() -> None:
-    one_device_per_core()
+    prepare_cpu()
     context = record.context()
     found: dict[str, Any] = {}
     for network, build in NETWORKS.items():

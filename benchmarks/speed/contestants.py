@@ -23,12 +23,12 @@ from rows.speed import UserWorkload, Workload
 from workloads import Arrays, arrays
 
 import metajax as mj
-from metajax.cli.machine import one_device_per_core
+from metajax.cpu import prepare_cpu
 
 
 def outer_step_for(objective, optimizer):
     """The outer step of D to J, as `mj.fit` builds it. JAX has computed nothing yet."""
-    one_device_per_core()
+    prepare_cpu()
     return mj.outer_step(objective, optimizer, mj.automatic(mj.task_mesh()))
 
 
@@ -155,7 +155,7 @@ class Tuned(Metajax):
 
     def learner_and_loss(self, w: Workload):
         if w.is_conv:  # one step of A is over before two devices have met
-            one_device_per_core()
+            prepare_cpu()
         model = mj.Model(lambda key, x: arrays(w).weights, jax_apply(w, self.convolution))
         loss, adjoint = getattr(mj, w.loss), self.choose_adjoint(w)
         return mj.maml(model, loss, optax.sgd(w.rate), w.num_steps, adjoint=adjoint), loss

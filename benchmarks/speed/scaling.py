@@ -69,9 +69,9 @@ def measure(w: Workload, adjoint: str, in_one_pass: bool = False) -> dict:
 
 def run() -> None:
     """Measures every point."""
-    from metajax.cli.machine import one_device_per_core
+    from metajax.cpu import prepare_cpu
 
-    one_device_per_core()
+    prepare_cpu()
     result = {**record.context(), "curves": {}}
     name = f"scaling_{result['machine']['platform']}"
     for curve, values in CURVES.items():

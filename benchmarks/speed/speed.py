@@ -70,20 +70,29 @@ def _peak_mb() -> float:
 class Racer:
     """A contestant's process, seen from here."""
 
-    def __init__(self, contestant: str, workload: str, cache: str, small: bool = False):
+    def __init__(
+        self,
+        contestant: str,
+        workload: str,
+        cache: str,
+        small: bool = False,
+        malloc: str | None = MALLOC,
+    ):
         command = [sys.executable, __file__, "--serve", contestant, "--workload", workload]
         own = {
             "JAX_COMPILATION_CACHE_DIR": cache,
             "TORCHINDUCTOR_CACHE_DIR": str(Path(cache) / "inductor"),
-            "GLIBC_TUNABLES": MALLOC,
         }
+        free = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+        if malloc is not None:
+            own["GLIBC_TUNABLES"] = malloc
         self.name = contestant
         self.process = subprocess.Popen(
             command + ["--small"] * small,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | own,
+            env=free | own,
         )
         self.turns: list[float] = []
         self.per_turn = 1

@@ -21,7 +21,7 @@ import record
 from nets.tokens import Transformer
 
 import metajax as mj
-from metajax.cli.machine import one_device_per_core
+from metajax.cpu import prepare_cpu
 from metajax.estimators.automatic import spread
 
 META_BATCH, TURNS, SECONDS_PER_TURN, WAY = 8, 7, 0.15, 5
@@ -100,7 +100,7 @@ def _seconds(run: tuple[Any, Any], number: int) -> float:
 
 
 def main() -> None:
-    one_device_per_core()
+    prepare_cpu()
     context = record.context()
     found: dict[str, Any] = {}
     for network, build in NETWORKS.items():

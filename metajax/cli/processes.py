@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metajax.cli.machine import ONE_THREAD
 from metajax.cli.output import console, escape
+from metajax.cpu import ONE_THREAD
 from metajax.train.guard import interruptible
 
 LOG = "log.txt"

@@ -41,5 +41,5 @@ def lines(program: ClosedJaxpr) -> Iterator[str]:
     ):
         yield (
             f"One CPU device serves {cores} cores. One device per core is faster here: call "
-            f'jax.config.update("jax_num_cpu_devices", {cores}) before JAX computes anything.'
+            "mj.prepare_cpu() before JAX computes anything."
         )

@@ -107,8 +107,8 @@ def test_the_derivative_through_a_head_against_finite_differences(head, key, flo
 
 
 MANY_CLASSES = """
-from metajax.cli.machine import one_device_per_core
-one_device_per_core()
+from metajax.cpu import prepare_cpu
+prepare_cpu()
 import jax, jax.numpy as jnp, metajax as mj
 learner = mj.lrd2(mj.pixels, 5)
 x = jax.random.normal(jax.random.key(0), (2, 60, 64))
