@@ -6,6 +6,7 @@ from jax.sharding import PartitionSpec as P
 
 from metajax import checks
 from metajax.estimators.chunked import chunked
+from metajax.estimators.exchange import mean_over
 from metajax.estimators.keyed import keyed
 from metajax.estimators.lift import lift
 from metajax.mesh import AXIS, size
@@ -41,7 +42,7 @@ def sharded(mesh: Mesh, estimator: Estimator = jax.value_and_grad) -> Estimator:
         def on_device(meta_params, estimator_state, tasks, key):
             own_key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
             *estimated, state = inner.estimate(meta_params, estimator_state, tasks, own_key)
-            return *jax.lax.pmean(estimated, AXIS), state
+            return *mean_over(mesh, estimated), state
 
         average = jax.shard_map(
             on_device,
