@@ -32,7 +32,7 @@ def place_of(ratings: Ratings, name: str) -> int:
     bare = [title.rpartition(" (")[0] or title for title in titles]
     near = difflib.get_close_matches(wanted, bare, n=3, cutoff=0.5)
     shown = " or ".join(repr(ratings.titles[bare.index(title)]) for title in near)
-    hint = f" Did you mean {shown}?" if shown else ""
+    hint = f" Did you mean {shown}?" if shown else f" It holds items such as {ratings.titles[0]!r}."
     raise ValueError(f"recommend: {name!r} is unknown in {ratings.name}.{hint}")
 
 
@@ -59,7 +59,7 @@ def read_own(path: Path) -> dict[str, float | str]:
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: For a line without two fields, or an item that is rated twice.
+      ValueError: For a line without two fields, or of another user, or an item that is rated twice.
     """
     with files.naming(path):
         if not path.is_file():
@@ -72,6 +72,7 @@ def read_own(path: Path) -> dict[str, float | str]:
         rating, begin = named["rating"], 2
         if item is None or rating is None:  # no header
             item, rating, number, begin = 0, 1, 2, 1
+        user, users = named["user"] if begin == 2 else None, set()
         found: dict[str, float | str] = {}
         for line, fields in rows(content, separator, quoted=True):
             if line < begin or not any(fields):
@@ -81,6 +82,12 @@ def read_own(path: Path) -> dict[str, float | str]:
                 raise ValueError(
                     f"recommend: {path}: line {line} has {len(fields)} fields, but {needed}. Quote a "
                     "title that holds a comma."
+                )
+            users |= set() if user is None else {fields[user]}
+            if len(users) > 1:
+                several = " and ".join(map(repr, sorted(users)))
+                raise ValueError(
+                    f"recommend: {path}: line {line} is of another user, {several}. Keep the lines of one."
                 )
             if fields[item] in found:
                 raise ValueError(

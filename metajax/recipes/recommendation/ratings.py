@@ -127,7 +127,7 @@ def experiment(p: Prepared) -> Experiment:
         digits=3,
         inductive=False,
         learned=f"to predict ratings from {_numbers(s.supports)} of a user's own.",
-        next_flags="--on FILE; metajax recommend RUN --ratings FILE",
+        next_flags="--on FILE, or metajax recommend with ratings of your own",
         picture=lambda meta_params: picture.lists(p, learner, meta_params),
         test_name=p.ratings.name,
         judge=lambda meta_params, seed: report.judged(p, learner, meta_params, seed),
