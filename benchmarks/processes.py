@@ -110,8 +110,23 @@ def numbers() -> dict[str, Any]:
         "tasks": float(moved),
         "seconds": seconds,
         "parameters": flat.size,
-        "leaves": len(jax.tree.leaves(hypergradient)),
+        "exchanges": exchanges(started, x),
     }
+
+
+def exchanges(meta_params: Any, x: Any) -> int:
+    """The sums over devices in an outer step."""
+    import jax
+
+    import metajax as mj
+
+    tasks = mj.tasks.batch(
+        mj.tasks.glyphs(way=5, shot=1, query_shot=3), jax.random.key(0), META_BATCH
+    )
+    estimator = mj.parallel(META_BATCH, mesh=mj.task_mesh(META_BATCH, jax.devices()))
+    estimate = estimator(mj.query_loss(*learner())).estimate
+    program = jax.make_jaxpr(estimate)(meta_params, (), tasks, jax.random.key(0))
+    return str(program).count("psum[")
 
 
 def communication() -> dict[str, Any]:
@@ -224,7 +239,7 @@ def compared() -> dict[str, Any]:
             "equal_tasks": row["tasks"] == one["tasks"],
             "seconds": row["seconds"],
         }
-    return {"rows": rows, "parameters": one["parameters"], "leaves": one["leaves"]}
+    return {"rows": rows, "parameters": one["parameters"], "exchanges": found[2, 1]["exchanges"]}
 
 
 def lost() -> dict[str, Any]:
