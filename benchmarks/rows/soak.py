@@ -27,12 +27,16 @@ def soak() -> str:
         ]
         for part in parts
     ]
-    last = samples[-1]
+    first, last = parts[1][0], samples[-1]
+    grown = 1024 * (last["resident_kb"] - first["resident_kb"])
+    each = grown / (last["reports"] - first["reports"])
     return (
         f"One process of `mj.fit` for {result['minutes']:g} minutes, beside other work: "
         f"{result['ended']['step']:,} outer steps, and {last['reports']:,} reports, each with a validation "
         "and a checkpoint. Medians of each sixth:\n\n"
         f"{lines(['minutes', 'resident memory, MB', 'open files', 'threads'], cells)}\n\n"
+        f"After the first sixth memory grew by {each:,.0f} bytes a report: reports stay in memory, so that the "
+        "run can be saved elsewhere if its folder is lost. "
         f"After SIGTERM it ended with code {result['ended']['code']} in {result['ended']['seconds']:.1f} s. "
         f"{measured(result, SCRIPT)}"
     )

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 from jax.extend import core as jex
 
+from metajax.rewriting.groups import groups
 from metajax.rewriting.nested import nested
 from metajax.rewriting.operations import operations
 from metajax.rewriting.patterns import activations, normalisations, softmaxes
 from metajax.rewriting.program import Program, flattened, replaced_in
 from metajax.types import Model, Params
 
-PATTERNS = (normalisations, softmaxes, activations, operations)
+PATTERNS = (groups, normalisations, softmaxes, activations, operations)
 
 
 def fast(model: Model) -> Model:

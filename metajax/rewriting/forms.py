@@ -169,9 +169,9 @@ def _together(reader: Reader, step: Step, terms: Terms, a: Form, b: Form) -> For
         aligned = all(
             axis in (None, position) for form in (a, b) for position, axis in enumerate(form.axes)
         )
-        if shape != reader.x.shape or not aligned:
+        if len(shape) != len(reader.x.shape) or not aligned:
             return None
-        return Form(terms, False, tuple(range(len(shape))))
+        return Form(terms, False, tuple(i if n > 1 else None for i, n in enumerate(shape)))
     axes = [f.axes for f in (a, b) if f.axes]
     if not axes:
         return Form(terms, True, ())
@@ -244,7 +244,8 @@ def _same(reader: Reader, step: Step) -> Form | None:
 def _total(reader: Reader, step: Step) -> Form | None:
     """The sum over some axes of x: each of x, of its square and of what is constant along them."""
     form, axes = reader.of(step.inputs[0]), tuple(step.params["axes"])
-    if form is None or form.row or reader.reduced not in (None, axes):
+    whole = step.inputs[0].shape == reader.x.shape
+    if form is None or form.row or not whole or reader.reduced not in (None, axes):
         return None
     reader.reduced = axes
     count = 1

@@ -126,6 +126,13 @@ def haiku_group_norm(x):
     return transformed.apply(jax.tree.map(lambda p: p + 0.1, params), x)
 
 
+def group_norm(x):
+    grouped = x.reshape(*x.shape[:-1], 2, -1)
+    repeat = partial(jnp.repeat, repeats=x.shape[-1] // 2, axis=-1)
+    mean, deviation = repeat(grouped.mean(-1)), repeat(jnp.sqrt(grouped.var(-1) + 1e-3))
+    return (x - mean) / deviation * 1.5 + 0.5
+
+
 def in_scan(x):
     return lax.scan(lambda carry, _: (by_var(carry) + 0.5 * carry, carry), x, length=3)[0]
 
@@ -232,6 +239,24 @@ CASES = {
     ),
     "batch norm, bare": (by_squares, ROWS, {"normalisation": 1}),
     "group norm, haiku": (haiku_group_norm, IMAGES, {"normalisation": 1}),
+    "group norm, flax": (linen(nn.GroupNorm(2)), IMAGES, {"normalisation": 1}),
+    "group norm, flax, two passes": (
+        linen(nn.GroupNorm(2, use_fast_variance=False)),
+        IMAGES,
+        {"normalisation": 1},
+    ),
+    "group norm, flax, without a scale": (
+        linen(nn.GroupNorm(None, group_size=2, use_scale=False)),
+        IMAGES,
+        {"normalisation": 1},
+    ),
+    "group norm, flax, of vectors": (linen(nn.GroupNorm(4)), (3, 8), {"layer norm": 1}),
+    "group norm beside its input": (
+        lambda x: jnp.sin(linen(nn.GroupNorm(2))(x) + x) * x,
+        IMAGES,
+        {"normalisation": 1},
+    ),
+    "group norm, bare": (group_norm, ROWS, {"layer norm": 1}),
     "RMS norm, flax": (linen(nn.RMSNorm()), ROWS, {"RMS norm": 1}),
     "RMS norm, bare": (rms, ROWS, {"RMS norm": 1}),
     "GELU": (jax.nn.gelu, ROWS, {"GELU": 1}),
@@ -269,7 +294,25 @@ def own_rule(x):
 own_rule.defjvp(lambda primals, tangents: (own_rule(*primals), 7 * tangents[0]))
 
 
+def mixed_groups(x):
+    """The mean of each group is taken from the features of the other one."""
+    grouped = x.reshape(*x.shape[:-1], 2, -1)
+    repeat = partial(jnp.repeat, repeats=x.shape[-1] // 2, axis=-1)
+    mean, inverse = repeat(grouped.mean(-1)[..., ::-1]), lax.rsqrt(grouped.var(-1) + 1e-3)
+    return (x - mean) * repeat(inverse)
+
+
 LEFT = {
+    "means of other groups": (mixed_groups, ROWS),
+    "tiled and not repeated": (
+        lambda x: (
+            (x - jnp.tile(x.reshape(*x.shape[:-1], 2, -1).mean(-1), x.shape[-1] // 2))
+            * lax.rsqrt(
+                jnp.repeat(x.reshape(*x.shape[:-1], 2, -1).var(-1), x.shape[-1] // 2, -1) + 1
+            )
+        ),
+        ROWS,
+    ),
     "a mean inside of GELU": (
         lambda x: (
             0.5 * x * (1 + jnp.tanh(0.7978845608 * (x + 0.044715 * x**3)).mean(-1, keepdims=True))
