@@ -220,7 +220,7 @@ TRANSFER = (
     "ties with it on supports of the source. On those of the target its gain with 10 ratings, 0.007, is just "
     "outside of the interval.\n\n"
     "**Sci-Fi and Romance.** The neural process is below the fair baseline by 0.02 to 0.03 and by 0.03 to 0.04 "
-    "with supports of either kind; two of these sixteen gains touch the edge of their interval.\n\n"
+    "with supports of either kind; in two of these sixteen cells the interval reaches 0.\n\n"
     "**Horror** is another domain: the shrunk mean of 3 ratings of horror, 1.509, is below that of 10 others, "
     "1.533. With the prior of its content, `bias + content` needs between 5 and 10 ratings of horror for what "
     "10 others give. The neural process is worse than it by 0.09 to 0.10 on supports of the source.\n\n"
