@@ -7,6 +7,9 @@ import record
 
 from rows.table import NOT_RUN, lines, measured
 
+FEW = 1_000
+"""Numbers of a sum whose time is its latency; that of a single number takes less."""
+
 
 def devices() -> str:
     """Equal numbers and throughput of several devices and processes, and what ends them."""
@@ -71,9 +74,9 @@ def _communication(result: dict[str, Any], alone: float) -> str:
     for processes, times in result["communication"].items():
         p = int(processes)
         sizes = sorted(map(int, times))
-        latency = times[str(sizes[0])]
-        slope = (times[str(sizes[-1])] - latency) / sizes[-1]
-        exchanged = numbers["leaves"] * latency + numbers["parameters"] * slope
+        latency = times[str(FEW)]
+        slope = max(0.0, times[str(sizes[-1])] - latency) / sizes[-1]
+        exchanged = numbers["exchanges"] * latency + numbers["parameters"] * slope
         cores = result["machine"]["cores"]
         predicted = alone / min(p, cores) + exchanged
         measured = statistics.median(numbers["rows"][f"{p} x 1"]["seconds"])
@@ -98,11 +101,12 @@ def _communication(result: dict[str, Any], alone: float) -> str:
         "processes where exchange takes as long as computing",
     ]
     return (
-        f"An outer step sums {numbers['leaves']} arrays, {numbers['parameters']:,} numbers in all, over the "
-        "processes: latency for each array, and 2 (p - 1) / p of 4 bytes for each number over the bandwidth. "
+        f"An outer step sums {numbers['parameters']:,} numbers over the processes, in {numbers['exchanges']} "
+        f"exchange{'s' * (numbers['exchanges'] != 1)}. An exchange takes its latency, the time of {FEW:,} "
+        "numbers, and 2 (p - 1) / p of 4 bytes for each number over the bandwidth. "
         "Predicted: the step of one device divided by the processes, or by the cores where those are fewer, "
         "and the exchange. Scaling stops near the last column. What is measured above the prediction is "
-        "what the model leaves out: waiting for each other at every sum, and sharing a machine.\n\n"
+        "what the model leaves out: waiting for each other, and sharing cores with what carries the sums.\n\n"
         + lines(head, cells)
     )
 
