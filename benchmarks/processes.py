@@ -309,9 +309,9 @@ def main() -> None:
     for name in arguments.part:
         before = record.read("processes") or {}
         settings = {"meta_batch": META_BATCH, "steps": STEPS, "turns": TURNS}
-        record.write(
-            "processes", {**before, name: parts[name](), "settings": settings, **record.context()}
-        )
+        found, commits = parts[name](), {**before.get("commits", {}), name: record.commit()}
+        given = {"settings": settings, "commits": commits, **record.context()}
+        record.write("processes", {**before, name: found, **given})
         print(name, "done", flush=True)
 
 

@@ -148,6 +148,12 @@ def _milliseconds(program: Any, carry: Any) -> float:
     return 1e3 * least
 
 
+def keep(part: str, result: dict[str, Any]) -> None:
+    """Writes what was measured so far, and with which commit each part was."""
+    result.setdefault("commits", {})[part] = record.commit()
+    record.write(RESULT, {**result, **record.context()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -162,13 +168,13 @@ def main() -> None:
         prepare_cpu()
         for name, given in settings().items():
             result.setdefault("rule", {})[name] = rule(name, given)
-            record.write(RESULT, {**result, **record.context()})
+            keep("rule", result)
         os.environ.clear()
         os.environ |= before  # commands ask for devices themselves
     if arguments.only != "rule":
         result["command"] = commands()
         print(result["command"], flush=True)
-        record.write(RESULT, {**result, **record.context()})
+        keep("command", result)
 
 
 if __name__ == "__main__":

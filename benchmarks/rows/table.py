@@ -127,7 +127,9 @@ def not_run(name: str, columns: int) -> list[str]:
 
 def measured(result: Mapping[str, Any], script: str) -> str:
     """The sentence below a table: the version that was measured, and how to repeat it."""
-    return f"Measured with metajax {record.version_of(result)}; reproduce with `python {script}`."
+    apart = {k: v for k, v in result.get("commits", {}).items() if v != result["commit"]}
+    version = record.version_of(result) + "".join(f", {part} at {v}" for part, v in apart.items())
+    return f"Measured with metajax {version}; reproduce with `python {script}`."
 
 
 def finite(values: Any) -> list[float | None]:
