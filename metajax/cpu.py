@@ -44,7 +44,8 @@ def prepare_cpu(devices: int | None = None) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     number = cores if devices is None else checks.count("prepare_cpu", "devices", devices)
     of_user = os.environ.get("XLA_FLAGS", ONE_THREAD) != ONE_THREAD
-    if not of_user and number != jax.config.jax_num_cpu_devices:
+    now = getattr(jax.config, "jax_num_cpu_devices")  # noqa: B009 - type checkers do not know it
+    if not of_user and number != now:
         try:
             jax.config.update("jax_num_cpu_devices", number)
         except RuntimeError as error:

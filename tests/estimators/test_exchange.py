@@ -57,4 +57,5 @@ def test_an_outer_step_exchanges_once(key):
     meta_params = learner.init(key, tasks.support.x[0])
     estimate = jax.jit(mj.parallel(2, mesh=MESH)(objective).estimate)
     text = estimate.lower(meta_params, (), tasks, key).compile().as_text()
+    assert text is not None
     assert text.count(" all-reduce(") == 1
