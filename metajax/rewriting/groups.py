@@ -18,6 +18,9 @@ _WHOLE = ("add", "sub", "mul", "div", "neg")
 _SMALL = (*_WHOLE, "rsqrt", "sqrt", "pow", "integer_pow", "square", "max", "convert_element_type")
 """Steps on each number by itself: on arrays of all features, and on what is repeated."""
 
+_DEPTH = 40
+"""Steps between what is repeated and where it meets x; no normalisation has as many."""
+
 
 def groups(program: Program) -> None:
     """Keeps the axis of groups, wherever the last axis is split into groups and features."""
@@ -29,7 +32,9 @@ def _splits(step: Step) -> bool:
     if step.name != "reshape":
         return False
     (x, *_), (out,) = step.inputs, step.outputs
-    return _known(out) and out.shape[:-2] == x.shape[:-1] and min(out.shape[-2:], default=1) > 1
+    if not _known(out) or len(out.shape) != len(x.shape) + 1:
+        return False
+    return out.shape[:-2] == x.shape[:-1] and min(out.shape[-2:], default=1) > 1
 
 
 def _known(value: Value) -> bool:
@@ -42,6 +47,7 @@ class _Groups:
     def __init__(self, program: Program, split: Step):
         self.program, self.x, self.apart = program, split.inputs[0], split.outputs[0]
         self.sizes = self.apart.shape[-2:]
+        self.repeated: dict[int, bool] = {}
         self.members = self._members()
         self.made: dict[int, Value] = {id(self.x): self.apart}
         self.new: list[Step] = []
@@ -50,13 +56,15 @@ class _Groups:
         """Computes what the last of these steps compute with groups apart."""
         graph, members = Graph(self.program), self.members
         outputs = {id(value) for value in self.program.outputs}
+        if not any(self._repeats(step.outputs[0]) for step in members.values()):
+            return
         for step in members.values():
             out = step.outputs[0]
+            whole = self._apart(out)  # in their order, so that none has to look far back
             readers = graph.readers(out)
             goes_on = readers and all(id(reader.outputs[0]) in members for reader in readers)
             if (goes_on and id(out) not in outputs) or not self._repeats(out):
                 continue
-            whole = self._apart(out)
             line = self.program.steps.index(step)
             self.program.steps[line:line] = self.new
             self.new = []
@@ -76,15 +84,17 @@ class _Groups:
                 found[id(step.outputs[0])] = step
         return found
 
-    def _repeats(self, value: Value) -> bool:
+    def _repeats(self, value: Value, depth: int = 0) -> bool:
         """Whether a value is made of something that is repeated for the features of a group."""
         by = value.by
-        if by is None or value is self.x or value.number is not None:
+        if by is None or value is self.x or value.number is not None or depth > _DEPTH:
             return False
-        if self._is_repeated(value):
-            return True
-        again = by.name in _SMALL or self._moves(value)
-        return again and any(map(self._repeats, by.inputs))
+        if id(value) not in self.repeated:
+            again = by.name in _SMALL or self._moves(value)
+            self.repeated[id(value)] = self._is_repeated(value) or (
+                again and any(self._repeats(x, depth + 1) for x in by.inputs)
+            )
+        return self.repeated[id(value)]
 
     def _is_repeated(self, value: Value) -> bool:
         by = value.by
