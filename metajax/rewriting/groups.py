@@ -8,15 +8,23 @@ other.
 import math
 from typing import Any
 
-import jax
 from jax import lax
 
 from metajax.rewriting.forms import Graph
 from metajax.rewriting.program import Program, Step, Value
 
-_WHOLE = ("add", "sub", "mul", "div", "neg")
-_SMALL = (*_WHOLE, "rsqrt", "sqrt", "pow", "integer_pow", "square", "max", "convert_element_type")
-"""Steps on each number by itself: on arrays of all features, and on what is repeated."""
+_ARITHMETIC = ("add", "sub", "mul", "div", "neg")
+_ELEMENTWISE = (
+    *_ARITHMETIC,
+    "rsqrt",
+    "sqrt",
+    "pow",
+    "integer_pow",
+    "square",
+    "max",
+    "convert_element_type",
+)
+"""The first may follow the split on arrays of all features, these on what is repeated for them."""
 
 _DEPTH = 40
 """Steps between what is repeated and where it meets x; no normalisation has as many."""
@@ -68,13 +76,14 @@ class _Groups:
             line = self.program.steps.index(step)
             self.program.steps[line:line] = self.new
             self.new = []
-            _become(step, "reshape", {"new_sizes": out.shape}, [whole], _reshape(out.shape))
+            step.name, step.params, step.inputs = "reshape", {"new_sizes": out.shape}, [whole]
+            step.function = _reshape(out.shape)
 
     def _members(self) -> dict[int, Step]:
         """Steps on whole arrays, of x and of smaller ones, by what they compute."""
         found: dict[int, Step] = {}
         for step in self.program.steps:
-            if step.name not in _WHOLE or step.outputs[0].shape != self.x.shape:
+            if step.name not in _ARITHMETIC or step.outputs[0].shape != self.x.shape:
                 continue
             whole = [v for v in step.inputs if id(v) in found or v is self.x]
             size = math.prod(self.x.shape)
@@ -90,7 +99,7 @@ class _Groups:
         if by is None or value is self.x or value.number is not None or depth > _DEPTH:
             return False
         if id(value) not in self.repeated:
-            again = by.name in _SMALL or self._moves(value)
+            again = by.name in _ELEMENTWISE or self._moves(value)
             self.repeated[id(value)] = self._is_repeated(value) or (
                 again and any(self._repeats(x, depth + 1) for x in by.inputs)
             )
@@ -113,7 +122,7 @@ class _Groups:
         return ends and dimensions[-1] == len(value.shape) - 1
 
     def _apart(self, value: Value) -> Value:
-        """A value with its last axis split, or that axis of size 1 repeated."""
+        """A value with its last axis split into two; one of size 1 becomes two of size 1."""
         if value.number is not None or value.shape == ():
             return value
         if id(value) not in self.made:
@@ -150,12 +159,8 @@ class _Groups:
         return step.outputs[0]
 
 
-def _become(step: Step, name: str, params: Any, inputs: list[Value], function: Any) -> None:
-    step.name, step.params, step.inputs, step.function = name, params, inputs, function
-
-
 def _reshape(shape: Any):
-    return lambda x: [jax.numpy.reshape(x, shape)]
+    return lambda x: [lax.reshape(x, shape)]
 
 
 def _broadcast(shape: Any, dimensions: Any):

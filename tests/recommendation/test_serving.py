@@ -112,7 +112,7 @@ def test_what_cannot_be_served_is_refused(run):
 FILES = {
     "line 2 has 3 fields, but item,rating are 2. Quote a title": "item,rating\nA, B,5\n",
     "line 3 rates 'A' again": "item,rating\nA,5\nA,6\n",
-    "line 3 is of another user, 'u1' and 'u2'": "user,item,rating\nu1,A,5\nu2,B,6\n",
+    "line 3 is of user 'u2', and those before of 'u1'": "user,item,rating\nu1,A,5\nu2,B,6\n",
     "line 2 has 1 fields, but the header has 3": "user,item,rating\n1\n",
     "is empty; give a file of ratings": "\n",
 }

@@ -72,7 +72,7 @@ def read_own(path: Path) -> dict[str, float | str]:
         rating, begin = named["rating"], 2
         if item is None or rating is None:  # no header
             item, rating, number, begin = 0, 1, 2, 1
-        user, users = named["user"] if begin == 2 else None, set()
+        user, first = named["user"] if begin == 2 else None, None
         found: dict[str, float | str] = {}
         for line, fields in rows(content, separator, quoted=True):
             if line < begin or not any(fields):
@@ -83,12 +83,13 @@ def read_own(path: Path) -> dict[str, float | str]:
                     f"recommend: {path}: line {line} has {len(fields)} fields, but {needed}. Quote a "
                     "title that holds a comma."
                 )
-            users |= set() if user is None else {fields[user]}
-            if len(users) > 1:
-                several = " and ".join(map(repr, sorted(users)))
-                raise ValueError(
-                    f"recommend: {path}: line {line} is of another user, {several}. Keep the lines of one."
-                )
+            if user is not None:
+                first = fields[user] if first is None else first
+                if fields[user] != first:
+                    raise ValueError(
+                        f"recommend: {path}: line {line} is of user {fields[user]!r}, and those before of "
+                        f"{first!r}. Keep the lines of one."
+                    )
             if fields[item] in found:
                 raise ValueError(
                     f"recommend: {path}: line {line} rates {fields[item]!r} again. Keep one."
