@@ -1,7 +1,7 @@
 """Kills runs and damages their files, and compares what is resumed with an undisturbed run.
 
-python benchmarks/faults.py                                both; kills go on where they stopped
-python benchmarks/faults.py --kills 5 --damages 20 --dry   a few, printed and not written
+python benchmarks/faults.py                                            all; it goes on where it stopped
+python benchmarks/faults.py --kills 5 --damages 20 --resumes 4 --dry   a few, printed and not written
 
 Every start is a fresh process: a fork of one that has imported metajax and in which JAX has not begun.
 Half of the kills come at a uniformly random moment of a start, half as soon as a file is being written.
@@ -29,6 +29,7 @@ import record
 RESULT = "faults"
 COMMAND = ("train", "sinusoid", "--outer-steps", "60", "--meta-batch", "2", "--report-every", "4")
 STEPS, EVERY = 80, 4
+NEWEST = Path("checkpoints") / f"{STEPS}.npz"
 
 
 def fit(folder: Path, resume: bool) -> None:
@@ -171,37 +172,50 @@ def kills(start: Callable, count: int, found: dict[str, Any]) -> Iterator[dict[s
             yield found
 
 
-def damages(count: int, resumed: int, seed: int) -> dict[str, int]:
-    """Damages the files of a whole run one at a time.
+def whole_run(above: Path) -> dict[Path, bytes]:
+    """The files of a run that nothing disturbed."""
+    whole = above / "whole"
+    if ended(child(lambda: fit(whole, False))):
+        raise SystemExit("faults: the undisturbed run failed")
+    return {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+
+
+def damages(count: int) -> dict[str, int]:
+    """Damages the newest checkpoint of a whole run, again and again.
 
     What the loop would go on from is read each time from the disk, with nothing kept from before, and
-    compared bit by bit; the first `resumed` are also resumed to their end in a fresh process.
+    compared bit by bit.
     """
-    chance, names = random.Random(seed), ("settings.json", "metrics.jsonl", "window.json")
     with tempfile.TemporaryDirectory() as above:
-        whole, result = Path(above) / "whole", Path(above) / "result.json"
-        if ended(child(lambda: fit(whole, False))):
-            raise SystemExit("faults: the undisturbed run failed")
-        expected = facts(whole)
-        contents = {p.relative_to(whole): p.read_bytes() for p in whole.rglob("*") if p.is_file()}
-        newest, others = Path("checkpoints") / f"{STEPS}.npz", list(map(Path, names))
-        wrong = 0
-        for index in range(resumed):
-            folder = Path(above) / "run"
-            _written(folder, contents)
-            _damage(folder / (newest if index % 4 else chance.choice(others)), index, chance)
-            wrong += ended(child(lambda folder=folder: fit(folder, True))) != 0
-            found = facts(folder)
-            wrong += found["checkpoint"] != expected["checkpoint"]
+        contents, result = whole_run(Path(above)), Path(above) / "result.json"
 
         def read():
-            result.write_text(
-                json.dumps(_read_damaged(count, chance, Path(above), contents, newest))
-            )
+            found = _read_damaged(count, random.Random(0), Path(above), contents)
+            result.write_text(json.dumps(found))
 
         if ended(child(read)):
             raise SystemExit("faults: reading failed")
-        return {**json.loads(result.read_text()), "resumed": resumed, "resumed_wrongly": wrong}
+        return json.loads(result.read_text())
+
+
+def resumes(count: int, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Damages one file of a whole run, and resumes it in a fresh process; yields what was found so far."""
+    with tempfile.TemporaryDirectory() as above:
+        contents, folder = whole_run(Path(above)), Path(above) / "run"
+        expected = facts(Path(above) / "whole")["checkpoint"]
+        while found["runs"] < count:
+            index = found["runs"]
+            chance = random.Random(f"resume {index}")
+            name = NEWEST if index % 2 else chance.choice(sorted(set(contents) - {NEWEST}))
+            _written(folder, contents)
+            _damage(folder / name, index // 2, chance)
+            code = ended(child(lambda: fit(folder, True)))
+            if code or facts(folder)["checkpoint"] != expected:
+                found["different"].append({"run": index, "file": str(name), "exit": code})
+            kind = "newest checkpoint" if name == NEWEST else name.parts[0]
+            found["files"][kind] = found["files"].get(kind, 0) + 1
+            found["runs"] += 1
+            yield found
 
 
 def _written(folder: Path, contents: dict[Path, bytes]) -> None:
@@ -213,7 +227,7 @@ def _written(folder: Path, contents: dict[Path, bytes]) -> None:
 
 
 def _read_damaged(
-    count: int, chance: random.Random, above: Path, contents: dict[Path, bytes], newest: Path
+    count: int, chance: random.Random, above: Path, contents: dict[Path, bytes]
 ) -> dict[str, int]:
     """How the loop reads damaged newest checkpoints."""
     from metajax.train import saved
@@ -236,7 +250,7 @@ def _read_damaged(
     wholes = {step: bits(tree) for step, tree in trees.items()}
     for index in range(count):
         _written(folder, contents)
-        _damage(folder / newest, index, chance)
+        _damage(folder / NEWEST, index, chance)
         try:
             restored, said = RunDir(folder).restore(None)
         except Exception:
@@ -244,7 +258,7 @@ def _read_damaged(
             continue
         assert restored is not None
         same = bits(restored.tree) == wholes[restored.step]
-        named = any(newest.name in sentence for sentence in said)
+        named = any(NEWEST.name in sentence for sentence in said)
         found["damaged"] += 1
         if same and restored.step == STEPS:
             found["unchanged"] += 1
@@ -269,6 +283,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--damages", type=int, default=2000)
+    parser.add_argument("--resumes", type=int, default=500)
     parser.add_argument("--only", choices=STARTS, help="kill the starts of this kind alone")
     parser.add_argument("--dry", action="store_true", help="print the result instead of writing it")
     parser.add_argument("--talk", action="store_true", help="show what the runs print")
@@ -281,13 +296,16 @@ def main() -> None:
         import metajax.cli.main  # noqa: F401 - imported once for all forks
 
         assert not xla_bridge.backends_are_initialized(), "JAX has begun, and cannot be forked"
+        before = {} if arguments.dry else record.read(RESULT) or {}
         if arguments.damages:
-            found = damages(arguments.damages, min(arguments.damages, 20), 0)
-            _keep({"damages": found}, arguments.dry)
+            _keep({"damages": damages(arguments.damages)}, arguments.dry)
+        begin = before.get("resumes") or {"runs": 0, "files": {}, "different": []}
+        for found in resumes(arguments.resumes, begin) if arguments.resumes else ():
+            _keep({"resumes": found}, arguments.dry)
         for name, start in STARTS.items():
             if not arguments.kills or arguments.only not in (None, name):
                 continue
-            old = None if arguments.dry else (record.read(RESULT) or {}).get("kills", {}).get(name)
+            old = before.get("kills", {}).get(name)
             begin = old or {"kills": 0, "in_writes": 0, "runs": 0, "different": []}
             for found in kills(start, arguments.kills // len(STARTS), begin):
                 _keep({"kills": {name: found}}, arguments.dry)
@@ -298,9 +316,11 @@ def _keep(found: dict[str, Any], dry: bool) -> None:
     print(json.dumps(found), flush=True)
 
     def write():
-        before = record.read(RESULT) or {}
-        found["kills"] = before.get("kills", {}) | found.get("kills", {})
-        record.write(RESULT, {**before, **found, **record.context()})
+        before, (part,) = record.read(RESULT) or {}, found
+        if part == "kills":
+            found["kills"] = before.get("kills", {}) | found["kills"]
+        commits = before.get("commits", {}) | {part: record.commit()}
+        record.write(RESULT, {**before, **found, "commits": commits, **record.context()})
 
     if not dry:  # in a process of its own, because it asks JAX for the devices
         ended(child(write))

@@ -26,6 +26,8 @@ def faults() -> str:
     parts = [lines(["fault", "injected", "runs", "runs that ended differently"], cells)]
     if "damages" in result:
         parts.append(_damages(result["damages"]))
+    if "resumes" in result:
+        parts.append(_resumes(result["resumes"]))
     return "\n\n".join([*parts, measured(result, "benchmarks/faults.py")])
 
 
@@ -34,9 +36,28 @@ def _damages(row: dict[str, int]) -> str:
         f"Newest checkpoints that were cut off or had one bit flipped: {row['damaged'] + row['failed']:,}. "
         f"Named, set aside, and the one before used: {row['from_the_one_before']:,}. Content unchanged, as "
         f"in the time stamps of an archive: {row['unchanged']:,}. Ended in an error: {row['failed']}. Read "
-        f"in silence as other numbers: {row['silent']}. Of {row['resumed']} runs with such a checkpoint, "
-        "settings, reports or sums, which fresh processes resumed to the end, "
-        f"{row['resumed_wrongly']} ended in other bits."
+        f"in silence as other numbers: {row['silent']}."
+    )
+
+
+def _resumes(found: dict[str, Any]) -> str:
+    files = ", ".join(f"{name} {count}" for name, count in sorted(found["files"].items()))
+    return (
+        f"Runs of which one file was damaged, and which a fresh process resumed to the end: {found['runs']} "
+        f"({files}). Of these, {len(found['different'])} ended in an error or in other bits."
+    )
+
+
+def wrong_calls() -> str:
+    """How wrong calls of public functions are answered."""
+    result = record.read("wrong_calls")
+    if result is None:
+        return f"{NOT_RUN}: `python benchmarks/wrong_calls.py`."
+    return (
+        f"{result['calls']} wrong calls of public functions: {result['clear']} answered by an error that "
+        f"says which argument is wrong, {result['obscure']} by another error, {result['silent']} "
+        f"by nothing; the slowest answer took {result['longest_seconds']:.1f} s.\n\n"
+        f"{measured(result, 'benchmarks/wrong_calls.py')}"
     )
 
 
@@ -123,6 +144,7 @@ def _rule(rows: dict[str, dict[str, float]]) -> str:
 PARTS = {
     "faults": faults,
     "inputs": inputs,
+    "wrong calls": wrong_calls,
     "devices": devices,
     "streaming": streaming,
     "sweeps": sweeps,
