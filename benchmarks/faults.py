@@ -177,7 +177,9 @@ def whole_run(above: Path) -> dict[Path, bytes]:
     whole = above / "whole"
     if ended(child(lambda: fit(whole, False))):
         raise SystemExit("faults: the undisturbed run failed")
-    return {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()
+    }
 
 
 def damages(count: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ import record
 
 sys.path.insert(0, str(record.HERE.parent / "tests"))
 
-import test_wrong_calls as calls  # noqa: E402 - found by the line above
+import test_wrong_calls as calls
 
 RESULT = "wrong_calls"
 
