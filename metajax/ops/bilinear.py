@@ -2,7 +2,9 @@
 
 A matrix product and a convolution are such: of inputs, kernel and output, the derivative of one by another
 is the third operation. As a primitive with three forms they stay what they are under any number of
-derivatives, forward or reverse, and each form is lowered to what is fastest there.
+derivatives, forward or reverse, and each form is lowered to what is fastest there. `custom_vjp` has no
+forward derivatives, and what a `custom_jvp` computes is transposed as XLA's operations, not as these; so
+they need the rules of `jax.interpreters`.
 
 Every array has a first axis for tasks, which `vmap` grows.
 """
