@@ -137,7 +137,9 @@ def versions(own: Path) -> dict[str, str]:
     return {"python": asked.stdout.split()[1], **named}
 
 
-def keep(name: str, group: str, found: dict[str, Any], of: dict[str, str]) -> None:
+def keep(
+    name: str, group: str, found: dict[str, Any], of: dict[str, str], context: dict[str, Any]
+) -> None:
     """Puts the result of a group of tests into the file of results."""
     before = record.read(RESULT) or {}
     rows = before.get("environments", {})
@@ -148,7 +150,7 @@ def keep(name: str, group: str, found: dict[str, Any], of: dict[str, str]) -> No
         "filters": list(ENVIRONMENTS[name].filters),
         "groups": {**groups, group: found},
     }
-    record.write(RESULT, {"environments": rows, "tests": TESTS, **record.context()})
+    record.write(RESULT, {"environments": rows, "tests": TESTS, **context})
 
 
 def main() -> None:
@@ -161,6 +163,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder of environments, which are made once")
     parser.add_argument("--python", nargs="*", default=[], help="interpreters, as VERSION=PATH")
     arguments = parser.parse_args()
+    context = {} if arguments.fast else record.context()
     given, bad = dict(pair.split("=", 1) for pair in arguments.python), False
     for name, environment in ENVIRONMENTS.items():
         if arguments.only not in (None, name):
@@ -179,7 +182,7 @@ def main() -> None:
                 print(name, group, json.dumps(found), flush=True)
                 bad |= found["status"] != 0
                 if not arguments.fast:
-                    keep(name, group, found, of)
+                    keep(name, group, found, of, context)
     sys.exit(int(bad))
 
 
