@@ -26,7 +26,10 @@ import record
 
 RESULT = "matrix"
 CHECKOUT = record.HERE.parent
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "chex", "dm-haiku", "equinox")
+TOOLS = (
+    *("pytest", "pytest-xdist", "hypothesis"),
+    *("chex", "dm-haiku", "equinox", "grain", "tensorboardX"),
+)
 SHOWN = ("jax", "jaxlib", "optax", "flax", "numpy")
 FAST = (
     "tests/test_inner.py",
