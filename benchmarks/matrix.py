@@ -77,6 +77,7 @@ ENVIRONMENTS = {
             # They read names of JAX and pyparsing that newer versions of these have deprecated.
             "ignore::DeprecationWarning:flax",
             "ignore::DeprecationWarning:matplotlib",
+            "ignore::pyparsing.warnings.PyparsingDeprecationWarning",
         ),
     ),
     "newest": Environment("3.13", False, ("error",)),
