@@ -299,7 +299,10 @@ def test_moments_of_a_first_layer_are_those_of_its_result(images, strides, first
         return quantities(kernel, x), second, mapped
 
     found, expected = jax.jit(lambda: (of(True), of(False)))()
-    chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=2e-3)
+    # Sums over 36,864 places round by a share of their greatest entry, and some entries cancel.
+    sizes = jax.tree.map(lambda leaf: jnp.abs(leaf).max(), expected)
+    found, expected = (jax.tree.map(jnp.divide, tree, sizes) for tree in (found, expected))
+    chex.assert_trees_all_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_an_inner_loop_sees_the_patches_of_its_images_once(key):
