@@ -71,11 +71,17 @@ def test_equinox_computes_what_flax_computes(name, as_users):
     np.testing.assert_allclose(predictions(REDUCED[name]), predictions(in_flax), rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", speed.TUNED)
+def test_flax_computes_what_metajaxs_operations_compute(name, as_users):
+    in_flax = speed.InFlax(**vars(ALL[name]))
+    np.testing.assert_allclose(predictions(in_flax), predictions(ALL[name]), rtol=1e-8)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_come_back_under_their_names(name):
     w = ALL[name]
     weights = arrays(w).weights
-    for framework in {w.framework, "torch"}:
+    for framework in {w.framework, "linen", "torch"}:
         to = mapping(w, framework)
         back = common.undone(to, weights, to(weights))
         assert back.keys() == weights.keys()

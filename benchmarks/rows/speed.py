@@ -63,6 +63,12 @@ class Workload:
         return replace(self, meta_batch=2, channels=channels, size=size)
 
 
+class InFlax(Workload):
+    """The same with its network as a user writes it in flax, and metajax's defaults."""
+
+    framework: ClassVar[str] = "linen"
+
+
 @dataclass(frozen=True)
 class UserWorkload:
     """One outer step through metajax's public functions, on a network of plain flax or equinox.
@@ -224,6 +230,7 @@ _SECOND_ORDER = (*_MAML, "H")
 CONTESTANTS = {
     "metajax": tuple(WORKLOADS),
     "metajax, unrolled": ("C",),
+    "metajax, plain flax": tuple(TUNED),
     "plain JAX": ("A", "B", "D", "D, equinox", "E", "E, equinox", "F", "G", "H"),
     "jaxopt": ("I",),
     "torch.func + vmap": (*_SECOND_ORDER, "F", "J"),

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 from nets import common, peer
 from nets.tuned import jax_apply
-from rows.speed import UserWorkload, Workload
+from rows.speed import InFlax, UserWorkload, Workload
 from workloads import Arrays, arrays
 
 import metajax as mj
@@ -104,12 +104,11 @@ def filled(tree, values):
 MODELS = {
     "tuned": lambda w, net: [mj.Model(lambda key, x: arrays(w).weights, jax_apply(w))],
     "linen": lambda w, net: [
-        mj.linen_model(module, statistics=STATISTICS.get(w.net)) for module in net.linen(w)
+        mj.linen_model(module, statistics=net.statistics(w)) for module in net.linen(w)
     ],
     "equinox": lambda w, net: [mj.equinox_model(net.equinox(w))],
 }
 """Networks as models, by what they are written in."""
-STATISTICS: dict[str, Any] = {"conv4": "batch", "resnet12": "batch"}
 LEARNERS = {
     "maml": lambda w, loss, model: mj.maml(model, loss, optax.sgd(w.rate), w.num_steps),
     "anil": lambda w, loss, body, head: mj.anil(body, head, loss, optax.sgd(w.rate), w.num_steps),
@@ -177,6 +176,13 @@ class Unrolled(Tuned):
 
     def choose_adjoint(self, w: Workload):
         return mj.unrolled
+
+
+class PlainFlax(Metajax):
+    """A to C as a user writes them, with metajax's defaults, of which `mj.fast` is one."""
+
+    def __init__(self, w: Workload, arrays: Arrays):
+        super().__init__(InFlax(**vars(w)), arrays)
 
 
 class TunedPlainJax(Unrolled):
@@ -333,7 +339,12 @@ CONTESTANTS: dict[str, Any] = {
     **in_torch.CONTESTANTS,
 }
 OF_NET: dict[str, dict[str, Any]] = {
-    "tuned": {"metajax": Tuned, "metajax, unrolled": Unrolled, "plain JAX": TunedPlainJax}
+    "tuned": {
+        "metajax": Tuned,
+        "metajax, unrolled": Unrolled,
+        "metajax, plain flax": PlainFlax,
+        "plain JAX": TunedPlainJax,
+    }
 }
 """Contestants that are others on these networks."""
 

@@ -5,6 +5,7 @@ A module has these functions of a workload `w`:
 - `weights(w, rng)` and `tasks(w, rng)`: NumPy arrays; see `workloads.Arrays`
 - `linen(w)`: the networks that the learner takes, as flax modules; `equinox(w)`: a function that builds
   the network from a key
+- `statistics(w)`: what `mj.linen_model` is told of the flax modules
 - `torch_net(w)`: the same for PyTorch
 - `to_linen`, `to_equinox`, `to_torch`: `(w, weights) -> weights` by their path in that framework. They
   only move entries, so that `common.undone` brings gradients back.

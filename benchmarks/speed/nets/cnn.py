@@ -12,6 +12,7 @@ from nets import common, peer
 
 tasks = common.images
 torch_inputs = common.channels_last
+statistics = common.without_statistics
 
 
 def weights(w: UserWorkload, rng: np.random.Generator) -> dict[str, np.ndarray]:

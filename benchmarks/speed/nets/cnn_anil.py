@@ -5,7 +5,8 @@ from rows.speed import UserWorkload
 
 from nets import cnn, common
 
-tasks, torch_inputs, weights = cnn.tasks, cnn.torch_inputs, cnn.weights
+tasks, weights = cnn.tasks, cnn.weights
+torch_inputs, statistics = cnn.torch_inputs, cnn.statistics
 torch_net, to_torch = cnn.torch_net, cnn.to_torch
 
 

@@ -62,6 +62,15 @@ def channels_last(x):
     return x.permute(0, 1, 4, 2, 3)
 
 
+def by_the_batch(w: UserWorkload) -> str:
+    """Batch normalisation takes its statistics from the batch at hand, as flax's modules here do."""
+    return "batch"
+
+
+def without_statistics(w: UserWorkload) -> None:
+    """No layer has running statistics."""
+
+
 def unchanged(x):
     """Inputs of torch in the layout of JAX."""
     return x

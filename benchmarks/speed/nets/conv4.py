@@ -8,6 +8,7 @@ from nets import common, peer
 
 tasks = common.images
 torch_inputs = common.channels_last
+statistics = common.by_the_batch
 
 
 def weights(w: UserWorkload, rng: np.random.Generator) -> dict[str, np.ndarray]:

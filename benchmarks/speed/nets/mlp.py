@@ -7,6 +7,7 @@ from rows.speed import UserWorkload
 from nets import common, peer
 
 torch_inputs = common.unchanged
+statistics = common.without_statistics
 
 
 def tasks(w: UserWorkload, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -12,6 +12,7 @@ from rows.speed import UserWorkload
 from nets import common, peer
 
 torch_inputs = common.unchanged
+statistics = common.without_statistics
 _ATTENTION = "MultiHeadDotProductAttention"
 
 

@@ -1,8 +1,9 @@
-"""Workloads A, B and C: networks of metajax's operations, or of JAX's, and the same in PyTorch."""
+"""Workloads A, B and C: networks of metajax's operations, or of JAX's, and the same in flax and PyTorch."""
 
 from functools import partial
 
 import numpy as np
+from flax import linen as nn
 from rows.speed import Workload
 
 from nets import common, peer
@@ -43,7 +44,6 @@ def jax_apply(w: Workload, convolution=None):
     """`apply(weights, x)` in plain JAX, with our operations or with JAX's."""
     import jax
     import jax.numpy as jnp
-    from flax import linen as nn
     from jax import lax
 
     import metajax as mj
@@ -91,6 +91,42 @@ def jax_apply(w: Workload, convolution=None):
         return dense(jnp.reshape(x, (len(x), -1)), weights["kernel_out"]) + weights["bias_out"]
 
     return apply
+
+
+class Network(nn.Module):
+    """In flax."""
+
+    w: Workload
+
+    @nn.compact
+    def __call__(self, x):
+        strides = (1, 1) if self.w.pool else (2, 2)
+        for width in self.w.channels[1:]:
+            if self.w.is_conv:
+                x = nn.Conv(width, (3, 3), strides, padding=1, use_bias=False)(x)
+                x = nn.relu(nn.BatchNorm(use_running_average=False, use_scale=False)(x))
+                x = nn.max_pool(x, (2, 2), strides=(2, 2)) if self.w.pool else x
+            else:
+                x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(self.w.outputs)(x.reshape(len(x), -1))
+
+
+def linen(w: Workload) -> tuple[nn.Module, ...]:
+    return (Network(w),)
+
+
+def statistics(w: Workload) -> str | None:
+    return "batch" if w.is_conv else None
+
+
+def to_linen(w: Workload, weights: common.Weights) -> common.Weights:
+    layers = range(len(w.channels) - 1)
+    kernel, bias = ("Conv", "BatchNorm") if w.is_conv else ("Dense", "Dense")
+    names = {f"kernel{i}": f"{kernel}_{i}/kernel" for i in layers}
+    names |= {f"bias{i}": f"{bias}_{i}/bias" for i in layers}
+    last = "Dense_0" if w.is_conv else f"Dense_{len(layers)}"
+    names |= {"kernel_out": f"{last}/kernel", "bias_out": f"{last}/bias"}
+    return {f"params/{names[name]}": value for name, value in weights.items()}
 
 
 def torch_net(w: Workload):
