@@ -1,4 +1,4 @@
-"""Where the time and memory of an outer step go: the compiled operations of A, B and C, by kind.
+"""Where the time and memory of an outer step go: the compiled operations of each workload, by kind.
 
 python benchmarks/speed/hotspots.py    writes results/hotspots_PLATFORM.json
 
@@ -15,16 +15,18 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))  # record and rows are beside this folder
 
 import record
-from contestants import Tuned
-from rows.speed import KINDS, REST, TUNED
+from contestants import contestant
+from rows.speed import KINDS, PROFILED, REST, WORKLOADS
 from workloads import MALLOC, arrays
 
-STEPS = {"A": 500, "B": 5, "C": 1}
+SECONDS = 1.0
+"""Of the steps that are profiled; one step at least."""
 
 
 def kinds(program: str) -> dict[str, str]:
@@ -48,11 +50,13 @@ def measure(workload: str) -> dict:
     """Milliseconds of an outer step by kind, summed over threads, and how many operations it has."""
     import jax
 
-    w = TUNED[workload]
-    racer = Tuned(w, arrays(w))
-    racer.steps(1)
+    racer = _racer(workload)
+    for _ in range(2):  # the first one compiles
+        begun = time.perf_counter()
+        racer.steps(1)
+    steps = min(500, max(1, round(SECONDS / (time.perf_counter() - begun))))
     program = racer.many.lower(racer.state, racer.tasks, 1).compile().as_text() or ""
-    kind_of, steps = kinds(program), STEPS[workload]
+    kind_of = kinds(program)
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             racer.steps(steps)
@@ -71,8 +75,7 @@ def memory(workload: str) -> dict:
     """Megabytes at the peak before there is a program, with it, and of its temporaries on all devices."""
     import jax
 
-    w = TUNED[workload]
-    racer = Tuned(w, arrays(w))
+    racer = _racer(workload)
     before = _peak_mb()
     program = racer.many.lower(racer.state, racer.tasks, 1).compile()
     analysis = program.memory_analysis()
@@ -101,6 +104,11 @@ def apart(workload: str) -> dict:
 PARTS = {"time": measure, "memory": memory}
 
 
+def _racer(workload: str):
+    w = WORKLOADS[workload]
+    return contestant(w, "metajax")(w, arrays(w))
+
+
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -114,7 +122,7 @@ def main() -> None:
         print(json.dumps(PARTS[part](workload)))
         return
     context = record.context()
-    result = {**context, "workloads": {name: apart(name) for name in TUNED}}
+    result = {**context, "workloads": {name: apart(name) for name in PROFILED}}
     record.write(f"hotspots_{context['machine']['platform']}", result)
 
 
