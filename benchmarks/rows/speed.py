@@ -10,6 +10,7 @@ import record
 from rows.pages import memory_pages
 from rows.spreading import tasks_a_pass
 from rows.table import NOT_RUN, Page, Section, lines, not_run
+from rows.versions import versions
 
 
 @dataclass(frozen=True)
@@ -513,6 +514,7 @@ PAGE = Page(
     (
         Section("Time of an outer step", steps),
         Section("Networks of a user", of_users),
+        Section("Against an older version", versions),
         Section("Growth", curves, pictures=curve_pictures),
         Section("Adjoints", adjoints),
         Section("Tasks a pass", tasks_a_pass),
