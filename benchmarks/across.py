@@ -151,9 +151,16 @@ def cell(
 
 
 def write() -> None:
-    """Writes everything that is kept."""
-    cells: dict[str, Any] = {}
+    """Writes everything that is kept, beside what was written before of rows of the same settings."""
     names = {path.name.split("-")[0] for path in RUNS.glob("*.npz")}
+    rows = {name: record.read_back(recipes.to_json(ROWS[name].settings)) for name in ROWS}
+    old = record.read("across") or {"tasks": TASKS, "rows": {}, "cells": {}}
+    same = {name for name, row in old["rows"].items() if row == rows.get(name)}
+    same = same if old["tasks"] == TASKS else set()
+    cells: dict[str, Any] = {
+        target: {name: dict(sizes) for name, sizes in of.items() if name in same}
+        for target, of in old["cells"].items()
+    }
     for name in (name for name in ROWS if name in names):
         targets = {path.stem.split("-", 3)[3] for path in RUNS.glob(f"{name}-*-*-*.npz")}
         for target in sorted(targets):
@@ -165,8 +172,11 @@ def write() -> None:
                 pixels = kept(baseline, target, size) if name != baseline else {}
                 beside = next(iter(pixels.values()))["transductive"] if pixels else None
                 cells.setdefault(target, {}).setdefault(name, {})[size] = cell(found, beside)
-    rows = {name: recipes.to_json(ROWS[name].settings) for name in ROWS if name in names}
-    result = {"tasks": TASKS, "rows": rows, "cells": cells, **record.context()}
+    commits = {name: old.get("commits", {}).get(name, old.get("commit")) for name in same}
+    commits |= dict.fromkeys(names, record.commit())
+    rows = {name: row for name, row in rows.items() if name in names | same}
+    commits = {name: commits[name] for name in rows}
+    result = {"tasks": TASKS, "rows": rows, "cells": cells, "commits": commits, **record.context()}
     print(record.write("across", result), flush=True)
 
 

@@ -29,6 +29,8 @@ from metajax.recipes.language.report import pair, test_sources, val_source
 from metajax.recipes.run import estimator_of
 
 RUNS = Path("runs/language")
+SAME = 0.05
+"""Points between two scores on the same tasks: other machines round otherwise."""
 
 
 def label_of(size: tuple[int, int]) -> str:
@@ -180,7 +182,7 @@ def summary(rows: dict[str, list[dict[str, Any]]], best_of: list[str]) -> dict[s
 
 
 def write(study_name: str, study: Study, baselines: Any, learners: Any, tasks: int) -> None:
-    """Writes the result of all that is there."""
+    """Writes the result of all that is there, beside what an earlier run measured on the same tasks."""
     sizes = {}
     for size in study.sizes:
         label = label_of(size)
@@ -190,13 +192,45 @@ def write(study_name: str, study: Study, baselines: Any, learners: Any, tasks: i
         sizes[label] = summary(rows, list(baselines))
     result = {
         "tasks": tasks,
-        "seeds": study.seeds,
-        "settings": recipes.to_json(study.settings),
+        "settings": record.read_back(recipes.to_json(study.settings)),
         "learners": {name: dict(study.learners[name]) for name in learners},
         "sizes": sizes,
+        "commits": {name: record.commit() for name in learners},
         **record.context(),
     }
-    print(record.write(f"language_{study_name}", result), flush=True)
+    name = f"language_{study_name}"
+    print(record.write(name, beside(record.read(name), result)), flush=True)
+
+
+def beside(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """Adds the learners and sizes of an earlier result that the new one lacks, if their tasks are the same.
+
+    They are the same if what draws them is, and if the best baseline has the same score on them.
+    """
+    if old is None:
+        return new
+    if any(old[part] != new[part] for part in ("tasks", "settings")):
+        print("what was measured before has other settings, and is left out", flush=True)
+        return new
+    sizes = {**old["sizes"], **new["sizes"]}
+    learners, commits = dict(new["learners"]), dict(new["commits"])
+    for label, found in new["sizes"].items():
+        before, best = old["sizes"].get(label), found["best"]
+        if before is None:
+            continue
+        a, b = (part["rows"][best]["all"][0] for part in (before, found))
+        if before["best"] != best or abs(a - b) > SAME:
+            print(
+                f"{label}: what was measured before is of other tasks, and is left out", flush=True
+            )
+            continue
+        kept = {n: row for n, row in before["rows"].items() if n not in found["rows"]}
+        sizes[label] = {**found, "rows": {**kept, **found["rows"]}}
+    for name, own in old["learners"].items():
+        if name not in learners and any(name in of["rows"] for of in sizes.values()):
+            learners[name] = own
+            commits[name] = old.get("commits", {}).get(name, old["commit"])
+    return {**new, "sizes": sizes, "learners": learners, "commits": commits}
 
 
 def main() -> None:

@@ -71,6 +71,16 @@ def version_of(result: Mapping[str, Any]) -> str:
     return measured if at is None else f"{measured} ({at})"
 
 
+def read_back(value: Any) -> Any:
+    """What is read where this was written: tuples are lists there.
+
+    Example:
+      >>> read_back({"size": (5, 1)})
+      {'size': [5, 1]}
+    """
+    return json.loads(json.dumps(value))
+
+
 def write(name: str, result: Mapping[str, Any]) -> Path:
     """Keeps a result as `results/NAME.json`."""
     RESULTS.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ import record
 
 from metajax.recipes.vision.across import Across
 from metajax.recipes.vision.sources import SOURCES
-from rows.table import NOT_RUN, Section, lines
+from rows.table import NOT_RUN, Section, lines, version_of
 
 TASKS, VALIDATION_TASKS = 600, 200
 SIZES = ((5, 1), (10, 1), (5, 5), (10, 5))
@@ -177,11 +177,9 @@ def _cell(pair: Sequence[float]) -> str:
 def _table(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """Every trained source and learner on tasks of one target; rows of several sizes are one line."""
     by_line: dict[tuple[str, str], dict[str, Any]] = {}
-    for name, sizes in cells.items():
-        # A row that was named on the command line and is no longer declared is not shown.
-        if name in ROWS:
-            key = trained_on(ROWS[name]), learner_of(ROWS[name])
-            by_line.setdefault(key, {}).update(sizes)
+    for name in (name for name in ROWS if name in cells):
+        key = trained_on(ROWS[name]), learner_of(ROWS[name])
+        by_line.setdefault(key, {}).update(cells[name])
     columns = [name_of(*size) for size in SIZES]
     rows = [
         [source, learner, *(_both(found.get(column)) for column in columns)]
@@ -206,7 +204,7 @@ def text() -> str:
         return f"{NOT_RUN}: `python benchmarks/across.py ROW`"
     missing = [name for name in ROWS if name not in result["rows"]]
     targets = [*TARGETS, *(name for name in result["cells"] if name not in TARGETS)]
-    parts = [NOTE.format(tasks=result["tasks"], version=record.version_of(result))]
+    parts = [NOTE.format(tasks=result["tasks"], version=version_of(result))]
     for target in targets:
         if target in result["cells"]:
             parts.append(f"Test tasks of **{target}**:\n\n{_table(result['cells'][target])}")

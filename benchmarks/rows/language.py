@@ -7,7 +7,7 @@ import record
 
 from metajax.recipes.language.intents import Intents
 from metajax.recipes.language.relations import Relations
-from rows.table import NOT_RUN, Page, Section, lines
+from rows.table import NOT_RUN, Page, Section, lines, version_of
 
 SEEDS = (0, 1, 2)
 TASKS = 600
@@ -97,24 +97,36 @@ def tables(study: str) -> str:
     if result is None:
         return f"{NOT_RUN}: `python benchmarks/language.py {study}`"
     head = (
-        f"{result['tasks']:,} tasks of each size, {len(result['seeds'])} "
-        f"seed{'s' * (len(result['seeds']) > 1)} of each learner. Best "
-        "baseline: the one with the highest mean of those without training, of each size by itself. "
-        f"Measured with metajax {record.version_of(result)}."
+        f"{result['tasks']:,} tasks of each size. Best baseline: the one with the highest mean of those "
+        f"without training, of each size by itself. Measured with metajax {version_of(result)}."
     )
+    names = list(STUDIES[study].learners)
+
+    def order(name: str) -> int:
+        """Learners as they are listed, and then the baselines, as they were measured."""
+        return names.index(name) if name in names else len(names)
+
     parts = [head, *([ANALYSES[study]] if study in ANALYSES else [])]
     for size, found in result["sizes"].items():
         domains = found["domains"]
-        titles = [f"{size}, accuracy %", "all", *domains, f"above {found['best']}", "AUROC"]
+        titles = [
+            f"{size}, accuracy %",
+            "seeds",
+            "all",
+            *domains,
+            f"above {found['best']}",
+            "AUROC",
+        ]
         rows = [
             [
                 name,
+                f"{len(row['seeds'])}" if name in result["learners"] else "",
                 cell(row["all"]),
                 *(cell(row["domains"][domain]) for domain in domains),
                 "" if name == found["best"] else cell(row["difference"], signed=True),
                 "" if row["auroc"] is None else cell(row["auroc"]),
             ]
-            for name, row in found["rows"].items()
+            for name, row in sorted(found["rows"].items(), key=lambda pair: order(pair[0]))
         ]
         parts.append(lines(titles, rows))
     for way, shot in STUDIES[study].sizes:

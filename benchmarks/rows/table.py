@@ -125,11 +125,19 @@ def not_run(name: str, columns: int) -> list[str]:
     return [name, NOT_RUN, *[""] * (columns - 2)]
 
 
+def version_of(result: Mapping[str, Any]) -> str:
+    """The version that was measured, and parts that were measured with another commit."""
+    apart: dict[str, list[str]] = {}
+    for part, commit in result.get("commits", {}).items():
+        if commit != result["commit"]:
+            apart.setdefault(commit, []).append(part)
+    others = [f"{' and '.join(parts)} at {commit}" for commit, parts in apart.items()]
+    return "; ".join([record.version_of(result), *others])
+
+
 def measured(result: Mapping[str, Any], script: str) -> str:
     """The sentence below a table: the version that was measured, and how to repeat it."""
-    apart = {k: v for k, v in result.get("commits", {}).items() if v != result["commit"]}
-    version = record.version_of(result) + "".join(f", {part} at {v}" for part, v in apart.items())
-    return f"Measured with metajax {version}; reproduce with `python {script}`."
+    return f"Measured with metajax {version_of(result)}; reproduce with `python {script}`."
 
 
 def finite(values: Any) -> list[float | None]:
