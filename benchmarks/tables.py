@@ -69,7 +69,7 @@ def index() -> str:
     ]
     intro = (
         "All numbers are written by one command from the files in `benchmarks/results/`, which hold settings, "
-        "versions, commit, machine and date. A row that is declared and has no file is printed as not run. "
+        "versions, commit, machine and date. A row that is declared and has no file is named below its table. "
         "Results without a version were measured before 0.2, and their settings have the names of that time."
     )
     return "\n\n".join(["# Results", GENERATED, intro, "\n".join(entries)]) + "\n"

@@ -319,7 +319,7 @@ def _race(what: str, pattern: str, shown: Iterable[str]) -> str:
         ]
         parts += [
             f"{machine['processor']}, {machine['cores']} cores, {machine['device']}; float32.",
-            lines(TITLES, cells),
+            lines(TITLES, cells, names=2),
             "\n".join(titles),
         ]
     return "\n\n".join(parts if results else [*parts, "Not run."])

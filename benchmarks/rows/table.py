@@ -106,18 +106,30 @@ class Page(NamedTuple):
 GENERATED = "<!-- Written by `python benchmarks/tables.py`; change benchmarks/rows/ instead. -->"
 
 
-def lines(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown.
+def lines(titles: Iterable[str], rows: Iterable[Iterable[str]], *, names: int = 1) -> str:
+    """A table in Markdown, and below it the names of rows of which nothing was run.
+
+    Args:
+      titles: of the columns.
+      rows: of cells; one that was not run has nothing but "not run" after its name.
+      names: how many columns a name takes.
 
     Example:
-      >>> print(lines(["a", "b"], [["1", "2"]]))
+      >>> print(lines(["a", "b"], [["1", "2"], ["3", "not run"]]))
       | a | b |
       |---|---|
       | 1 | 2 |
+      <BLANKLINE>
+      Not run: 3.
     """
-    titles = list(titles)
+    titles, rows = list(titles), [list(row) for row in rows]
+    missing = [row for row in rows if NOT_RUN in row and set(row[names:]) <= {NOT_RUN, ""}]
+    measured = [row for row in rows if row not in missing]
     head = [_line(titles), "|" + "---|" * len(titles)]
-    return "\n".join([*head, *map(_line, rows)])
+    parts = ["\n".join([*head, *map(_line, measured)])] if measured or not missing else []
+    if missing:
+        parts.append(f"Not run: {'; '.join(' '.join(row[:names]) for row in missing)}.")
+    return "\n\n".join(parts)
 
 
 def not_run(name: str, columns: int) -> list[str]:
