@@ -10,7 +10,7 @@ Nothing is selected on test tasks or test pictures. BCCD is read from METAJAX_DA
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ import record
 from rows.detection import (
     BLOB_TASKS,
     CORRELATION_TASKS,
+    FINE,
     LEARNERS,
+    OURS,
     SCRATCH_STEPS,
     SCRATCH_TASKS,
     SHOTS,
@@ -31,10 +33,10 @@ from rows.detection import (
 import metajax as mj
 from metajax import recipes
 from metajax.data import bccd
-from metajax.recipes.run import Run, restore, train
+from metajax.recipes.run import restore, train
 from metajax.recipes.vision import detection_scores as scored
 from metajax.recipes.vision.adapting import SCRATCH, Setting, of_blobs, row_of, rows_for
-from metajax.recipes.vision.canvas import Canvas, canvas
+from metajax.recipes.vision.canvas import canvas
 from metajax.recipes.vision.detection_report import (
     BLOBS,
     CORRELATION,
@@ -48,9 +50,11 @@ from metajax.recipes.vision.detectors import fresh
 RUNS = Path("runs/detection")
 
 
-def train_all() -> None:
-    """Trains every learner of the study that has no complete run."""
+def train_all(chosen: list[str]) -> None:
+    """Trains learners of the study that have no complete run: all of them, or those that are chosen."""
     for name, own in LEARNERS.items():
+        if chosen and name not in chosen:
+            continue
         settings = replace(TRAINED, **own)
         train(
             recipes.build(settings),
@@ -74,17 +78,27 @@ def plain_run() -> Any:
     return run if run is not None and run.step == TRAINED.outer_steps else None
 
 
-def conditioned() -> Any:
-    """The run that the study is about."""
-    run = trained("conditioned")
-    if run is None:
-        raise SystemExit("The study is not trained: run `python benchmarks/detection.py train`.")
-    return run
+def settings_of(settings: Any) -> dict[str, Any]:
+    """Settings as they are kept, without the folder of the data."""
+    found = recipes.to_json(settings)
+    return record.read_back({key: value for key, value in found.items() if key != "data"})
 
 
-def settings_of(run: Run) -> dict[str, Any]:
-    """The settings of a run, without the folder of its data."""
-    return {key: value for key, value in recipes.to_json(run.settings).items() if key != "data"}
+def before(name: str, **same: Any) -> dict[str, Any]:
+    """What an earlier run measured with the same settings, of which rows that are missing here stay."""
+    old = record.read(name)
+    if old is None:
+        return {}
+    if any(old[key] != value for key, value in same.items()):
+        print(f"{name}: what was measured before has other settings, and is left out", flush=True)
+        return {}
+    return old
+
+
+def commits_of(old: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The commit of each row; those that are named were measured with this one."""
+    known = dict.fromkeys(old.get("rows", ()), old.get("commit")) | old.get("commits", {})
+    return known | dict.fromkeys(names, record.commit())
 
 
 def file_of(name: str) -> Path:
@@ -105,64 +119,61 @@ def kept(name: str, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, n
 
 
 def scenes(chosen: list[str]) -> None:
-    """Judges rows on frozen scenes: all of them, or those that are chosen and those that are kept."""
-    run = conditioned()
-    e, test = run.experiment, run.experiment.test
-    shape = jax.eval_shape(test, jax.random.key(0)).support.x
+    """Judges rows on frozen scenes: those that are chosen or kept, of learners whose run is here."""
+    e = recipes.build(TRAINED)
+    test, shape = e.test, jax.eval_shape(e.test, jax.random.key(0)).support.x
     new = e.learner.init(jax.random.key(0), np.zeros(shape.shape, np.float32))
-    rows = {
-        "conditioned": lambda: scored.measured(run.learner, run.meta_params, test),
+    fine = {"num_tasks": SCRATCH_TASKS, "num_steps": SCRATCH_STEPS}
+    rows: dict[str, Callable[[], np.ndarray]] = {
         UNTRAINED: lambda: scored.measured(e.learner, new, test),
         CORRELATION: lambda: scored.correlated(test, num_tasks=CORRELATION_TASKS),
         BLOBS: lambda: scored.of_blobs(test, num_tasks=BLOB_TASKS),
-        SCRATCH: lambda: scored.measured(
-            fresh(e.learner), (), test, num_tasks=SCRATCH_TASKS, num_steps=SCRATCH_STEPS
-        ),
+        SCRATCH: lambda: scored.measured(fresh(e.learner), (), test, **fine),
     }
-    plain = plain_run()
+    run, plain = trained(OURS), plain_run()
+    if run is not None:
+        rows[OURS] = lambda: scored.measured(run.learner, run.meta_params, test)
     if plain is not None:
-        rows["plain, fine-tuned"] = lambda: scored.measured(
-            plain.learner,
-            plain.meta_params,
-            test,
-            num_tasks=SCRATCH_TASKS,
-            num_steps=SCRATCH_STEPS,
-        )
+        rows[FINE] = lambda: scored.measured(plain.learner, plain.meta_params, test, **fine)
     found = {
         name: kept(f"scenes/{name}", lambda row=row: {"ap": row()})["ap"]
         for name, row in rows.items()
         if not chosen or name in chosen or file_of(f"scenes/{name}").exists()
     }
-    ours = found["conditioned"]
+    settings = settings_of(TRAINED)
+    old = before("detection_scenes", tasks=scored.TASKS, settings=settings)
+    ours = found.get(OURS)
     apart = {
-        name: above({"conditioned": ours[: len(values)], name: values}, "conditioned")[name]
+        name: above({OURS: ours[: len(values)], name: values}, OURS)[name]
         for name, values in found.items()
-        if values is not ours
+        if ours is not None and name != OURS
     }
     result = {
         "columns": scored.COLUMNS,
         "tasks": scored.TASKS,
-        "rows": cells(found),
-        "numbers": {name: len(values) for name, values in found.items()},
-        "above": apart,
-        "more": more(found),
-        "step": run.step,
-        "settings": settings_of(run),
+        "rows": old.get("rows", {}) | cells(found),
+        "numbers": old.get("numbers", {}) | {name: len(values) for name, values in found.items()},
+        "above": old.get("above", {}) | apart,
+        "more": old.get("more", {}) | more(found),
+        "step": old.get("step", 0) if run is None else run.step,
+        "settings": settings,
+        "commits": commits_of(old, found),
         **record.context(),
     }
     print(record.write("detection_scenes", result))
 
 
 def cells_of(data: Path | None, draws: int) -> None:
-    """Judges every row on blood cells."""
-    run = conditioned()
-    c = canvas(bccd.load(data))
-    named = rows_for(run.experiment, run.meta_params)
-    plain = plain_run()
+    """Judges every row on blood cells whose run is here."""
+    c, run, plain = canvas(bccd.load(data)), trained(OURS), plain_run()
+    named = {} if run is None else rows_for(run.experiment, run.meta_params)
     if plain is not None:
         named["plain"] = rows_for(plain.experiment, plain.meta_params)["plain"]
-    found: dict[str, dict[str, Any]] = {}
+    settings = settings_of(TRAINED)
+    old = before("detection_cells", draws=draws, settings=settings)
+    found: dict[str, dict[str, Any]] = dict(old.get("shots", {}))
     for shot in SHOTS:
+        own = found.setdefault(str(shot), {})
         for name, row in named.items():
             every = kept(
                 f"cells/{name}-{shot}-{draws}",
@@ -170,20 +181,28 @@ def cells_of(data: Path | None, draws: int) -> None:
                     zip(("steps", "ap"), map(np.array, row_of(row, c, shot, draws)), strict=True)
                 ),
             )
-            found.setdefault(str(shot), {})[name] = of_row(every["ap"][:, :, 0]) | {
-                "steps": int(every["steps"])
-            }
-            if name == "conditioned":
-                found[str(shot)][f"{name}, no step"] = of_row(every["ap"][:, :, 1])
-        settings = [[Setting(i, shot, d) for d in range(draws)] for i in range(len(c.names))]
+            own[name] = of_row(every["ap"][:, :, 0]) | {"steps": int(every["steps"])}
+            if name == OURS:
+                own[f"{name}, no step"] = of_row(every["ap"][:, :, 1])
+        asked = [[Setting(i, shot, d) for d in range(draws)] for i in range(len(c.names))]
         blob = kept(
             f"cells/{BLOBS}-{shot}-{draws}",
-            lambda settings=settings: {
-                "ap": np.array([[of_blobs(c, at) for at in own] for own in settings])
+            lambda asked=asked: {
+                "ap": np.array([[of_blobs(c, at) for at in own] for own in asked])
             },
         )
-        found[str(shot)][BLOBS] = of_row(blob["ap"])
-        write_cells(c, run, draws, found)
+        own[BLOBS] = of_row(blob["ap"])
+        result = {
+            "columns": [f"{name}, AP{least}" for name in c.names for least in (50, 75)],
+            "draws": draws,
+            "pictures": len(c.subsets["test"]),
+            "shots": found,
+            "step": old.get("step", 0) if run is None else run.step,
+            "settings": settings,
+            "commits": commits_of(old, [*named, BLOBS]),
+            **record.context(),
+        }
+        print(record.write("detection_cells", result), flush=True)
 
 
 def of_row(values: np.ndarray) -> dict[str, Any]:
@@ -197,31 +216,17 @@ def of_row(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def write_cells(c: Canvas, run: Run, draws: int, found: dict[str, Any]) -> None:
-    """Writes what is measured so far."""
-    result = {
-        "columns": [f"{name}, AP{least}" for name in c.names for least in (50, 75)],
-        "draws": draws,
-        "pictures": len(c.subsets["test"]),
-        "shots": found,
-        "step": run.step,
-        "settings": settings_of(run),
-        **record.context(),
-    }
-    print(record.write("detection_cells", result), flush=True)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("stage", choices=("train", "scenes", "cells"))
     parser.add_argument("--data", type=Path, help="the folder that holds bccd/")
-    parser.add_argument("--rows", nargs="*", default=[], help="rows of scenes; by default all")
+    parser.add_argument("--rows", nargs="*", default=[], help="of train and scenes; by default all")
     parser.add_argument("--draws", type=int, default=10, help="draws of the support")
     arguments = parser.parse_args()
     if arguments.stage == "train":
-        train_all()
+        train_all(arguments.rows)
     elif arguments.stage == "scenes":
         scenes(arguments.rows)
     else:

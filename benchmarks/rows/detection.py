@@ -8,7 +8,7 @@ from metajax.recipes.vision.adapting import SCRATCH, STEPS
 from metajax.recipes.vision.detection import Detection
 from metajax.recipes.vision.detection_report import BLOBS, CORRELATION, UNTRAINED
 from rows import across
-from rows.table import NOT_RUN, Page, Section, lines, measured
+from rows.table import NOT_RUN, Page, Section, lines, measured, version_of
 
 TRAINED = Detection(source="omniglot", outer_steps=1_500)
 LEARNERS: dict[str, dict[str, Any]] = {"conditioned": {}, "plain": {"learner": "plain"}}
@@ -16,7 +16,7 @@ SHOTS = (5, 1, 10)
 SCRATCH_TASKS, SCRATCH_STEPS = 30, 60
 BLOB_TASKS, CORRELATION_TASKS = 150, 200
 """Tasks that the slow baselines are measured on, the first of all."""
-FINE = "plain, fine-tuned"
+OURS, FINE = "conditioned", "plain, fine-tuned"
 
 
 def _cell(mean: float, interval: float) -> str:
@@ -65,7 +65,7 @@ def in_scenes() -> str:
         f"{SCRATCH} is the same network with new weights, after {SCRATCH_STEPS} steps on the support; {FINE} "
         "is the same network trained on all scenes without exemplars, and then fine-tuned. Five exemplars "
         f"are above one by {five[0]} AP50 and {five[1]} AP75, task by task. Measured with metajax "
-        f"{record.version_of(result)}."
+        f"{version_of(result)}."
     )
     return f"{note}\n\n{lines(titles, rows)}"
 
@@ -97,7 +97,7 @@ def in_cells() -> str:
         f"of {', '.join(map(str, STEPS))}, is that of the greatest mean AP50 on 24 validation pictures of "
         "each class. plain is the detector that was trained on all scenes without exemplars. The copy that "
         "was read has half of the published resolution, in JPEG of quality 80. Measured with metajax "
-        f"{record.version_of(result)}."
+        f"{version_of(result)}."
     )
     return "\n\n".join([note, *parts])
 
