@@ -1,9 +1,13 @@
 """The networks of the speed benchmark: what PyTorch and equinox compute is what flax computes."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import chex
+import contestants
 import flax.linen as nn
 import in_torch
 import jax
@@ -87,6 +91,14 @@ def test_gradients_come_back_under_their_names(name):
         assert back.keys() == weights.keys()
         for key, value in weights.items():
             np.testing.assert_array_equal(back[key], value)
+
+
+def test_a_network_that_computes_when_it_is_built_does_not_come_before_the_devices():
+    words = ["--check", "--small", "--workload", "D, equinox", "--contestant", "metajax"]
+    script = Path(contestants.__file__).parent / "speed.py"
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "D, equinox metajax: hypergradient differs by 0.0e+00" in done.stdout
 
 
 def test_undone_leaves_nan_where_an_entry_is_lost():

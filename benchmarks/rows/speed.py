@@ -302,7 +302,29 @@ def of_users() -> str:
         "`mj.linen_model` or `mj.equinox_model`, a learner and an outer step with metajax's defaults. The race "
         "is the same."
     )
-    return _race("\n".join([what, "", *(f"- {note}" for note in NOTES)]), "speed_networks_*", USER)
+    notes = [*NOTES, *_bounds("speed_networks_*")]
+    return _race("\n".join([what, "", *(f"- {note}" for note in notes)]), "speed_networks_*", USER)
+
+
+def _bounds(pattern: str) -> list[str]:
+    """How much faster than the fastest peer a step could be, if it were nothing but products at their peak."""
+    found = []
+    for result in record.read_all(pattern).values():
+        for name, w in result["workloads"].items():
+            peers = [
+                row["step_s"]["median"]
+                for peer, row in w["rows"].items()
+                if not peer.startswith("metajax") and "error" not in row
+            ]
+            if w["gigaflop"] is not None and "," not in name:
+                bound = min(peers) * w["matmul_peak_gflops"] / w["gigaflop"]
+                found.append(f"{name} {bound:.1f}")
+    if not found:
+        return []
+    return [
+        "A step that did nothing but its products, at the peak of one large product, would be this many times "
+        f"as fast as the fastest peer: {', '.join(found)}. The rest of a step are passes over activations."
+    ]
 
 
 def _race(what: str, pattern: str, shown: Iterable[str]) -> str:

@@ -26,14 +26,8 @@ import metajax as mj
 from metajax.cpu import prepare_cpu
 
 
-def outer_step_for(objective, optimizer):
-    """The outer step of D to J, as `mj.fit` builds it. JAX has computed nothing yet."""
-    prepare_cpu()
-    return mj.outer_step(objective, optimizer, mj.automatic(mj.task_mesh()))
-
-
 class _Jax(ABC):
-    """All steps in one dispatch. `outer_step(optimizer)` comes first, because it chooses the devices."""
+    """All steps in one dispatch."""
 
     def __init__(self, w: Any, arrays: Arrays):
         self.w, self.weights = w, arrays.weights
@@ -132,15 +126,19 @@ class Metajax(_Jax):
     """A network of flax or equinox, a learner, and an outer step: metajax's defaults."""
 
     def __init__(self, w: Any, arrays: Arrays):
+        self.prepare(w)  # networks of equinox compute something when they are built
         self.learner, loss = self.learner_and_loss(w)
         self.objective = mj.query_loss(self.learner, loss)
         super().__init__(w, arrays)
+
+    def prepare(self, w: Any) -> None:
+        prepare_cpu()
 
     def learner_and_loss(self, w: Any):
         return learner_and_loss(w)
 
     def outer_step(self, optimizer):
-        return outer_step_for(self.objective, optimizer)
+        return mj.outer_step(self.objective, optimizer, mj.automatic(mj.task_mesh()))
 
     def start(self):
         x = jax.tree.map(lambda leaf: leaf[0], self.tasks.support.x)
@@ -152,9 +150,11 @@ class Tuned(Metajax):
 
     convolution: Any = None
 
-    def learner_and_loss(self, w: Workload):
+    def prepare(self, w: Workload) -> None:
         if w.is_conv:  # one step of A is over before two devices have met
             prepare_cpu()
+
+    def learner_and_loss(self, w: Workload):
         model = mj.Model(lambda key, x: arrays(w).weights, jax_apply(w, self.convolution))
         loss, adjoint = getattr(mj, w.loss), self.choose_adjoint(w)
         return mj.maml(model, loss, optax.sgd(w.rate), w.num_steps, adjoint=adjoint), loss

@@ -115,7 +115,7 @@ def agreed(workload: str, names: list[str], cache: str, small: bool = False) -> 
     """Rows of the contestants that run, after comparing their hypergradients.
 
     Raises:
-      SystemExit: If two of them disagree.
+      SystemExit: If two of them disagree, or the first fails, which the others are compared with.
     """
     rows, expected = {}, None
     for name in names:
@@ -124,6 +124,8 @@ def agreed(workload: str, names: list[str], cache: str, small: bool = False) -> 
         try:
             checked.ask("hypergradient", path)
         except RuntimeError as error:
+            if name == names[0]:
+                raise SystemExit(f"{workload}: {error}; nothing is timed.") from None
             rows[name] = {"error": str(error)}
             print(f"{workload} {name}: failed", flush=True)
             continue
