@@ -277,7 +277,7 @@ REST = "element by element"
 
 TITLES = (
     *("", "", "ms an outer step (quartiles)", "times ours (quartiles)"),
-    *("peak memory of the process, MB", "compilation, s", "read from the cache, s"),
+    *("peak memory, MB", "compilation, s", "read from the cache, s"),
     "of the matrix-product peak",
 )
 
@@ -287,7 +287,8 @@ def steps() -> str:
     return _race(
         "All contestants start from the same weights and tasks, and their hypergradients agree to 1e-4 in "
         "float64. Each is a process of its own; turns alternate in one run; compilation is apart, once from "
-        "nothing and once from what a process before kept. The peers come with `pip install '.[bench]'`. On C "
+        "nothing and once from what a process before kept. Memory is that of the process, or of the GPU. The "
+        "peers come with `pip install '.[bench]'`. On C "
         "plain JAX was stopped after minutes without a step, its memory still growing. Reproduce with "
         "`python benchmarks/speed/speed.py`.",
         "speed_tuned_*",
@@ -344,7 +345,11 @@ def _race(what: str, pattern: str, shown: Iterable[str]) -> str:
             lines(TITLES, cells, names=2),
             "\n".join(titles),
         ]
-    return "\n\n".join(parts if results else [*parts, "Not run."])
+    platforms = {result["machine"]["platform"] for result in results.values()}
+    parts += [
+        f"On {platform}: {NOT_RUN}." for platform in ("cpu", "gpu") if platform not in platforms
+    ]
+    return "\n\n".join(parts)
 
 
 def _conditions(result: dict[str, Any], workload: dict[str, Any] | None) -> str:

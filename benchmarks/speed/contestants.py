@@ -1,9 +1,10 @@
 """One outer step, as a user of each library would write it: JAX's contestants, and a list of all.
 
-Each contestant is built from a workload and its arrays and has two methods: `hypergradient() ->
+Each contestant is built from a workload and its arrays and has these methods: `hypergradient() ->
 {name: array}` in float64, where no activation is near enough to a kink of ReLU or of pooling to fall
 on either side of it, and `steps(n)`, which takes `n` outer steps with Adam in float32 and returns when
-they are done. A process calls one of them.
+they are done. A process calls one of them. All compute on the GPU where there is one, and `device_mb()` says
+how much of its memory they took.
 """
 
 from abc import ABC, abstractmethod
@@ -67,6 +68,12 @@ class _Jax(ABC):
 
     def steps(self, n: int) -> None:
         self.state = jax.block_until_ready(self.many(self.state, self.tasks, n))
+
+    def device_mb(self) -> float | None:
+        """The most memory of a device that arrays have taken; None on a CPU, which is the process's."""
+        found = jax.local_devices()[0].memory_stats() or {}
+        peak = found.get("peak_bytes_in_use")
+        return None if peak is None else peak / 2**20
 
 
 def _keep(updates, state, params=None):

@@ -32,9 +32,10 @@ class _Torch(ABC):
         self.net = file.torch_net(w)
         start = self.to_torch(arrays.weights).items()
         self.net.load_state_dict({name: _tensor(value) for name, value in start})
+        self.net.to(_device())
         split, self.task_loss = LEARNERS[w.learner]
         self.body, self.head = split(self.net)
-        sx, sy, qx, qy = map(_tensor, arrays.tasks)
+        sx, sy, qx, qy = (_tensor(array).to(_device()) for array in arrays.tasks)
         self.stacked = [file.torch_inputs(sx), sy, file.torch_inputs(qx), qy]
         self.tasks = list(zip(*self.stacked, strict=True))
         self.loss = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}[w.loss]
@@ -50,7 +51,7 @@ class _Torch(ABC):
         self.tasks = list(zip(*self.stacked, strict=True))
         self.outer.zero_grad()
         self.backward()
-        found = {name: p.grad.detach().numpy() for name, p in self.net.named_parameters()}
+        found = {name: p.grad.detach().cpu().numpy() for name, p in self.net.named_parameters()}
         return common.undone(self.to_torch, self.weights, found)
 
     def steps(self, n: int) -> None:
@@ -58,6 +59,18 @@ class _Torch(ABC):
             self.outer.zero_grad()
             self.backward()
             self.outer.step()
+        if _device().type == "cuda":
+            peer("torch").cuda.synchronize()
+
+    def device_mb(self) -> float | None:
+        """The most memory of a device that arrays have taken; None on a CPU."""
+        cuda = peer("torch").cuda
+        return cuda.max_memory_allocated() / 2**20 if _device().type == "cuda" else None
+
+
+def _device():
+    torch = peer("torch")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _tensor(value: np.ndarray):
@@ -174,7 +187,9 @@ def _layer_norm(module, x):
 
 def _batch_norm(module, x):
     torch = peer("torch")
-    one = torch.ones(x.shape[1], dtype=x.dtype)  # without a scale the second derivative fails
+    one = torch.ones(
+        x.shape[1], dtype=x.dtype, device=x.device
+    )  # without a scale the second derivative fails
     normal = torch.nn.functional.batch_norm(x, None, None, one, training=True, eps=module.eps)
     return normal * module.weight[:, None, None] + module.bias[:, None, None]
 

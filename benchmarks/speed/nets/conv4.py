@@ -59,7 +59,8 @@ def torch_net(w: UserWorkload):
 
         def forward(self, support_x, support_y, query_x):
             features, queries = self.embed(support_x), self.embed(query_x)
-            member = (support_y[:, None] == torch.arange(w.way)).to(features.dtype)
+            classes = torch.arange(w.way, device=support_y.device)
+            member = (support_y[:, None] == classes).to(features.dtype)
             means = member.T @ features / member.sum(0)[:, None]
             products = queries @ means.T
             return 2 * products - (queries**2).sum(1, keepdim=True) - (means**2).sum(1)
