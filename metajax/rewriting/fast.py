@@ -10,10 +10,11 @@ from metajax.rewriting.groups import groups
 from metajax.rewriting.nested import nested
 from metajax.rewriting.operations import operations
 from metajax.rewriting.patterns import activations, normalisations, softmaxes
+from metajax.rewriting.pooled import pooled
 from metajax.rewriting.program import Program, flattened, replaced_in
 from metajax.types import Model, Params
 
-PATTERNS = (groups, normalisations, softmaxes, activations, operations)
+PATTERNS = (groups, normalisations, pooled, softmaxes, activations, operations)
 
 
 def fast(model: Model) -> Model:

@@ -25,6 +25,7 @@ from metajax.rewriting.forms import (
     symbol,
     times,
 )
+from metajax.rewriting.pooled import BY_CHANNEL, ByChannel
 from metajax.rewriting.program import Program, Step, Value
 
 _WIDE = (jnp.float32, jnp.float64)
@@ -81,9 +82,21 @@ def _normalised(program: Program, graph: Graph, root: Step, x: Value) -> bool:
             ("layer norm" if kind.centred else "RMS norm") if _is_last(reader) else "normalisation"
         )
         base = _unshifted(x, reader.reduced) if kind.centred else x
-        program.replace(step.outputs[0], what, [base, *map(_source, scales)], function)
+        inputs = [base, *map(_source, scales)]
+        program.replace(
+            step.outputs[0], what, inputs, function, _params(reader, kind, factor, scales)
+        )
         done = True
     return done
+
+
+def _params(reader: Reader, kind: _Root, factor: float, scales: list[Value]) -> dict[str, Any]:
+    """Says that channels are normalised, where they are."""
+    last = len(reader.x.shape) - 1
+    axes = {axis for value in scales for axis in _axes_of_source(reader, value)}
+    if not kind.centred or reader.reduced != tuple(range(last)) or axes - {last, None}:
+        return {}
+    return {BY_CHANNEL: ByChannel(kind.epsilon, factor)}
 
 
 def _unshifted(x: Value, reduced: tuple[int, ...]) -> Value:

@@ -77,13 +77,28 @@ class Program:
         """The steps that read a value."""
         return [step for step in self.steps if any(x is value for x in step.inputs)]
 
-    def replace(self, value: Value, what: str, inputs: Sequence[Value], function: Function) -> None:
-        """Computes a value from others, which come before it, in place of the step that did."""
+    def replace(
+        self,
+        value: Value,
+        what: str,
+        inputs: Sequence[Value],
+        function: Function,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """Computes a value from others, which come before it, in place of the step that did.
+
+        Args:
+          value: The only output of its step.
+          what: A name, as `replacements` shows it.
+          inputs: Of the function.
+          function: Of arrays, to a sequence of one.
+          params: What patterns that come later know the new step by.
+        """
         step = value.by
         assert step is not None and len(step.outputs) == 1
         named = lambda *arrays: function(*arrays)  # noqa: E731 - the name is set below
         named.__name__ = MARK + what.replace(" ", "_")
-        step.name, step.params, step.inputs = what, {}, list(inputs)
+        step.name, step.params, step.inputs = what, params or {}, list(inputs)
         step.function = jax.jit(named)
         self.replaced[what] += 1
 
