@@ -249,8 +249,8 @@ CONTESTANTS = {
     "TorchOpt, implicit": ("I",),
 }
 """The workloads of each. Unrolling differs from the default where there is more than one inner step. Plain JAX
-takes 17 s a step on D and 12 on F; on C it was stopped after minutes without a step, its memory still growing. What is
-written in equinox has the peers of its twin in flax, of which one is raced again."""
+takes 17 s a step on D and 12 on F; on C it was stopped after minutes without a step, its memory still growing.
+What is written in equinox has the peers of its twin in flax, of which one is raced again."""
 
 NOTES = (
     "torch.func + vmap: scale and shift are outside of `layer_norm` and `batch_norm`, because inside of `vmap` "

@@ -22,7 +22,8 @@ def fast(model: Model) -> Model:
 
     `apply` is traced, and its program is rewritten with `metajax.ops`: convolutions of any layout,
     grouped ones too, dense layers and pooling; layer, group, batch and RMS normalisation, softmax, GELU
-    and SiLU, which are known by what they compute, however they are written. Maxima and minima are
+    and SiLU, which are known by what they compute, however they are written. Max pooling comes before
+    the batch normalisation that it follows, where nothing else reads that. Maxima and minima are
     replaced because JAX's derivative of them can silently become 0 in a compiled program: see
     `metajax.ops.greatest`. Values and derivatives are equal but for rounding. What is not understood
     stays as it is: custom derivative rules, other normalisations, a network that cannot be traced.
