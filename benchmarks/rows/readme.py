@@ -79,7 +79,6 @@ SHORT = {
     "F": "ProtoNets, conv4 of 64 with BatchNorm",
     "G": "MAML, ResNet-12",
     "H": "ANIL, the network of D",
-    "I": "implicit MAML, perceptron",
     "J": "Transformer in context",
 }
 PLAIN = "plain JAX"
