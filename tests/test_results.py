@@ -9,6 +9,7 @@ import record
 def script(name):
     """A script of the benchmarks by its path, because a folder of tests has the name of one."""
     spec = importlib.util.spec_from_file_location(f"{name}_script", record.HERE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -70,7 +71,7 @@ def test_cells_stay_whose_row_is_declared_as_it_was(tmp_path, monkeypatch, capsy
     cells = {"mnist": dict.fromkeys(rows, cell)}
     record.write("across", {"tasks": across.TASKS, "rows": rows, "cells": cells, "commit": "a"})
     across.write()
-    found = record.read("across")
+    found = record.read("across") or {}
     assert found["cells"] == {"mnist": {"pixels": cell}}
     assert found["rows"] == {"pixels": same}
     assert found["commits"] == {"pixels": "a"}

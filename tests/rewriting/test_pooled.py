@@ -1,5 +1,6 @@
 """Maxima are taken before batch normalisation where nothing else reads it, and nothing changes but speed."""
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -35,8 +36,8 @@ class Block(nn.Module):
 
     conv: dict | None = None
     norm: dict | None = None
-    then: object = nn.relu
-    pool: object = pool
+    then: Callable = nn.relu
+    pool: Callable = pool
 
     @nn.compact
     def __call__(self, x):
