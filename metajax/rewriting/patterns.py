@@ -84,14 +84,14 @@ def _normalised(program: Program, graph: Graph, root: Step, x: Value) -> bool:
         base = _unshifted(x, reader.reduced) if kind.centred else x
         inputs = [base, *map(_source, scales)]
         program.replace(
-            step.outputs[0], what, inputs, function, _params(reader, kind, factor, scales)
+            step.outputs[0], what, inputs, function, _by_channel(reader, kind, factor, scales)
         )
         done = True
     return done
 
 
-def _params(reader: Reader, kind: _Root, factor: float, scales: list[Value]) -> dict[str, Any]:
-    """Says that channels are normalised, where they are."""
+def _by_channel(reader: Reader, kind: _Root, factor: float, scales: list[Value]) -> dict[str, Any]:
+    """What `pooled` knows the step by, if it normalises each channel over all other axes."""
     last = len(reader.x.shape) - 1
     axes = {axis for value in scales for axis in _axes_of_source(reader, value)}
     if not kind.centred or reader.reduced != tuple(range(last)) or axes - {last, None}:

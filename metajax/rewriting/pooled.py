@@ -47,7 +47,7 @@ def pooled(program: Program) -> None:
     readers.update(id(value) for value in program.outputs)
     for step in program.steps:
         found = RULES["reduce_window_max"](step) if step.name == "reduce_window_max" else None
-        if found is None or step.params["window_dimensions"][-1] != 1:
+        if found is None or not _in_images(step):
             continue
         chain, value = [], step.inputs[0]
         while readers[id(value)] == 1 and (link := _link(value.by, step)) is not None:
@@ -66,6 +66,12 @@ def pooled(program: Program) -> None:
         program.replace(
             step.outputs[0], "pooled normalisation", [*inputs, *scales, *beside], function
         )
+
+
+def _in_images(pooling: Step) -> bool:
+    """Whether windows reach over neither images nor channels, the first and the last axis."""
+    window = pooling.params["window_dimensions"]
+    return window[0] == window[-1] == 1
 
 
 def _layer(step: Step | None) -> Callable[[jax.Array], ops.Convolution] | None:

@@ -46,6 +46,11 @@ class Block(nn.Module):
         return self.pool(self.then(x))
 
 
+def over_images(x):
+    windows = (2, 2, 1, 1)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, windows, windows, "VALID")
+
+
 def twice(x):
     return x * jax.nn.relu(x)  # read by two steps
 
@@ -75,6 +80,7 @@ STAYS = {
     "windows that overlap": Block(
         {}, pool=partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
     ),
+    "windows over images": Block({}, pool=over_images),
     "other axes": Block({}, {"axis": 1}),
     "averages": Block({}, pool=partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2))),
 }
