@@ -86,16 +86,17 @@ PLAIN = "plain JAX"
 
 def times() -> str:
     """Milliseconds of an outer step, beside the fastest peer and plain JAX as multiples of ours."""
-    results = [record.read(f"speed_{group}_cpu") for group in ("tuned", "networks")]
-    workloads = {name: w for r in results if r is not None for name, w in r["workloads"].items()}
+    files = (record.read(f"speed_{group}_cpu") for group in ("tuned", "networks"))
+    results = [result for result in files if result is not None]
+    workloads = {name: w for result in results for name, w in result["workloads"].items()}
     if not workloads:
         return NOT_RUN
     cells = [_times(name, workloads[name]["rows"]) for name in SHORT if name in workloads]
-    processors = sorted({f"{r['machine']['processor']}" for r in results if r is not None})
+    machines = {"{cores} cores, {processor}".format(**result["machine"]) for result in results}
     note = (
         "Median ms of an outer step, and multiples of ours: above 1, metajax is faster. A to C are written in "
         "metajax's operations, the others in plain flax. The fastest peer is that of higher, TorchOpt, "
-        f"jaxopt, and PyTorch with its loops, `vmap` and `torch.compile`. 2 cores, {' and '.join(processors)}; "
+        f"and PyTorch with its loops, `vmap` and `torch.compile`. {' and '.join(sorted(machines))}; "
         "[details](docs/results/speed.md)."
     )
     return f"{lines(['', 'metajax', 'fastest peer', PLAIN], cells)}\n\n{note}"
