@@ -1,10 +1,11 @@
 """Two versions of metajax on the workloads of the speed benchmark, taking turns in one run.
 
-python benchmarks/speed/versions.py OLD_CHECKOUT [--workload A B C] [--rounds 9]
+python benchmarks/speed/versions.py OLD_CHECKOUT [--workload A B C] [--rounds 7]
 
-Each version runs from its own checkout, with its own code for the workloads, in a process of its own.
-Compilation is excluded: it happens in the first step. The result is the ratio of each turn of the new
-version to the turn of the old one before it, with its median and quartiles.
+Each version runs from its own checkout, with its own code for the workloads. Every turn is a new process,
+because two processes of the same program can differ by a tenth. Compilation is excluded: it happens in the
+first step. The result is the ratio of each turn of the new version to the turn of the old one beside it,
+with its median and quartiles.
 """
 
 import argparse
@@ -42,8 +43,7 @@ class Version:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | own
         )
         self.compile_s = self.seconds(1)
-        once = min(self.seconds(1) for _ in range(3))
-        self.per_turn = max(1, round(SECONDS_PER_TURN / once))
+        self.per_turn = max(1, round(SECONDS_PER_TURN / self.seconds(1)))
 
     def seconds(self, steps: int) -> float:
         """How long so many outer steps take."""
@@ -66,14 +66,15 @@ class Version:
 
 def race(old: Path, new: Path, workload: str, rounds: int) -> dict:
     """Turns of both versions on a workload, in alternating order."""
+    turns: dict[str, list[float]] = {"old": [], "new": []}
+    compile_s: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as cache:
-        versions = {"old": Version(old, workload, cache), "new": Version(new, workload, cache)}
-        turns: dict[str, list[float]] = {name: [] for name in versions}
         for i in range(rounds):
             for name in ("old", "new") if i % 2 else ("new", "old"):
-                turns[name].append(versions[name].turn())
-        for version in versions.values():
-            version.end()
+                version = Version(old if name == "old" else new, workload, cache)
+                compile_s.setdefault(name, version.compile_s)
+                turns[name].append(version.turn())
+                version.end()
     ratios = np.array(turns["new"]) / np.array(turns["old"])
     low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75]).tolist()
     print(f"{workload}: new/old {middle:.3f} ({low:.3f} to {high:.3f})", flush=True)
@@ -81,7 +82,7 @@ def race(old: Path, new: Path, workload: str, rounds: int) -> dict:
         "title": WORKLOADS[workload].title,
         "seconds": turns,
         "ratio": {"median": middle, "quartiles": [low, high], "turns": ratios.tolist()},
-        "first_step_s": {name: version.compile_s for name, version in versions.items()},
+        "first_step_s": compile_s,
     }
 
 
@@ -96,7 +97,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("old", type=Path, help="a checkout of the older version")
     parser.add_argument("--workload", nargs="*", choices=WORKLOADS, default=list(TUNED))
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     here = Path(__file__).parents[2]
     result: dict = {"old_commit": commit_of(arguments.old), "workloads": {}}

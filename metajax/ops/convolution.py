@@ -188,7 +188,7 @@ def _together(a, b, *, want: str, window: _Window, precision):
     return out
 
 
-IN_CACHE = 2**22
+IN_CACHE = 2**21
 """Bytes that stay in a CPU's cache: of patches, up to which a product of them is as fast as a convolution."""
 
 ROWS = 1024
@@ -224,8 +224,8 @@ def _cpu_form(want: str, n: int, c: int, of_image: int, window: _Window):
         return _each(_alone)
     if n * of_image <= IN_CACHE:
         return _together
-    if want == "kernel":  # its patches are written down a row of the kernel at a time
-        size = min(n, max(1, IN_CACHE * window.kernel[0] // of_image))
+    if want == "kernel":
+        size = min(n, max(1, IN_CACHE // of_image))
         summed = size < n and size * math.prod(window.out) < ROWS
         return _each(_alone if summed else partial(_in_groups, size))
     return _each(_alone if of_image > IN_CACHE else partial(_in_groups, IN_CACHE // of_image))
