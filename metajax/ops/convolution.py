@@ -219,10 +219,11 @@ def _cpu_form(want: str, n: int, c: int, of_image: int, window: _Window):
     if c < NARROW:
         return _together if want == "images" else partial(_by_blocks, _outputs_of_block(window))
     # XLA's convolution wants the images' gradient of a strided one with holes between, and the kernel's
-    # gradient transposed, which costs as much as the product.
-    if want == "out" or (want == "images" and window.strides == (1, 1) and n * of_image > IN_CACHE):
+    # gradient transposed, which costs as much as the product. A small strided one is slower than a product.
+    strided, large = window.strides != (1, 1), n * of_image > IN_CACHE
+    if (want == "out" and (large or not strided)) or (want == "images" and large and not strided):
         return _each(_alone)
-    if n * of_image <= IN_CACHE:
+    if not large:
         return _together
     if want == "kernel":
         size = min(n, max(1, IN_CACHE // of_image))
