@@ -205,10 +205,11 @@ def resumes(count: int, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as above:
         contents, folder = whole_run(Path(above)), Path(above) / "run"
         expected = facts(Path(above) / "whole")["checkpoint"]
+        others = sorted(name for name, content in contents.items() if content and name != NEWEST)
         while found["runs"] < count:
             index = found["runs"]
             chance = random.Random(f"resume {index}")
-            name = NEWEST if index % 2 else chance.choice(sorted(set(contents) - {NEWEST}))
+            name = NEWEST if index % 2 else chance.choice(others)
             _written(folder, contents)
             _damage(folder / name, index // 2, chance)
             code = ended(child(lambda: fit(folder, True)))
