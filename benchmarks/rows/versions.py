@@ -18,7 +18,8 @@ def versions() -> str:
     machine = result["machine"]
     return "\n\n".join(
         [
-            f"Each version runs from its own checkout; turns alternate, each in a new process. Reproduce with {command}.",
+            "Each version runs from its own checkout; turns alternate, each in a new process. Reproduce "
+            f"with {command}.",
             lines(["", f"time of a step over that of {result['old_commit']} (quartiles)"], cells),
             f"{machine['processor']}, {machine['cores']} cores. Measured with metajax "
             f"{record.version_of(result)}.",

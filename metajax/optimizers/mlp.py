@@ -145,9 +145,10 @@ def accumulate(averages: Averages, gradients: Params) -> Averages:
     """
     flat, _ = ravel_pytree(gradients)
 
-    def average(decays, old, new):
-        decays = _column(decays, new.dtype)
-        return decays * old + (1 - decays) * new[None]
+    def average(
+        decays, old, new
+    ):  # row by row: the derivative of a broadcast row is a sum over rows
+        return jnp.stack([d * o + (1 - d) * new for d, o in zip(decays, old, strict=True)])
 
     def factor(axis, old):
         new = [jnp.mean(matrix**2, axis=axis) for matrix in _matrices(gradients)]
@@ -191,11 +192,11 @@ def features(
         size = jnp.mean(part**2, axis=1, keepdims=True) + _EPSILON
         logs = jnp.broadcast_to(_log(size[:2]), (2, part.shape[1]))
         relative.append(jnp.concatenate([part * jax.lax.rsqrt(size), logs]))
-    adaptive = momenta * inverse[-1:]
+    adaptive = jnp.stack([m * inverse[-1] for m in momenta])
     others = [
         *_log(squares + _EPSILON),
         *adaptive,
-        *(gradient[None] * inverse),
+        *(gradient * i for i in inverse),
         gradient * factor,
         momenta[1] * factor,
     ]
