@@ -66,13 +66,16 @@ class Version:
 
 def race(old: Path, new: Path, workload: str, rounds: int) -> dict:
     """Turns of both versions on a workload, in alternating order."""
-    turns: dict[str, list[float]] = {"old": [], "new": []}
-    compile_s: dict[str, float] = {}
+    checkouts, compile_s = {"old": old, "new": new}, {}
+    turns: dict[str, list[float]] = {name: [] for name in checkouts}
     with tempfile.TemporaryDirectory() as cache:
+        for name, checkout in checkouts.items():  # a process that has compiled is not timed
+            version = Version(checkout, workload, cache)
+            compile_s[name] = version.compile_s
+            version.end()
         for i in range(rounds):
             for name in ("old", "new") if i % 2 else ("new", "old"):
-                version = Version(old if name == "old" else new, workload, cache)
-                compile_s.setdefault(name, version.compile_s)
+                version = Version(checkouts[name], workload, cache)
                 turns[name].append(version.turn())
                 version.end()
     ratios = np.array(turns["new"]) / np.array(turns["old"])
