@@ -225,11 +225,11 @@ def _cpu_form(want: str, n: int, c: int, of_image: int, window: _Window):
         return _each(_alone)
     if not large:
         return _together
+    size = IN_CACHE // of_image
     if want == "kernel":
-        size = min(n, max(1, IN_CACHE // of_image))
-        summed = size < n and size * math.prod(window.out) < ROWS
-        return _each(_alone if summed else partial(_in_groups, size))
-    return _each(_alone if of_image > IN_CACHE else partial(_in_groups, IN_CACHE // of_image))
+        size = max(1, size)
+        return _each(_alone if size * math.prod(window.out) < ROWS else partial(_in_groups, size))
+    return _each(partial(_in_groups, size) if size else _alone)
 
 
 def _each(form):

@@ -145,9 +145,8 @@ def accumulate(averages: Averages, gradients: Params) -> Averages:
     """
     flat, _ = ravel_pytree(gradients)
 
-    def average(
-        decays, old, new
-    ):  # row by row: the derivative of a broadcast row is a sum over rows
+    def average(decays, old, new):
+        # Row by row, because the derivative of a row that is broadcast is a sum over rows.
         return jnp.stack([d * o + (1 - d) * new for d, o in zip(decays, old, strict=True)])
 
     def factor(axis, old):
