@@ -10,7 +10,7 @@ from metajax.recipes.vision.detection_report import BLOBS, CORRELATION, UNTRAINE
 from rows import across
 from rows.table import NOT_RUN, Page, Section, lines, measured, version_of
 
-TRAINED = Detection(source="omniglot", outer_steps=1_500)
+TRAINED = Detection(source="omniglot", outer_steps=5_000)
 LEARNERS: dict[str, dict[str, Any]] = {"conditioned": {}, "plain": {"learner": "plain"}}
 SHOTS = (5, 1, 10)
 SCRATCH_TASKS, SCRATCH_STEPS = 30, 60

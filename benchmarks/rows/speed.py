@@ -262,10 +262,10 @@ NOTES = (
 """What readers of the second table should know about its rows."""
 
 ANALYSIS = (
-    "The Transformer of E and the implicit gradients of I are ahead of every peer, and the Transformer in "
-    "context of J is about level with `torch.compile`. D, F, G and H are behind: PyTorch multiplies "
-    "convolutions of few channels faster than XLA does, above all for the gradients of their kernels, and up "
-    "to half of our steps are passes over activations (see [operations](#operations)). Plain JAX, which a user "
+    "The Transformer of E is ahead of every peer; the networks of D, F, I and J are within a tenth of the "
+    "fastest, mostly `torch.compile`. G and H are behind: PyTorch multiplies convolutions of few channels "
+    "faster than XLA does, above all for the gradients of their kernels, and up to half of our steps are "
+    "passes over activations (see [operations](#operations)). Plain JAX, which a user "
     "of flax would have otherwise, takes tens of times as long. Memory is more than PyTorch's in most rows, "
     "because the process holds XLA's compiler and program beside the arrays; on G it holds the activations of "
     "both tasks, one on each core, where a loop has those of one task. G also compiles for longest, because "
