@@ -52,16 +52,18 @@ def ours(rows: dict[str, np.ndarray]) -> Any:
     import jax
     import optax
 
+    from metajax import fast
     from metajax.nn.seq2seq import Packed, seq2seq
     from metajax.recipes.language.low_resource import TokenLoss, examples
 
     net = seq2seq(SIZE["vocabulary"], SIZE["width"], heads=SIZE["heads"], layers=SIZE["layers"])
     x, y, _ = examples(Packed(**{name: jax.numpy.asarray(leaf) for name, leaf in rows.items()}))
     optimizer, loss = optax.adam(1e-3), TokenLoss(0.1)
+    apply = fast(net.model()).apply
 
     @jax.jit
     def step(params, state):
-        value, gradient = jax.value_and_grad(lambda w: loss(net.apply(w, x), y).mean())(params)
+        value, gradient = jax.value_and_grad(lambda w: loss(apply(w, x), y).mean())(params)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 

@@ -31,14 +31,14 @@ class Study(NamedTuple):
 
 
 JOINT = "joint, fine-tuned"
-INNER = {"support": 20, "batches": 10, "num_steps": 10}
+INNER = {"support": 40, "batches": 20, "num_steps": 20}
 STUDY = Study(
     Translation(
-        width=64,
-        vocabulary=1_500,
+        width=128,
+        vocabulary=2_000,
         meta_batch=1,
-        target_tokens=1_200_000,
-        adapt_tokens=200_000,
+        target_tokens=6_000_000,
+        adapt_tokens=500_000,
         patience=3,
     ),
     0.5,

@@ -112,11 +112,22 @@ def smoothed(logits: jax.Array, labels: jax.Array, smoothing: float = 0.1) -> ja
     Reference:
       Szegedy et al., CVPR 2016, section 7. https://arxiv.org/abs/1512.00567
     """
-    # The derivative of a gather would fill an array as large as the logits, and add it to the others.
-    here = jnp.arange(logits.shape[-1]) == labels[..., None]
-    of_label = jnp.sum(jnp.where(here, logits, 0), axis=-1)
     total = jax.nn.logsumexp(logits, axis=-1)
-    return total - (1 - smoothing) * of_label - smoothing * logits.mean(axis=-1)
+    return total - (1 - smoothing) * _of(logits, labels) - smoothing * logits.mean(axis=-1)
+
+
+@jax.custom_jvp
+def _of(logits, labels):
+    """The logit of each label."""
+    return jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+
+
+@_of.defjvp
+def _of_jvp(primals, tangents):
+    # The derivative of a gather fills an array as large as the logits; this one joins that of the rest.
+    (logits, labels), (change, _) = primals, tangents
+    here = jnp.arange(logits.shape[-1]) == labels[..., None]
+    return _of(logits, labels), jnp.sum(jnp.where(here, change, 0), axis=-1)
 
 
 class Memory(NamedTuple):

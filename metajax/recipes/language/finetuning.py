@@ -12,6 +12,7 @@ import optax
 from metajax.nn.seq2seq import Packed, Seq2seq, pack
 from metajax.recipes.language.low_resource import TokenLoss, examples
 from metajax.recipes.language.token_pairs import Encoded
+from metajax.rewriting.fast import fast
 from metajax.types import Params
 
 AT_ONCE = 8
@@ -122,11 +123,12 @@ def _steps(
 ):
     """Steps of Adam, one on each batch of rows `(steps, rows, length)`."""
     optimizer, loss = optax.adam(1.0, b2=0.98), TokenLoss(smoothing)
+    apply = fast(net.model()).apply
 
     def step(carry, batch):
         params, state = carry
         x, y, _ = examples(batch)
-        gradient = jax.grad(lambda params: loss(net.apply(params, x), y).mean())(params)
+        gradient = jax.grad(lambda params: loss(apply(params, x), y).mean())(params)
         updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, jax.tree.map(lambda u: rate * u, updates)), state), None
 
@@ -147,4 +149,5 @@ def loss_of(net: Seq2seq, params: Params, rows: Packed) -> float:
 @partial(jax.jit, static_argnums=0)
 def _total(net: Seq2seq, params: Params, rows: Packed) -> jax.Array:
     x, y, _ = examples(rows)
-    return jnp.sum(TokenLoss(0.0)(net.apply(params, x), y) * (rows.segment > 0).sum(axis=-1))
+    logits = fast(net.model()).apply(params, x)
+    return jnp.sum(TokenLoss(0.0)(logits, y) * (rows.segment > 0).sum(axis=-1))
