@@ -126,7 +126,7 @@ def _of(logits, labels):
 def _of_jvp(primals, tangents):
     # The derivative of a gather fills an array as large as the logits; this one joins that of the rest.
     (logits, labels), (change, _) = primals, tangents
-    here = jnp.arange(logits.shape[-1]) == labels[..., None]
+    here = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     return _of(logits, labels), jnp.sum(jnp.where(here, change, 0), axis=-1)
 
 

@@ -101,6 +101,21 @@ def test_smoothed_labels_by_hand():
     assert smoothed(logits, jnp.array([2]), 0.1)[0] == pytest.approx(float(expected), rel=1e-6)
 
 
+def test_derivatives_of_smoothed_labels_are_those_of_rows_as_wide_as_the_vocabulary():
+    logits, along = jax.random.normal(jax.random.key(0), (2, 3, 5, 7))
+    labels = jnp.arange(15).reshape(3, 5) % 7
+    wide = 0.9 * jax.nn.one_hot(labels, 7) + 0.1 / 7
+
+    def ours(z):
+        return jnp.sum(smoothed(z, labels, 0.1) ** 2)
+
+    def theirs(z):
+        return jnp.sum(jnp.sum(wide * jax.nn.log_softmax(z), axis=-1) ** 2)
+
+    for order in (jax.grad, lambda f: jax.grad(lambda z: jnp.vdot(jax.grad(f)(z), along))):
+        np.testing.assert_allclose(order(ours)(logits), order(theirs)(logits), rtol=1e-4, atol=1e-5)
+
+
 def test_positions_begin_again_with_each_sentence():
     assert positions(jnp.array([[1, 1, 2, 3, 3, 3, 0, 0]])).tolist() == [[0, 1, 0, 0, 1, 2, 0, 1]]
 
