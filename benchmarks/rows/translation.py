@@ -37,7 +37,7 @@ STUDY = Study(
         width=128,
         vocabulary=2_000,
         meta_batch=1,
-        target_tokens=6_000_000,
+        target_tokens=4_000_000,
         adapt_tokens=500_000,
         patience=3,
     ),

@@ -1,5 +1,6 @@
 """Tasks of few pairs, adapting with early stopping, translating, and BLEU."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,12 +65,25 @@ def test_the_loss_of_a_row_is_the_mean_of_its_tokens():
     assert float(smooth) == pytest.approx(by_hand, rel=1e-5)
 
 
+def test_hidden_words_are_of_translations_alone():
+    plain, other = (
+        low_resource(ROWS, support=12, query=3, hidden=h)(jax.random.key(0)) for h in (0.0, 0.25)
+    )
+    words = np.asarray(plain.support.x.target)
+    hidden = np.asarray(other.support.x.target) != words
+    assert 0.1 < hidden[words > 2].mean() < 0.4
+    assert not hidden[words <= 2].any()
+    assert not np.asarray(other.support.x.target)[hidden].any()
+    same = other.support.x._replace(target=plain.support.x.target)
+    chex.assert_trees_all_equal((same, other.support.y), (plain.support.x, plain.support.y))
+
+
 @pytest.fixture(scope="module")
 def params():
     return NET.init(jax.random.key(0))
 
 
-HOW = {"smoothing": 0.1, "length": 16, "seed": 0, "patience": 2}
+HOW = {"smoothing": 0.1, "hidden": 0.2, "length": 16, "seed": 0, "patience": 2}
 
 
 def test_adapting_takes_what_held_out_pairs_like_best(params):

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from metajax.nn.seq2seq import Packed, Seq2seq, pack
-from metajax.recipes.language.low_resource import TokenLoss, examples
+from metajax.recipes.language.low_resource import TokenLoss, examples, word_dropout
 from metajax.recipes.language.token_pairs import Encoded
 from metajax.rewriting.fast import fast
 from metajax.types import Params
@@ -68,6 +68,7 @@ def fine_tuned(
     most_tokens: int,
     patience: int,
     smoothing: float,
+    hidden: float,
     length: int,
     seed: int,
 ) -> Adapted:
@@ -82,8 +83,9 @@ def fine_tuned(
       patience: How often in a row the loss of held-out pairs may fail to improve. It is measured about once
         in a pass over the pairs, and every 5 to 25 steps.
       smoothing: Of labels, in training.
+      hidden: The share of the words of translations that `word_dropout` hides, in training.
       length: Of a row.
-      seed: Of the order of rows.
+      seed: Of the order of rows, and of the words that are hidden.
     """
     own, other = (pack(*part, length=length) for part in held_out(pairs))
     tokens = float((own.segment > 0).sum()) / len(own.source)
@@ -94,13 +96,14 @@ def fine_tuned(
     for number, rate in enumerate(rates):
         state = optax.adam(1.0, b2=0.98).init(params)
         now, rng, missed, lowest = params, np.random.default_rng([seed, number]), 0, np.inf
+        keys = iter(jax.random.split(jax.random.key(seed), (most_calls, calls)).reshape(-1))
         order = _turns(rng, len(own.source))
         for turn in range(1, most_calls + 1):
             for _ in range(calls):
                 rows = np.array([[next(order) for _ in range(AT_ONCE)] for _ in range(STEPS)])
                 batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], own)
                 read += int((batch.segment > 0).sum())
-                now, state = _steps(net, smoothing, now, state, batch, rate)
+                now, state = _steps(net, smoothing, hidden, now, state, batch, rate, next(keys))
             loss = loss_of(net, now, other)
             missed = 0 if loss < lowest else missed + 1
             lowest = min(lowest, loss)
@@ -117,22 +120,30 @@ def _turns(rng: np.random.Generator, number: int):
         yield from rng.permutation(number)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _steps(
-    net: Seq2seq, smoothing: float, params: Params, state: Any, batches: Packed, rate: float
+    net: Seq2seq,
+    smoothing: float,
+    hidden: float,
+    params: Params,
+    state: Any,
+    batches: Packed,
+    rate: float,
+    key: jax.Array,
 ):
     """Steps of Adam, one on each batch of rows `(steps, rows, length)`."""
     optimizer, loss = optax.adam(1.0, b2=0.98), TokenLoss(smoothing)
     apply = fast(net.model()).apply
 
-    def step(carry, batch):
-        params, state = carry
-        x, y, _ = examples(batch)
+    def step(carry, at):
+        (params, state), (batch, own_key) = carry, at
+        x, y, _ = examples(word_dropout(batch, own_key, hidden))
         gradient = jax.grad(lambda params: loss(apply(params, x), y).mean())(params)
         updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, jax.tree.map(lambda u: rate * u, updates)), state), None
 
-    return jax.lax.scan(step, (params, state), batches)[0]
+    keys = jax.random.split(key, STEPS)
+    return jax.lax.scan(step, (params, state), (batches, keys))[0]
 
 
 def loss_of(net: Seq2seq, params: Params, rows: Packed) -> float:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metajax.nn.seq2seq import Packed, smoothed
+from metajax.nn.seq2seq import END, Packed, smoothed
 from metajax.types import Examples, Sample, Task
 
 
@@ -55,12 +55,38 @@ def examples(packed: Packed) -> Examples:
     return Examples(packed._replace(label=None), Labels(packed.label, packed.segment))
 
 
-def low_resource(rows: Rows, *, support: int, query: int) -> Sample:
+def word_dropout(packed: Packed, key: jax.Array, share: float) -> Packed:
+    """Hides a share of the words of translations from the network that is to go on with them.
+
+    What follows must then be read from the source, where few pairs would have it learned by heart. Labels, and
+    the tokens before and after a sentence, stay as they are.
+
+    Args:
+      packed: Rows of pairs.
+      key: Random key.
+      share: The probability that a word is hidden, from 0 to below 1.
+
+    Example:
+      >>> from metajax.nn.seq2seq import pack
+      >>> packed = pack([[5] * 30], [[6] * 30], length=32)
+      >>> found = word_dropout(packed, jax.random.key(0), 0.5).target
+      >>> 0 < int((found == 6).sum()) < 30, int(found[0, 0])
+      (True, 1)
+
+    Reference:
+      Bowman et al., CoNLL 2016, section 3.1. https://aclanthology.org/K16-1002
+    """
+    hidden = jax.random.bernoulli(key, share, packed.target.shape) & (packed.target > END)
+    return packed._replace(target=jnp.where(hidden, 0, packed.target))
+
+
+def low_resource(rows: Rows, *, support: int, query: int, hidden: float = 0.0) -> Sample:
     """Returns a source of tasks: some rows of one language, and others of it as queries.
 
     Args:
       rows: Of the languages; each is drawn as often as any other.
       support, query: Numbers of rows, which are disjoint.
+      hidden: The share of the words of translations that `word_dropout` hides.
 
     Raises:
       ValueError: For a language with too few rows.
@@ -76,12 +102,13 @@ def low_resource(rows: Rows, *, support: int, query: int) -> Sample:
         )
 
     def sample(key):
-        language_key, row_key = jax.random.split(key)
+        language_key, row_key, word_key = jax.random.split(key, 3)
         language = jax.random.randint(language_key, (), 0, len(rows.numbers))
         noise = jax.random.uniform(row_key, (rows.packed.source.shape[1],))
         missing = jnp.arange(len(noise)) >= rows.numbers[language]
         _, chosen = jax.lax.top_k(jnp.where(missing, -1.0, noise), support + query)
         own = jax.tree.map(lambda leaf: leaf[language, chosen], rows.packed)
+        own = word_dropout(own, word_key, hidden)
         parts = (slice(support), slice(support, None))
         return Task(*(examples(jax.tree.map(lambda leaf, at=at: leaf[at], own)) for at in parts))
 

@@ -89,6 +89,8 @@ class Translation:
     falls along a cosine."""
     smoothing: float = 0.1
     """Smoothing of labels."""
+    word_dropout: float = 0.3
+    """The share of the words of translations that training and adapting hide from what goes on with them."""
     rates: tuple[float, ...] = (3e-4, 1e-3)
     """Adam's step sizes of adapting, of which held-out pairs choose one."""
     adapt_tokens: int | None = None
@@ -124,8 +126,9 @@ def build(settings: Translation) -> Experiment:
     for name, values in (("pairs", s.pairs), ("rates", s.rates)):
         if not values or min(values) <= 0:
             raise ValueError(f"translation: {name}={values} must be numbers above 0.")
-    if not 0 <= s.smoothing < 1:
-        raise ValueError(f"translation: smoothing={s.smoothing:g} must be from 0 to below 1.")
+    for name, share in (("smoothing", s.smoothing), ("word_dropout", s.word_dropout)):
+        if not 0 <= share < 1:
+            raise ValueError(f"translation: {name}={share:g} must be from 0 to below 1.")
     if inner and s.support % s.batches:
         raise ValueError(
             f"translation: support={s.support} does not divide evenly into batches={s.batches}. Change one."
