@@ -38,6 +38,7 @@ STUDY = Study(
         vocabulary=2_000,
         meta_batch=1,
         target_tokens=4_000_000,
+        word_dropout=0.3,
         adapt_tokens=500_000,
         patience=3,
     ),
@@ -86,7 +87,8 @@ def rotation(third: str) -> str:
         f"{found['sentences']:,} test sentences, {len(found['seeds'])} seed of each row. Tokens of "
         f"translations read before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint "
         f"training, which has read {s['base']:.0%} of them. A Transformer of width {s['width']} with "
-        f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs. {found['budget']} Measured "
+        f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs; training and "
+        f"adapting hide {s['word_dropout']:.0%} of the words of translations. {found['budget']} Measured "
         f"with metajax {record.version_of(found)}."
     )
     sizes = sorted(map(str, STUDY.sizes), key=int)

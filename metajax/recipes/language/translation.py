@@ -21,6 +21,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "length": 128,
         "target_tokens": 4_000_000,
         "adapt_tokens": 1_000_000,
+        "word_dropout": 0.3,
     },
     True: {
         "pairs": (50, 200),
@@ -28,6 +29,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "length": 64,
         "target_tokens": 300_000,
         "adapt_tokens": 150_000,
+        "word_dropout": 0.0,
     },
 }
 """Sizes that depend on whether languages are invented."""
@@ -89,8 +91,9 @@ class Translation:
     falls along a cosine."""
     smoothing: float = 0.1
     """Smoothing of labels."""
-    word_dropout: float = 0.3
-    """The share of the words of translations that training and adapting hide from what goes on with them."""
+    word_dropout: float | None = None
+    """The share of the words of translations that training and adapting hide from what goes on with them; by
+    default 0.3, and 0 for invented languages."""
     rates: tuple[float, ...] = (3e-4, 1e-3)
     """Adam's step sizes of adapting, of which held-out pairs choose one."""
     adapt_tokens: int | None = None
@@ -126,7 +129,7 @@ def build(settings: Translation) -> Experiment:
     for name, values in (("pairs", s.pairs), ("rates", s.rates)):
         if not values or min(values) <= 0:
             raise ValueError(f"translation: {name}={values} must be numbers above 0.")
-    for name, share in (("smoothing", s.smoothing), ("word_dropout", s.word_dropout)):
+    for name, share in (("smoothing", s.smoothing), ("word_dropout", s.word_dropout or 0.0)):
         if not 0 <= share < 1:
             raise ValueError(f"translation: {name}={share:g} must be from 0 to below 1.")
     if inner and s.support % s.batches:
