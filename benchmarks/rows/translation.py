@@ -117,10 +117,9 @@ def speed() -> str:
     )
     beam = result["beam"]
     search = (
-        f"A beam of 4 takes {beam['core_seconds']:.0f} core-seconds for {beam['sentences']:,} sentences, "
-        "compiled before, with weights that were never trained: translations do not end and have the greatest "
-        "length. The machine was shared with other work, so wall times say nothing, and "
-        "core-seconds are upper bounds."
+        f"A beam of 4 takes {beam['seconds']:.0f} seconds on {beam['cores']} cores for "
+        f"{beam['sentences']:,} sentences, compiled before, with weights that were never trained: translations "
+        "do not end and have the greatest length."
     )
     at = f"Measured with metajax {record.version_of(result)}."
     return f"{note} {at}\n\n{lines(titles, cells)}\n\n{search}"
