@@ -263,7 +263,7 @@ NOTES = (
 
 ANALYSIS = (
     "The Transformer of E is ahead of every peer; the networks of D, F, I and J are within a tenth of the "
-    "fastest, mostly `torch.compile`. G and H are behind: PyTorch multiplies convolutions of few channels "
+    "fastest, mostly `torch.compile`. G, H and D in equinox are behind: PyTorch multiplies convolutions of few channels "
     "faster than XLA does, above all for the gradients of their kernels, and up to half of our steps are "
     "passes over activations (see [operations](#operations)). Plain JAX, which a user "
     "of flax would have otherwise, takes tens of times as long. Memory is more than PyTorch's in most rows, "
