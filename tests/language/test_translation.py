@@ -67,7 +67,7 @@ def test_the_loss_of_a_row_is_the_mean_of_its_tokens():
 
 def test_hidden_words_are_of_translations_alone():
     plain, other = (
-        low_resource(ROWS, support=12, query=3, hidden=h)(jax.random.key(0)) for h in (0.0, 0.25)
+        low_resource(ROWS, support=12, query=3, dropout=h)(jax.random.key(0)) for h in (0.0, 0.25)
     )
     words = np.asarray(plain.support.x.target)
     hidden = np.asarray(other.support.x.target) != words
@@ -83,7 +83,7 @@ def params():
     return NET.init(jax.random.key(0))
 
 
-HOW = {"smoothing": 0.1, "hidden": 0.2, "length": 16, "seed": 0, "patience": 2}
+HOW = {"smoothing": 0.1, "dropout": 0.2, "length": 16, "seed": 0, "patience": 2}
 
 
 def test_adapting_takes_what_held_out_pairs_like_best(params):

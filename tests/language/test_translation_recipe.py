@@ -114,8 +114,8 @@ def test_joint_training_helps_a_new_language():
         show_progress=False,
     )
     net, p = network(e.prepared), e.prepared
-    how: dict[str, Any] = {"rates": (1e-2,), "most_tokens": 8_000, "patience": 5, "smoothing": 0.1}
-    how["hidden"] = 0.1
+    how: dict[str, Any] = {"rates": (1e-2,), "most_tokens": 8_000, "patience": 5}
+    how |= {"smoothing": 0.1, "dropout": 0.1}
     ours, scratch = (
         fine_tuned(net, params, p.support(50), length=64, seed=0, **how).loss
         for params in (state.meta_params, net.init(jax.random.key(1)))

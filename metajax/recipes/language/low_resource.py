@@ -80,13 +80,13 @@ def word_dropout(packed: Packed, key: jax.Array, share: float) -> Packed:
     return packed._replace(target=jnp.where(hidden, 0, packed.target))
 
 
-def low_resource(rows: Rows, *, support: int, query: int, hidden: float = 0.0) -> Sample:
+def low_resource(rows: Rows, *, support: int, query: int, dropout: float = 0.0) -> Sample:
     """Returns a source of tasks: some rows of one language, and others of it as queries.
 
     Args:
       rows: Of the languages; each is drawn as often as any other.
       support, query: Numbers of rows, which are disjoint.
-      hidden: The share of the words of translations that `word_dropout` hides.
+      dropout: The share of the words of translations that `word_dropout` hides.
 
     Raises:
       ValueError: For a language with too few rows.
@@ -108,7 +108,7 @@ def low_resource(rows: Rows, *, support: int, query: int, hidden: float = 0.0) -
         missing = jnp.arange(len(noise)) >= rows.numbers[language]
         _, chosen = jax.lax.top_k(jnp.where(missing, -1.0, noise), support + query)
         own = jax.tree.map(lambda leaf: leaf[language, chosen], rows.packed)
-        own = word_dropout(own, word_key, hidden)
+        own = word_dropout(own, word_key, dropout)
         parts = (slice(support), slice(support, None))
         return Task(*(examples(jax.tree.map(lambda leaf, at=at: leaf[at], own)) for at in parts))
 
