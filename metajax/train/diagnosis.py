@@ -52,8 +52,11 @@ def check_tasks(
             )
         if way is None or not (beyond or below):
             continue
+        # A head that starts at zeros has one loss for all classes, so it is asked beside its start.
+        beside = nudged(meta_params, key)
+        value = float(loss(beside, batch, key))
         if not np.isnan(value) and all(
-            float(loss(meta_params, other, key)) != value for other in _other(batch, way)
+            float(loss(beside, other, key)) != value for other in _other(batch, way)
         ):
             continue  # the loss reads them as numbers, or as classes it knows
         if beyond:
@@ -71,6 +74,19 @@ def at_step(objective: Objective | Annealed, step: jax.Array) -> Objective:
     """The objective of an outer step as a plain function, which JAX can refer to weakly."""
     now = objective.at(step) if isinstance(objective, Annealed) else objective
     return lambda meta_params, tasks, key: now(meta_params, tasks, key)
+
+
+def nudged(params: Params, key: jax.Array) -> Params:
+    """Parameters with a little noise on their numbers."""
+    leaves, structure = jax.tree.flatten(params)
+
+    def moved(leaf, key):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return leaf
+        return leaf + 0.01 * jax.random.normal(key, jnp.shape(leaf), jnp.result_type(leaf))
+
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(structure, map(moved, leaves, keys))
 
 
 def _check_scalar(objective: Objective, meta_params: Params, tasks: Task, key: jax.Array) -> None:

@@ -171,6 +171,25 @@ def test_one_folder_is_trained_in_by_one_at_a_time(tmp_path):
     chex.assert_trees_all_equal(fit(tmp_path / "run", resume=True), fit())
 
 
+def test_a_head_of_all_classes_may_start_at_zeros():
+    classes = np.arange(80.0, dtype=np.float32).reshape(20, 4, 1)
+    body, head = mj.mlp((8,), 8, start="lecun"), mj.linear(20)
+    probe = mj.linear_probe(body, mj.cross_entropy, optax.sgd(0.1), 1, columns=2)
+    learner = mj.pretrained(probe, body, head)
+    source = mj.tasks.episodes(classes, way=2, shot=1, query_shot=3, query_labels="class")
+    state = mj.fit(
+        learner,
+        mj.pretraining(body, head, mj.cross_entropy),
+        optax.adam(1e-3),
+        source,
+        key=jax.random.key(0),
+        outer_steps=1,
+        meta_batch=8,
+        show_progress=False,
+    )
+    assert int(state.step) == 1
+
+
 def test_a_model_of_another_way_is_refused_before_training():
     learner = mj.maml(mj.conv4(5, filters=2), mj.cross_entropy, optax.sgd(0.1), 1)
     images = np.zeros((20, 2, 16, 16, 1), np.float32)
