@@ -35,7 +35,7 @@ from metajax import recipes
 from metajax.data import bccd
 from metajax.recipes.run import restore, train
 from metajax.recipes.vision import detection_scores as scored
-from metajax.recipes.vision.adapting import SCRATCH, Setting, of_blobs, row_of, rows_for
+from metajax.recipes.vision.adapting import SCRATCH, TIMES, Setting, of_blobs, row_of, rows_for
 from metajax.recipes.vision.canvas import canvas
 from metajax.recipes.vision.detection_report import (
     BLOBS,
@@ -89,7 +89,7 @@ def before(name: str, **same: Any) -> dict[str, Any]:
     old = record.read(name)
     if old is None:
         return {}
-    if any(old[key] != value for key, value in same.items()):
+    if any(old.get(key) != value for key, value in same.items()):
         print(f"{name}: what was measured before has other settings, and is left out", flush=True)
         return {}
     return old
@@ -170,7 +170,8 @@ def cells_of(data: Path | None, draws: int) -> None:
     if plain is not None:
         named["plain"] = rows_for(plain.experiment, plain.meta_params)["plain"]
     settings = settings_of(TRAINED)
-    old = before("detection_cells", draws=draws, settings=settings)
+    same = {"draws": draws, "settings": settings, "rates": [t * TRAINED.inner_rate for t in TIMES]}
+    old = before("detection_cells", **same)
     found: dict[str, dict[str, Any]] = dict(old.get("shots", {}))
     for shot in SHOTS:
         own = found.setdefault(str(shot), {})
@@ -178,10 +179,11 @@ def cells_of(data: Path | None, draws: int) -> None:
             every = kept(
                 f"cells/{name}-{shot}-{draws}",
                 lambda row=row, shot=shot: dict(
-                    zip(("steps", "ap"), map(np.array, row_of(row, c, shot, draws)), strict=True)
+                    zip(("chosen", "ap"), map(np.array, row_of(row, c, shot, draws)), strict=True)
                 ),
             )
-            own[name] = of_row(every["ap"][:, :, 0]) | {"steps": int(every["steps"])}
+            times, steps = every["chosen"].tolist()
+            own[name] = of_row(every["ap"][:, :, 0]) | {"times": times, "steps": steps}
             if name == OURS:
                 own[f"{name}, no step"] = of_row(every["ap"][:, :, 1])
         asked = [[Setting(i, shot, d) for d in range(draws)] for i in range(len(c.names))]
@@ -194,11 +196,10 @@ def cells_of(data: Path | None, draws: int) -> None:
         own[BLOBS] = of_row(blob["ap"])
         result = {
             "columns": [f"{name}, AP{least}" for name in c.names for least in (50, 75)],
-            "draws": draws,
+            **same,
             "pictures": len(c.subsets["test"]),
             "shots": found,
             "step": old.get("step", 0) if run is None else run.step,
-            "settings": settings,
             "commits": commits_of(old, [*named, BLOBS]),
             **record.context(),
         }

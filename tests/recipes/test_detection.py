@@ -75,12 +75,39 @@ def test_photographs_become_scenes_by_their_support_alone():
     support = photographs.drawn(c, 0, 1, seed=3)
     more = photographs.drawn(c, 0, 2, seed=3)
     np.testing.assert_array_equal(support.colours[0], more.colours[0])
-    assert not photographs.bright_ink(support)  # red squares are darker than the paper
-    grey = photographs.inputs(c.colours, bright=False)
+    direction = photographs.ink(support)
+    assert direction[0] > max(direction[1:])  # squares are red
+    grey = photographs.inputs(c.colours, direction)
     y0, x0, y1, x1 = np.rint(c.boxes[0][0]).astype(int)
     assert grey[0, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() > 0.8 > 0.3 > np.median(grey[0])
     whole = canvas(FOUND._replace(subsets=[]))
     assert [len(whole.subsets[name]) for name in ("train", "val", "test")] == [3, 1, 2]
+
+
+def test_objects_are_bright_in_the_colour_that_tells_them_apart():
+    rng = np.random.default_rng(0)
+    pictures = rng.uniform(0.3, 0.5, (2, 40, 40, 3)).astype(np.float32)
+    box = np.array([[10.0, 10, 20, 20]])
+    brightness = np.array([0.299, 0.587, 0.114])
+
+    def seen(change):
+        colours = pictures.copy()
+        change(colours[:, 10:20, 10:20])
+        support = photographs.Part(colours, [box, box])
+        direction = photographs.ink(support)
+        found = photographs.inputs(colours, direction)[..., 0]
+        return found[:, 10:20, 10:20].mean() - np.delete(found, range(10, 20), 1).mean(), direction
+
+    def bluer_and_as_bright(square):
+        square += np.array([-0.3, 0.0, 0.3 * 0.299 / 0.114]) * 0.5
+
+    for change in (bluer_and_as_bright, lambda square: square.__isub__(0.25)):
+        apart, _ = seen(change)
+        assert apart > 0.4
+    _, direction = seen(lambda square: None)  # no colour tells them apart
+    np.testing.assert_allclose(abs(direction), brightness / np.linalg.norm(brightness))
+    whole = photographs.Part(pictures[:1], [np.array([[0.0, 0, 40, 40]])])
+    np.testing.assert_allclose(photographs.ink(whole), brightness / np.linalg.norm(brightness))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ import numpy as np
 
 from metajax.evaluation import compare, score
 from metajax.recipes.experiment import Experiment, Report, ScoreTable, pairs_of
-from metajax.recipes.vision.adapting import SCRATCH, STEPS, Setting, of_blobs, row_of, rows_for
+from metajax.recipes.vision.adapting import (
+    SCRATCH,
+    STEPS,
+    TIMES,
+    Setting,
+    of_blobs,
+    row_of,
+    rows_for,
+)
 from metajax.recipes.vision.canvas import Canvas
 from metajax.recipes.vision.detection_report import BLOBS
 from metajax.types import Params
@@ -37,11 +45,11 @@ def judged(
     for shot in numbers:
         rows: dict[str, np.ndarray] = {}
         for row, how in rows_for(e, meta_params).items():
-            steps, found = row_of(how, c, shot, DRAWS, seed)
+            best, found = row_of(how, c, shot, DRAWS, seed)
             rows[row] = found[:, :, 0]
             if row == learner:
                 rows[f"{row}, no step"] = found[:, :, 1]
-            notes.append(f"{row}, {shot}: {steps} steps")
+            notes.append(f"{row}, {shot}: {best}")
         settings = [[Setting(i, shot, seed + d) for d in range(DRAWS)] for i in range(len(c.names))]
         rows[BLOBS] = np.array([[of_blobs(c, at) for at in own] for own in settings])
         tables += tables_of(c, shot, rows, learner)
@@ -51,8 +59,9 @@ def judged(
         tuple(tables),
         (
             "Means are over draws of annotated training pictures; AP is COCO's, and all test pictures count",
-            f"The number of steps, of {', '.join(map(str, STEPS))}, is that of the greatest mean AP50 on "
-            f"validation pictures: {'; '.join(notes)}",
+            f"The number of steps, of {', '.join(map(str, STEPS))}, and the inner rate, {TIMES[0]} or "
+            f"{TIMES[1]} times that of training, have the greatest mean AP50 on validation pictures: "
+            f"{'; '.join(notes)}",
             f"{SCRATCH} is the same network with new weights, tuned in the same way",
         ),
     )

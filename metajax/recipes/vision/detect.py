@@ -76,12 +76,12 @@ def detect(
     c = _together(support, pictures)
     known = np.flatnonzero([np.any(own == kind) for own in support.labels])
     given = photographs.part(c, kind, known)
-    bright = photographs.bright_ink(given)
-    examples = photographs.examples(given, bright, max(len(own) for own in given.boxes))
+    direction = photographs.ink(given)
+    examples = photographs.examples(given, direction, max(len(own) for own in given.boxes))
     state = jax.jit(run.learner.adapt, static_argnames="num_steps")(
         run.meta_params, examples, jax.random.key(0), num_steps=num_steps
     )
-    x = photographs.inputs(c.colours[len(support.pictures) :], bright)
+    x = photographs.inputs(c.colours[len(support.pictures) :], direction)
     maps = jax.jit(run.learner.predict)(state, x)
     found = detections(maps, MOST)
     heat = np.asarray(jax.nn.sigmoid(maps[..., 0]))

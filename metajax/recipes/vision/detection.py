@@ -14,7 +14,7 @@ from metajax.recipes.vision.characters import Characters, characters
 from metajax.recipes.vision.detection_elsewhere import elsewhere
 from metajax.recipes.vision.detection_picture import picture as drawn
 from metajax.recipes.vision.detection_scores import MOST_EXEMPLARS
-from metajax.recipes.vision.detectors import LEARNERS, TRAINS_INSIDE, DetectorName, Sizes
+from metajax.recipes.vision.detectors import LEARNERS, TRAINS_INSIDE, DetectorName, learner_of
 from metajax.tasks.scenes import scenes
 from metajax.types import Sample
 
@@ -77,7 +77,7 @@ def build(settings: Detection) -> Experiment:
 
 def experiment(s: Detection) -> Experiment:
     """Returns the experiment of resolved settings."""
-    learner = LEARNERS[s.learner](Sizes(s.width, s.num_steps or 0, s.inner_rate))
+    learner = learner_of(s)
 
     def source(subset, exemplars) -> Sample:
         drawings = characters(s.source, subset, s.data)

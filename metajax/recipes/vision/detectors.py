@@ -1,7 +1,7 @@
 """The table of learners that detect, each built from the sizes of its network."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +71,12 @@ def fresh(learner: Learner) -> Learner:
         return learner.adapt(learner.init(init_key, support.x), support, adapt_key, **options)
 
     return Learner(lambda key, x: (), adapt, learner.predict, learner.num_steps)
+
+
+def learner_of(settings: Any) -> Learner:
+    """The learner of a recipe's settings."""
+    s = settings
+    return LEARNERS[s.learner](Sizes(s.width, s.num_steps or 0, s.inner_rate))
 
 
 LEARNERS: dict[str, Callable[[Sizes], Learner]] = {
