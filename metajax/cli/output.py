@@ -1,10 +1,13 @@
 """What several commands print."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -12,6 +15,26 @@ console = Console(highlight=False, soft_wrap=True)
 def escape(text: str) -> str:
     """Returns text whose brackets rich prints as they are."""
     return text.replace("[", r"\[")
+
+
+def titled(title: str, columns: Sequence[str], *, words: int = 1) -> Table:
+    """Returns a table under a title, without lines between columns, so that six numbers fit into 80 characters.
+
+    Args:
+      title: In rich's markup.
+      columns: Their names.
+      words: So many first columns are words, at the left; the others are numbers.
+    """
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < words else "right")
+    return table
 
 
 def cell(digits: int, *numbers: float) -> str:

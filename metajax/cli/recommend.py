@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.table import Table
 
-from metajax.cli.output import console, escape
+from metajax.cli.output import console, escape, titled
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,8 @@ def run(command: Recommend) -> bool:
     found = recommend(
         restore(command.run, data=command.data), own, top=command.top, least=command.least
     )
-    table = Table(
-        title=f"After {len(own)} rating{'s' * (len(own) != 1)}",
-        title_justify="left",
-        title_style="bold",
-    )
-    table.add_column("")
-    table.add_column("item")
-    table.add_column("predicted rating", justify="right")
-    table.add_column("training ratings", justify="right")
+    columns = ("", "item", "predicted rating", "training ratings")
+    table = titled(f"After {len(own)} rating{'s' * (len(own) != 1)}", columns, words=2)
     rows = zip(found.titles, found.ratings, found.numbers, strict=True)
     for place, (title, rating, number) in enumerate(rows, 1):
         table.add_row(str(place), escape(title), f"{rating:.1f}", f"{number:,.0f}")

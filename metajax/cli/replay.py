@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from rich.table import Table
 
-from metajax.cli.output import console, escape
+from metajax.cli.output import console, escape, titled
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,8 @@ def run(command: Replay) -> bool:
     )
     if failure.get("step") == step.step:
         console.print(escape(str(failure.get("reason"))))
-    table = Table(title=f"Task {task} of {len(losses)}", title_justify="left", title_style="bold")
-    for column in ("inner step", "support loss", "query loss", "norm of the adapted", "change"):
-        table.add_column(column, justify="right")
+    columns = ("inner step", "support loss", "query loss", "norm of the adapted", "change")
+    table = titled(f"Task {task} of {len(losses)}", columns, words=0)
     for number, values in enumerate(zip(*found.inner, strict=True)):
         row = (f"{value[task]:.6g}" for value in values)
         table.add_row(str(number), *row)

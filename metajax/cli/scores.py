@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from rich.table import Table
 
 from metajax import files
-from metajax.cli.output import cell, console, escape, plain
+from metajax.cli.output import cell, console, escape, plain, titled
 from metajax.evaluation import Evaluation, Score, evaluate
 from metajax.recipes.experiment import Baseline, Experiment
 
@@ -111,10 +111,7 @@ def _judged(
     files.write_json(path, facts | {"columns": columns, "tables": tables})
     console.print(f"[bold]metajax: {escape(report.title)}, outer step {step:,}[/]")
     for scores in report.tables:
-        table = Table(title=escape(scores.title), title_justify="left", title_style="bold")
-        table.add_column("")
-        for column in scores.columns:
-            table.add_column(column, justify="right")
+        table = titled(escape(scores.title), ["", *scores.columns])
         for name, pairs in scores.rows.items():
             table.add_row(escape(name), *(cell(scores.digits, *pair) for pair in pairs))
         console.print(table)
@@ -144,10 +141,7 @@ def _numbers(e: Experiment, score: Evaluation | Score) -> dict[str, list[float |
 
 
 def _table(e: Experiment, step: int, number: int, scores: Evaluation, baselines) -> Table:
-    table = Table(title=_title(e, step, number), title_justify="left", title_style="bold")
-    table.add_column("")
-    for column in e.columns:
-        table.add_column(column, justify="right")
+    table = titled(_title(e, step, number), ["", *e.columns])
 
     def add(name: str, score: Evaluation | Score) -> None:
         mean, interval, _ = _scaled(e, score)

@@ -11,7 +11,7 @@ from rich.table import Table
 from metajax import checks, files, recipes
 from metajax.cli import processes
 from metajax.cli.machine import Machine, devices
-from metajax.cli.output import cell, console, escape
+from metajax.cli.output import cell, console, escape, titled
 from metajax.cli.scores import baselines_of, facts_of, measured
 from metajax.recipes import sweep, sweep_report
 from metajax.recipes.experiment import Experiment
@@ -290,15 +290,8 @@ INTERVAL_SHORT = (
 
 
 def _cells(found: sweep.Plan, e: Experiment, facts: Mapping[str, Any]) -> Table:
-    table = Table(
-        title=f"{e.metric_name} on validation tasks, {_number(len(found.seeds), 'seed')} a cell",
-        title_justify="left",
-        title_style="bold",
-    )
-    for name in found.grid:
-        table.add_column(name, justify="right")
-    table.add_column("validation", justify="right")
-    table.add_column("diverged", justify="right")
+    title = f"{e.metric_name} on validation tasks, {_number(len(found.seeds), 'seed')} a cell"
+    table = titled(title, [*found.grid, "validation", "diverged"], words=0)
     table.add_column("")
     for row in facts["cells"]:
         values = [escape(str(value)) for value in row["settings"].values()]
@@ -325,14 +318,8 @@ def _seeds(found, best, e: Experiment, facts, own, title: str, rows) -> Table:
     learner, *_ = rows
     of = f" ({escape(best.name)})" if best.name else ""
     name = f"metajax: {e.metric_name} on the same new tasks of {facts['test']['source']}{of}"
-    table = Table(
-        title=f"{title}\n{name}" if title else name, title_justify="left", title_style="bold"
-    )
-    table.add_column("")
-    table.add_column("validation", justify="right")
-    widths = [len(row["mean"]) for row in rows.values()]
-    for column in columns[-max(widths) :]:
-        table.add_column(column, justify="right")
+    most = max(len(row["mean"]) for row in rows.values())
+    table = titled(f"{title}\n{name}" if title else name, ["", "validation", *columns[-most:]])
     for seed in found.seeds:
         scores = rows[learner]["seeds"].get(str(seed))
         (validation,) = own["validation"]["seeds"][str(seed)]

@@ -7,14 +7,25 @@ import jax
 from jax.extend import core as jex
 
 from metajax.rewriting.groups import groups
+from metajax.rewriting.layouts import layouts
 from metajax.rewriting.nested import nested
 from metajax.rewriting.operations import operations
 from metajax.rewriting.patterns import activations, normalisations, softmaxes
 from metajax.rewriting.pooled import pooled
 from metajax.rewriting.program import Program, flattened, replaced_in
+from metajax.rewriting.relu import relus
 from metajax.types import Model, Params
 
-PATTERNS = (groups, normalisations, pooled, softmaxes, activations, operations)
+PATTERNS = (
+    relus,
+    layouts,
+    groups,
+    normalisations,
+    pooled,
+    softmaxes,
+    activations,
+    operations,
+)
 
 
 def fast(model: Model) -> Model:
@@ -22,7 +33,8 @@ def fast(model: Model) -> Model:
 
     `apply` is traced, and its program is rewritten with `metajax.ops`: convolutions of any layout,
     grouped ones too, dense layers and pooling; layer, group, batch and RMS normalisation, softmax, GELU
-    and SiLU, which are known by what they compute, however they are written. Max pooling comes before
+    and SiLU, which are known by what they compute, however they are written. Between convolutions
+    channels are kept last, wherever their author has them. Max pooling comes before
     the batch normalisation that it follows, where nothing else reads that. Maxima and minima are
     replaced because JAX's derivative of them can silently become 0 in a compiled program: see
     `metajax.ops.greatest`. Values and derivatives are equal but for rounding. What is not understood

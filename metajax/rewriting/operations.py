@@ -37,34 +37,26 @@ Found = tuple[str, Callable] | None
 
 
 def _convolution(step: Step) -> Found:
+    """With channels last, as `layouts` left them."""
     lhs, rhs = step.inputs
-    params, layout = step.params, step.params["dimension_numbers"]
-    spatial = len(lhs.shape) - 2
+    params, spatial = step.params, len(lhs.shape) - 2
     groups = params["feature_group_count"]
-    if params["batch_group_count"] != 1:
+    if params["batch_group_count"] != 1 or spatial not in (1, 2):
         return None
-    if (
-        spatial not in (1, 2)
-        or lhs.dtype != rhs.dtype
-        or not jnp.issubdtype(lhs.dtype, jnp.floating)
-    ):
+    if lhs.dtype != rhs.dtype or not jnp.issubdtype(lhs.dtype, jnp.floating):
         return None
     if params["preferred_element_type"] not in (None, lhs.dtype):
         return None
-    images = (layout.lhs_spec[0], *layout.lhs_spec[2:], layout.lhs_spec[1])
-    kernels = (*layout.rhs_spec[2:], layout.rhs_spec[1], layout.rhs_spec[0])
-    out = (layout.out_spec[0], *layout.out_spec[2:], layout.out_spec[1])
-    back = [out.index(axis) for axis in range(len(out))]
 
     def function(lhs, rhs):
-        lhs = _dilated(lhs.transpose(images), (0, *params["lhs_dilation"], 0))
-        rhs = _dilated(rhs.transpose(kernels), (*params["rhs_dilation"], 0, 0))
+        lhs = _dilated(lhs, (0, *params["lhs_dilation"], 0))
+        rhs = _dilated(rhs, (*params["rhs_dilation"], 0, 0))
         strides, padding = params["window_strides"], params["padding"]
         if spatial == 1:
             lhs, rhs = lhs[:, None], rhs[None]
             strides, padding = (1, *strides), ((0, 0), *padding)
         result = _grouped(lhs, rhs, groups, strides, padding, params["precision"])
-        return [(result[:, 0] if spatial == 1 else result).transpose(back)]
+        return [result[:, 0] if spatial == 1 else result]
 
     return "convolution" if groups == 1 else "grouped convolution", function
 

@@ -16,6 +16,7 @@ from metajax import ops
 from metajax.ops.greatest import maximum
 from metajax.rewriting.operations import RULES
 from metajax.rewriting.program import Program, Step, Value, needed
+from metajax.rewriting.relu import RELU
 
 BY_CHANNEL = "by_channel"
 """The parameter of a step that normalises each channel, the last axis, over all other axes."""
@@ -95,8 +96,8 @@ def _link(step: Step | None, pooling: Step) -> _Link | None:
     """A step as one that keeps the order in each window of a pooling, if it is that."""
     if step is None or len(step.outputs) != 1:
         return None
-    if step.name == "custom_jvp_call":
-        return _Link(step.inputs[0], [], jax.nn.relu) if _is_relu(step) else None
+    if step.name == RELU:
+        return _Link(step.inputs[0], [], jax.nn.relu)
     if step.name not in _KEEPS:
         return None
     function = _KEEPS[step.name]
@@ -140,19 +141,6 @@ def _repeats(value: Value, pooling: Step) -> bool:
     return len(narrow.shape) == len(window) and all(
         size == 1 for size, along in zip(narrow.shape, window, strict=True) if along > 1
     )
-
-
-def _is_relu(step: Step) -> bool:
-    """Whether a function with a derivative of its own is `jax.nn.relu`, by what is traced of both."""
-    (x, *rest), (out,), function = step.inputs, step.outputs, step.function
-    if rest or x.shape != out.shape or function is None:
-        return False
-
-    def traced(function: Callable) -> str:
-        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
-        return str(jax.make_jaxpr(lambda x, v: jax.jvp(function, (x,), (v,)))(like, like))
-
-    return traced(lambda x: function(x)[0]) == traced(jax.nn.relu)
 
 
 def _pooled_first(
