@@ -18,7 +18,17 @@ from typing import Any
 import jax
 import numpy as np
 import record
-from rows.across import PIXELS, ROWS, SIZES, STEPS, TASKS, VALIDATION_TASKS, Trained, name_of
+from rows.across import (
+    INDUCTIVE_TASKS,
+    PIXELS,
+    ROWS,
+    SIZES,
+    STEPS,
+    TASKS,
+    VALIDATION_TASKS,
+    Trained,
+    name_of,
+)
 
 import metajax as mj
 from metajax import recipes
@@ -102,8 +112,9 @@ def test(name: str, seed: int, data: str | None, folder: Path | None) -> None:
             except FileNotFoundError as error:
                 print(f"{target} is left out: {error}", flush=True)
                 continue
-            found = scored(e, meta_params, sample, 1, TASKS, **options)
-            alone = found if found.inductive is None else found.inductive
+            found = scored(e, meta_params, sample, 1, TASKS, inductive=False, **options)
+            few = scored(e, meta_params, sample, 1, INDUCTIVE_TASKS, **options)
+            alone = found if few.inductive is None else few.inductive
             keep(
                 file_of(name, seed, target, size),
                 transductive=100 * np.asarray(found.values),

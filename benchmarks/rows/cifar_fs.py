@@ -46,11 +46,13 @@ SHORTER = {
 }
 """A quarter of the outer steps: do the longer ones fall short of their papers for want of training?"""
 
+DEEP_TASKS = 600
+"""The test of a thousand takes three quarters of an hour of a core."""
 _DEEP = {"network": "resnet12", "filters": 32, "readout": "mean"}
 DEEPER = {
     f"cifar_resnet12_{learner}{suffix}": Row(
         CifarFs(learner=learner, **options, **_DEEP, **size),
-        TEST_TASKS,
+        DEEP_TASKS,
         minutes=40.0,
         reports=10,
         same_training="cifar_resnet12_linear_probe"

@@ -113,8 +113,8 @@ def in_cells() -> str:
         "differ most from what is around them (Fisher's discriminant). Intervals are over draws. Steps, of "
         f"{', '.join(map(str, STEPS))}, and the inner rate of each row have the greatest mean AP50 on 24 "
         "validation pictures of each class. plain is the detector that was trained on all scenes without "
-        "exemplars. The copy that was read has half of the published resolution, in JPEG of quality 80. Lines of "
-        "conditioned above another row are paired by draw. Measured with metajax "
+        "exemplars. The copy that was read has half of the published resolution, in JPEG of quality 80. Lines "
+        "of conditioned above another row are paired by draw. Measured with metajax "
         f"{version_of(result)}."
     )
     return "\n\n".join([note, *parts])

@@ -263,9 +263,9 @@ NOTES = (
 
 ANALYSIS = (
     "The Transformer of E is ahead of every peer; the networks of D, F, I and J are within a tenth of the "
-    "fastest, mostly `torch.compile`. G, H and D in equinox are behind: PyTorch multiplies convolutions of few "
-    "channels faster than XLA does, above all for the gradients of their kernels, and up to half of our steps "
-    "are passes over activations (see [operations](#operations)). Plain JAX, which a user "
+    "fastest, mostly `torch.compile`, and D is so in equinox, too. G and H are behind: PyTorch multiplies "
+    "convolutions of few channels faster than XLA does, above all for the gradients of their kernels, and up "
+    "to half of our steps are passes over activations (see [operations](#operations)). Plain JAX, which a user "
     "of flax would have otherwise, takes tens of times as long. Memory is more than PyTorch's in most rows, "
     "because the process holds XLA's compiler and program beside the arrays; on G it holds the activations of "
     "both tasks, one on each core, where a loop has those of one task. G also compiles for longest, because "
