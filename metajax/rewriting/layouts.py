@@ -280,21 +280,9 @@ def _blocks(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[range
 _ELEMENTWISE = (
     *("abs", "add", "add_any", "and", "ceil", "clamp", "convert_element_type", "copy", "copy_p"),
     *("cos", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt"),
-    *(
-        "integer_pow",
-        "is_finite",
-        "le",
-        "log",
-        "log1p",
-        "logistic",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-    ),
-    *("neg", "not", "or", "pow", "reduce_precision", "rem", "round", "rsqrt", "select_n", "sign"),
-    *("sin", "sqrt", "square", "stop_gradient", "sub", "tanh", "xor", RELU),
+    *("integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul"),
+    *("ne", "neg", "not", "or", "pow", "reduce_precision", "rem", "round", "rsqrt", "select_n"),
+    *("sign", "sin", "sqrt", "square", "stop_gradient", "sub", "tanh", "xor", RELU),
 )
 _WINDOW = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
 
