@@ -35,7 +35,15 @@ from metajax import recipes
 from metajax.data import bccd
 from metajax.recipes.run import restore, train
 from metajax.recipes.vision import detection_scores as scored
-from metajax.recipes.vision.adapting import SCRATCH, TIMES, Setting, of_blobs, row_of, rows_for
+from metajax.recipes.vision.adapting import (
+    SCRATCH,
+    TIMES,
+    TURNED,
+    Setting,
+    of_blobs,
+    row_of,
+    rows_for,
+)
 from metajax.recipes.vision.canvas import canvas
 from metajax.recipes.vision.detection_report import (
     BLOBS,
@@ -163,6 +171,12 @@ def scenes(chosen: list[str]) -> None:
     print(record.write("detection_scenes", result))
 
 
+def measured(row: Any, c: Any, shot: int, draws: int) -> dict[str, np.ndarray]:
+    """What was chosen for each class, and the precision of every draw."""
+    best, values = row_of(row, c, shot, draws)
+    return {"chosen": np.array([(steps, *how) for steps, how in best]), "ap": values}
+
+
 def cells_of(data: Path | None, draws: int) -> None:
     """Judges every row on blood cells whose run is here."""
     c, run, plain = canvas(bccd.load(data)), trained(OURS), plain_run()
@@ -170,7 +184,12 @@ def cells_of(data: Path | None, draws: int) -> None:
     if plain is not None:
         named["plain"] = rows_for(plain.experiment, plain.meta_params)["plain"]
     settings = settings_of(TRAINED)
-    same = {"draws": draws, "settings": settings, "rates": [t * TRAINED.inner_rate for t in TIMES]}
+    same = {
+        "draws": draws,
+        "settings": settings,
+        "rates": [times * TRAINED.inner_rate for times in TIMES],
+        "mirrored": list(TURNED),
+    }
     old = before("detection_cells", **same)
     found: dict[str, dict[str, Any]] = dict(old.get("shots", {}))
     for shot in SHOTS:
@@ -178,12 +197,13 @@ def cells_of(data: Path | None, draws: int) -> None:
         for name, row in named.items():
             every = kept(
                 f"cells/{name}-{shot}-{draws}",
-                lambda row=row, shot=shot: dict(
-                    zip(("chosen", "ap"), map(np.array, row_of(row, c, shot, draws)), strict=True)
-                ),
+                lambda row=row, shot=shot: measured(row, c, shot, draws),
             )
-            times, steps = every["chosen"].tolist()
-            own[name] = of_row(every["ap"][:, :, 0]) | {"times": times, "steps": steps}
+            chosen = [
+                {"steps": steps, "rate": times * TRAINED.inner_rate, "mirrored": bool(turned)}
+                for steps, times, turned in every["chosen"].tolist()
+            ]
+            own[name] = of_row(every["ap"][:, :, 0]) | {"chosen": chosen}
             if name == OURS:
                 own[f"{name}, no step"] = of_row(every["ap"][:, :, 1])
         asked = [[Setting(i, shot, d) for d in range(draws)] for i in range(len(c.names))]

@@ -71,9 +71,14 @@ def in_scenes() -> str:
     return f"{note}\n\n{lines(titles, rows)}"
 
 
-def _rate(result: Any, row: Any) -> str:
-    """The inner rate that was chosen, where there are steps."""
-    return f"{row['times'] * result['settings']['inner_rate']:g}" if row.get("steps") else ""
+def _ways(result: Any, name: str, chosen: list[Any]) -> str:
+    """How a row adapts to each class, in words."""
+    kinds = [column.split(",")[0] for column in result["columns"][::2]]
+    own = [
+        f"{kind} {way['steps']} steps of {way['rate']:g}{' on mirror images' * way['mirrored']}"
+        for kind, way in zip(kinds, chosen, strict=True)
+    ]
+    return f"{name}: {', '.join(own)}"
 
 
 def in_cells() -> str:
@@ -90,19 +95,24 @@ def in_cells() -> str:
         rows = []
         for name in ("conditioned", "conditioned, no step", "plain", SCRATCH, BLOBS):
             if name not in found:
-                rows.append([name, NOT_RUN, "", *[""] * len(result["columns"])])
+                rows.append([name, NOT_RUN, *[""] * (len(result["columns"]) - 1)])
                 continue
             row = found[name]
             pairs = [_cell(*pair) for pair in zip(row["mean"], row["interval"], strict=True)]
-            rows.append([name, str(row.get("steps", "")), _rate(result, row), *pairs])
+            rows.append([name, *pairs])
         judged = {name: np.array(row["draws"]) for name, row in found.items()}
         rows += [
-            [f"conditioned above {name}", "", "", *(_signed(*pair) for pair in pairs)]
+            [f"conditioned above {name}", *(_signed(*pair) for pair in pairs)]
             for name, pairs in above(judged, OURS).items()
             if name in (SCRATCH, "plain")
         ]
         head = f"{shot} annotated picture{'s' * (shot != '1')}:"
-        parts.append(f"{head}\n\n{lines(['', 'steps', 'rate', *result['columns']], rows)}")
+        ways = [
+            _ways(result, name, row["chosen"]) for name, row in found.items() if "chosen" in row
+        ]
+        parts.append(
+            f"{head}\n\n{lines(['', *result['columns']], rows)}\n\nChosen: {'; '.join(ways)}."
+        )
     note = (
         "Adapting pays: a detector that has never seen a cell finds most red ones after five pictures. "
         "conditioned is above the same network from scratch, and above the detector that was trained without "
@@ -111,10 +121,11 @@ def in_cells() -> str:
         f"{result['draws']} draws of annotated training pictures, judged on all {result['pictures']} test "
         "pictures of BCCD, reduced to 160 x 120, and to the direction of colour in which the support boxes "
         "differ most from what is around them (Fisher's discriminant). Intervals are over draws. Steps, of "
-        f"{', '.join(map(str, STEPS))}, and the inner rate of each row have the greatest mean AP50 on 24 "
-        "validation pictures of each class. plain is the detector that was trained on all scenes without "
-        "exemplars. The copy that was read has half of the published resolution, in JPEG of quality 80. Lines "
-        "of conditioned above another row are paired by draw. Measured with metajax "
+        f"{', '.join(map(str, STEPS))}, the inner rate, and whether the support's mirror images are read, too, "
+        "are those of the greatest mean AP50 on 24 validation pictures, for each row and class. plain is the "
+        "detector that was trained on all scenes without exemplars. The copy that was read has half of the "
+        "published resolution, in JPEG of quality 80. Lines of conditioned above another row are paired by "
+        "draw. Measured with metajax "
         f"{version_of(result)}."
     )
     return "\n\n".join([note, *parts])

@@ -84,6 +84,22 @@ def test_photographs_become_scenes_by_their_support_alone():
     assert [len(whole.subsets[name]) for name in ("train", "val", "test")] == [3, 1, 2]
 
 
+def test_mirror_images_keep_what_is_in_their_boxes():
+    x = np.arange(2 * 4 * 6, dtype=np.float32).reshape(2, 4, 6, 1)
+    corners = np.array([[[0, 1, 2, 4], [3, 0, 4, 6]], [[1, 2, 3, 5], [0, 0, 0, 0]]], np.float32)
+    mask = np.array([[True, True], [True, False]])
+    found = photographs.turned(mj.Examples(x, mj.boxes.Boxes(corners, mask)))
+
+    def inside(examples, i, j):
+        y0, x0, y1, x1 = examples.y.corners[i, j].astype(int)
+        return sorted(examples.x[i, y0:y1, x0:x1, 0].ravel())
+
+    given = mj.Examples(x, mj.boxes.Boxes(corners, mask))
+    assert len({pixels.tobytes() for pixels in found.x}) == 8
+    for i, j in zip(*np.nonzero(found.y.mask), strict=True):
+        assert inside(found, i, j) == inside(given, i % 2, j)
+
+
 def test_objects_are_bright_in_the_colour_that_tells_them_apart():
     rng = np.random.default_rng(0)
     pictures = rng.uniform(0.3, 0.5, (2, 40, 40, 3)).astype(np.float32)
@@ -155,6 +171,7 @@ def test_a_run_adapts_to_a_folder_and_finds_its_boxes(made, tmp_path, monkeypatc
     from metajax.recipes.vision import adapting, boxes_report
 
     monkeypatch.setattr(adapting, "STEPS", (0, 2))
+    monkeypatch.setattr(adapting, "TIMES", (3,))
     monkeypatch.setattr(boxes_report, "DRAWS", 2)
     folder = _voc(tmp_path / "sheets")
     run_dir, run = made

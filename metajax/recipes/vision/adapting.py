@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.boxes import Boxes, Detections
+from metajax.learners.in_batches import in_batches
 from metajax.metrics.detection import detections
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.vision import photographs
@@ -21,29 +22,42 @@ from metajax.types import Examples, Learner, Params
 
 STEPS = (0, 5, 10, 20, 40, 80)
 """Inner steps among which those of each row are chosen, on validation pictures."""
-TIMES = (1, 3)
-"""Multiples of the settings' inner rate among which the step size of each row is chosen likewise."""
+TIMES, TURNED = (1, 3), (False, True)
+"""Multiples of the settings' inner rate, and whether pictures are mirrored, which are chosen likewise."""
+_MIRRORED = 4
+"""Pictures that turning makes of one."""
 SCRATCH = "from scratch"
+VALIDATION_DRAWS = (1_000, 1_001)
+"""Seeds of the supports that choices are made with."""
 _AT_ONCE = 24
 """Pictures that one program reads; so many validation pictures are judged."""
 
 
-class Row(NamedTuple):
-    """A learner by the multiple of its inner rate, and the meta-parameters that it adapts from in each draw."""
+class How(NamedTuple):
+    """How a row adapts: the multiple of the settings' inner rate, and whether it reads mirror images, too."""
 
-    learners: dict[int, Learner]
+    times: int
+    turned: bool
+
+
+class Row(NamedTuple):
+    """A learner for each way of adapting, and the meta-parameters that it adapts from in each draw."""
+
+    learners: dict[How, Learner]
     start: Callable[[int], Params]
 
 
 class Chosen(NamedTuple):
-    """How far a row adapts: its inner rate, as a multiple of the settings', and its number of steps."""
+    """How far a row adapts, and how."""
 
-    times: int
     steps: int
+    how: How
 
     def __str__(self) -> str:
-        rate = f" of {self.times} times the inner rate" if self.times > 1 and self.steps else ""
-        return f"{self.steps} steps{rate}"
+        if not self.steps:
+            return "no step"
+        rate = f" of {self.how.times} times the inner rate" if self.how.times > 1 else ""
+        return f"{self.steps} steps{rate}{', mirrored' if self.how.turned else ''}"
 
 
 class Setting(NamedTuple):
@@ -56,7 +70,7 @@ class Setting(NamedTuple):
 
 def scores(
     row: Row,
-    times: int,
+    how: How,
     c: Canvas,
     at: Setting,
     places: np.ndarray,
@@ -71,7 +85,8 @@ def scores(
     direction = photographs.ink(given)
     support = photographs.examples(given, direction, most)
     asked = photographs.examples(photographs.part(c, at.label, places), direction, most)
-    learner = row.learners[times]
+    learner = row.learners[how]
+    support = photographs.turned(support) if how.turned else support
     states = _adapted(learner, tuple(STEPS), row.start(at.seed), support)
     found = []
     for number in STEPS if steps is None else steps:
@@ -117,25 +132,30 @@ def of_blobs(c: Canvas, at: Setting) -> np.ndarray:
     return 100 * np.array([float(precision(found, boxes, least)) for least in LEAST])
 
 
-def chosen(row: Row, c: Canvas, shot: int) -> Chosen:
-    """Returns the rate and the number of steps of the greatest mean AP50 on validation pictures, over classes.
+def chosen(row: Row, c: Canvas, label: int, shot: int) -> Chosen:
+    """Returns how to adapt to a class, and how far, by the greatest mean AP50 on validation pictures.
 
-    One draw of the support for each class, which no test has, is judged on the first pictures that hold it.
+    Draws of the support that no test has are judged on the first pictures that hold the class.
     """
-    judged = [
-        (Setting(label, shot, 1_000), photographs.holding(c, label, "val")[:_AT_ONCE])
-        for label in range(len(c.names))
-    ]
+    places = photographs.holding(c, label, "val")[:_AT_ONCE]
     means = {
-        times: np.mean([scores(row, times, c, *own)[:, 0] for own in judged], axis=0)
-        for times in row.learners
+        how: np.mean(
+            [
+                scores(row, how, c, Setting(label, shot, seed), places)[:, 0]
+                for seed in VALIDATION_DRAWS
+            ],
+            axis=0,
+        )
+        for how in row.learners
     }
-    best = max(means, key=lambda times: means[times].max())
-    return Chosen(best, STEPS[int(np.argmax(means[best]))])
+    best = max(means, key=lambda how: means[how].max())
+    return Chosen(STEPS[int(np.argmax(means[best]))], best)
 
 
-def row_of(row: Row, c: Canvas, shot: int, draws: int, first: int = 0) -> tuple[Chosen, np.ndarray]:
-    """Returns what was chosen, and AP50 and AP75 after it and after no step.
+def row_of(
+    row: Row, c: Canvas, shot: int, draws: int, first: int = 0
+) -> tuple[list[Chosen], np.ndarray]:
+    """Returns what was chosen for each class, and AP50 and AP75 after it and after no step.
 
     Args:
       row: What adapts.
@@ -145,27 +165,27 @@ def row_of(row: Row, c: Canvas, shot: int, draws: int, first: int = 0) -> tuple[
       first: The seed of the first draw.
 
     Returns:
-      The rate and the number of steps, and an array `(classes, draws, 2, 2)`: with its steps or without any,
-      AP50 or AP75.
+      How each class is adapted to, and an array `(classes, draws, 2, 2)`: with its steps or without any, AP50
+      or AP75.
     """
-    best = chosen(row, c, shot)
-    both = (best.steps, 0) if best.steps else (0,)
-    test = c.subsets["test"]
-    found = [
-        [
-            scores(row, best.times, c, Setting(label, shot, seed), test, both)[[0, -1]]
-            for seed in range(first, first + draws)
-        ]
-        for label in range(len(c.names))
-    ]
+    best = [chosen(row, c, label, shot) for label in range(len(c.names))]
+    test, found = c.subsets["test"], []
+    for label, (steps, how) in enumerate(best):
+        both = (steps, 0) if steps else (0,)
+        seeds = range(first, first + draws)
+        of_draws = [scores(row, how, c, Setting(label, shot, seed), test, both) for seed in seeds]
+        found.append([values[[0, -1]] for values in of_draws])
     return best, np.array(found)
 
 
 def rows_for(e: Experiment, meta_params: Params) -> dict[str, Row]:
-    """Returns the learner of a run, and the same network from scratch at the same steps."""
+    """Returns the learner of a run, and the same network from scratch, which adapts in the same ways."""
     shape = jax.eval_shape(e.train, jax.random.key(0)).support.x
-    s = e.settings
-    learners = {times: learner_of(replace(s, inner_rate=times * s.inner_rate)) for times in TIMES}
+    s, learners = e.settings, {}
+    for times in TIMES:
+        own = learner_of(replace(s, inner_rate=times * s.inner_rate))
+        for turned in TURNED:
+            learners[How(times, turned)] = in_batches(own, _MIRRORED) if turned else own
 
     def new(seed: int) -> Params:
         return e.learner.init(jax.random.key(seed), jnp.zeros(shape.shape, shape.dtype))

@@ -49,7 +49,8 @@ def judged(
             rows[row] = found[:, :, 0]
             if row == learner:
                 rows[f"{row}, no step"] = found[:, :, 1]
-            notes.append(f"{row}, {shot}: {best}")
+            own = (f"{name} {choice}" for name, choice in zip(c.names, best, strict=True))
+            notes.append(f"{row}, {shot}: {', '.join(own)}")
         settings = [[Setting(i, shot, seed + d) for d in range(DRAWS)] for i in range(len(c.names))]
         rows[BLOBS] = np.array([[of_blobs(c, at) for at in own] for own in settings])
         tables += tables_of(c, shot, rows, learner)
@@ -59,9 +60,9 @@ def judged(
         tuple(tables),
         (
             "Means are over draws of annotated training pictures; AP is COCO's, and all test pictures count",
-            f"The number of steps, of {', '.join(map(str, STEPS))}, and the inner rate, {TIMES[0]} or "
-            f"{TIMES[1]} times that of training, have the greatest mean AP50 on validation pictures: "
-            f"{'; '.join(notes)}",
+            f"The number of steps, of {', '.join(map(str, STEPS))}, the inner rate, {TIMES[0]} or {TIMES[1]} "
+            "times that of training, and whether pictures are mirrored are chosen for each class on "
+            f"validation pictures: {'; '.join(notes)}",
             f"{SCRATCH} is the same network with new weights, tuned in the same way",
         ),
     )

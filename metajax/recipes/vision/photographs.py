@@ -112,3 +112,14 @@ def inputs(colours: np.ndarray, direction: np.ndarray) -> np.ndarray:
 def examples(given: Part, direction: np.ndarray, most: int) -> Examples:
     """Returns pictures with the boxes of one class as examples of a detector."""
     return Examples(inputs(given.colours, direction), given.targets(most))
+
+
+def turned(given: Examples) -> Examples:
+    """Returns `n` pictures with their mirror images along both axes and each, `4 n` in all, and their boxes."""
+    x, corners = given.x, given.y.corners
+    for axis in (1, 2):
+        own = corners.copy()
+        low, high = axis - 1, axis + 1
+        own[..., [low, high]] = x.shape[axis] - corners[..., [high, low]]
+        x, corners = np.concatenate([x, np.flip(x, axis)]), np.concatenate([corners, own])
+    return Examples(x, Boxes(corners, np.tile(given.y.mask, (4, 1))))
