@@ -50,9 +50,11 @@ TESTS = {
         "tests/cli/test_sweep.py",
     ),
     "operations": ("tests/ops", "tests/nn/test_adaptors.py"),
+    "rewriting": ("tests/rewriting",),
     "learners": ("tests/contract/test_hypergradients.py", "tests/contract/test_learners.py"),
 }
-"""The two loops and their files; training; operations and adaptors; what every learner and adjoint keeps."""
+"""The two loops and their files; training; operations and adaptors; models that are rewritten; what every
+learner and adjoint keeps."""
 
 
 class Environment(NamedTuple):

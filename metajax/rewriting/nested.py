@@ -1,13 +1,13 @@
 """Programs inside of steps: loops, branches and rematerialised parts, rewritten where they stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from jax import lax
 from jax.extend import core as jex
 
-from metajax.rewriting.program import Program, Step
+from metajax.rewriting.program import Program, Step, Value
 
 Rewrite = Callable[[jex.ClosedJaxpr], Program]
 
@@ -42,7 +42,10 @@ def _scan(step: Step, inner: dict[str, Any]) -> Callable | None:
     params, body = step.params, inner["jaxpr"]
     if params.get("_split_transpose"):
         return None
-    consts, carries = params["num_consts"], params["num_carry"]
+    # Counted by what is stacked, because releases of JAX name the parameters that count in other ways.
+    one_step = _closed(params["jaxpr"]).jaxpr
+    carries = _not_stacked(step.outputs, one_step.outvars)
+    consts = _not_stacked(step.inputs, one_step.invars) - carries
 
     def function(*inputs):
         constants = inputs[:consts]
@@ -63,6 +66,12 @@ def _scan(step: Step, inner: dict[str, Any]) -> Callable | None:
         return [*carry, *ys]
 
     return function
+
+
+def _not_stacked(values: Sequence[Value], of_one_step: Sequence[Any]) -> int:
+    """How many arrays have no axis of steps."""
+    ranks = [len(value.shape) for value in values], [v.aval.ndim for v in of_one_step]
+    return sum(rank == own for rank, own in zip(*ranks, strict=True))
 
 
 def _while(step: Step, inner: dict[str, Any]) -> Callable:
