@@ -36,9 +36,9 @@ from metajax.data import bccd
 from metajax.recipes.run import restore, train
 from metajax.recipes.vision import detection_scores as scored
 from metajax.recipes.vision.adapting import (
+    MIRRORED,
     SCRATCH,
     TIMES,
-    TURNED,
     Setting,
     of_blobs,
     row_of,
@@ -188,7 +188,7 @@ def cells_of(data: Path | None, draws: int) -> None:
         "draws": draws,
         "settings": settings,
         "rates": [times * TRAINED.inner_rate for times in TIMES],
-        "mirrored": list(TURNED),
+        "mirrored": list(MIRRORED),
     }
     old = before("detection_cells", **same)
     found: dict[str, dict[str, Any]] = dict(old.get("shots", {}))
@@ -200,8 +200,8 @@ def cells_of(data: Path | None, draws: int) -> None:
                 lambda row=row, shot=shot: measured(row, c, shot, draws),
             )
             chosen = [
-                {"steps": steps, "rate": times * TRAINED.inner_rate, "mirrored": bool(turned)}
-                for steps, times, turned in every["chosen"].tolist()
+                {"steps": steps, "rate": times * TRAINED.inner_rate, "mirrored": bool(mirrored)}
+                for steps, times, mirrored in every["chosen"].tolist()
             ]
             own[name] = of_row(every["ap"][:, :, 0]) | {"chosen": chosen}
             if name == OURS:

@@ -88,7 +88,7 @@ def test_mirror_images_keep_what_is_in_their_boxes():
     x = np.arange(2 * 4 * 6, dtype=np.float32).reshape(2, 4, 6, 1)
     corners = np.array([[[0, 1, 2, 4], [3, 0, 4, 6]], [[1, 2, 3, 5], [0, 0, 0, 0]]], np.float32)
     mask = np.array([[True, True], [True, False]])
-    found = photographs.turned(mj.Examples(x, mj.boxes.Boxes(corners, mask)))
+    found = photographs.mirrored(mj.Examples(x, mj.boxes.Boxes(corners, mask)))
 
     def inside(examples, i, j):
         y0, x0, y1, x1 = examples.y.corners[i, j].astype(int)

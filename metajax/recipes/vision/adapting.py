@@ -22,10 +22,10 @@ from metajax.types import Examples, Learner, Params
 
 STEPS = (0, 5, 10, 20, 40, 80)
 """Inner steps among which those of each row are chosen, on validation pictures."""
-TIMES, TURNED = (1, 3), (False, True)
+TIMES, MIRRORED = (1, 3), (False, True)
 """Multiples of the settings' inner rate, and whether pictures are mirrored, which are chosen likewise."""
-_MIRRORED = 4
-"""Pictures that turning makes of one."""
+_IMAGES = 4
+"""A picture and its mirror images."""
 SCRATCH = "from scratch"
 VALIDATION_DRAWS = (1_000, 1_001)
 """Seeds of the supports that choices are made with."""
@@ -37,7 +37,7 @@ class How(NamedTuple):
     """How a row adapts: the multiple of the settings' inner rate, and whether it reads mirror images, too."""
 
     times: int
-    turned: bool
+    mirrored: bool
 
 
 class Row(NamedTuple):
@@ -57,7 +57,7 @@ class Chosen(NamedTuple):
         if not self.steps:
             return "no step"
         rate = f" of {self.how.times} times the inner rate" if self.how.times > 1 else ""
-        return f"{self.steps} steps{rate}{', mirrored' if self.how.turned else ''}"
+        return f"{self.steps} steps{rate}{', mirrored' if self.how.mirrored else ''}"
 
 
 class Setting(NamedTuple):
@@ -86,7 +86,7 @@ def scores(
     support = photographs.examples(given, direction, most)
     asked = photographs.examples(photographs.part(c, at.label, places), direction, most)
     learner = row.learners[how]
-    support = photographs.turned(support) if how.turned else support
+    support = photographs.mirrored(support) if how.mirrored else support
     states = _adapted(learner, tuple(STEPS), row.start(at.seed), support)
     found = []
     for number in STEPS if steps is None else steps:
@@ -184,8 +184,8 @@ def rows_for(e: Experiment, meta_params: Params) -> dict[str, Row]:
     s, learners = e.settings, {}
     for times in TIMES:
         own = learner_of(replace(s, inner_rate=times * s.inner_rate))
-        for turned in TURNED:
-            learners[How(times, turned)] = in_batches(own, _MIRRORED) if turned else own
+        for mirrored in MIRRORED:
+            learners[How(times, mirrored)] = in_batches(own, _IMAGES) if mirrored else own
 
     def new(seed: int) -> Params:
         return e.learner.init(jax.random.key(seed), jnp.zeros(shape.shape, shape.dtype))

@@ -114,7 +114,7 @@ def examples(given: Part, direction: np.ndarray, most: int) -> Examples:
     return Examples(inputs(given.colours, direction), given.targets(most))
 
 
-def turned(given: Examples) -> Examples:
+def mirrored(given: Examples) -> Examples:
     """Returns `n` pictures with their mirror images along both axes and each, `4 n` in all, and their boxes."""
     x, corners = given.x, given.y.corners
     for axis in (1, 2):
