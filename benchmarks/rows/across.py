@@ -11,8 +11,7 @@ from metajax.recipes.vision.sources import SOURCES
 from rows.table import NOT_RUN, Section, lines, version_of
 
 TASKS, INDUCTIVE_TASKS, VALIDATION_TASKS = 600, 100, 200
-"""Each query of an inductive task passes through the network with the whole support, which takes an hour of a
-core for the 600 tasks of 10 ways and 5 shots."""
+"""Fewer inductive ones, because each of their queries passes through the network with the whole support."""
 SIZES = ((5, 1), (10, 1), (5, 5), (10, 5))
 """Way and shot of test tasks."""
 PHOTOGRAPHS, WITHOUT_SPLIT = ("cifar_fs", "fc100"), ("mnist", "fashion_mnist")

@@ -47,7 +47,7 @@ SHORTER = {
 """A quarter of the outer steps: do the longer ones fall short of their papers for want of training?"""
 
 DEEP_TASKS = 600
-"""The test of a thousand takes three quarters of an hour of a core."""
+"""Fewer, because each query of an inductive task passes through the network with the whole support."""
 _DEEP = {"network": "resnet12", "filters": 32, "readout": "mean"}
 DEEPER = {
     f"cifar_resnet12_{learner}{suffix}": Row(

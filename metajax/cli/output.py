@@ -18,7 +18,7 @@ def escape(text: str) -> str:
 
 
 def titled(title: str, columns: Sequence[str], *, words: int = 1) -> Table:
-    """Returns a table under a title, without lines between columns, so that six numbers fit into 80 characters.
+    """Returns a table under a title, without lines between columns, which would take their width.
 
     Args:
       title: In rich's markup.
