@@ -75,9 +75,10 @@ def test_photographs_become_scenes_by_their_support_alone():
     support = photographs.drawn(c, 0, 1, seed=3)
     more = photographs.drawn(c, 0, 2, seed=3)
     np.testing.assert_array_equal(support.colours[0], more.colours[0])
-    direction = photographs.ink(support)
-    assert direction[0] > max(direction[1:])  # squares are red
-    grey = photographs.inputs(c.colours, direction)
+    read = photographs.reading(support)
+    assert read.ink[0] > max(read.ink[1:])  # squares are red
+    assert read.reduced == 1  # and small
+    grey = photographs.inputs(c.colours, read)
     y0, x0, y1, x1 = np.rint(c.boxes[0][0]).astype(int)
     assert grey[0, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() > 0.8 > 0.3 > np.median(grey[0])
     whole = canvas(FOUND._replace(subsets=[]))
@@ -100,6 +101,37 @@ def test_mirror_images_keep_what_is_in_their_boxes():
         assert inside(found, i, j) == inside(given, i % 2, j)
 
 
+@pytest.mark.parametrize("side, factor", [(5, 1), (26, 1), (47, 2), (100, 4), (150, 8), (400, 8)])
+def test_large_objects_are_read_as_large_as_characters_of_scenes(side, factor):
+    pictures = np.random.default_rng(0).uniform(0.1, 0.2, (2, 408, 440, 3)).astype(np.float32)
+    box = np.array([[1, 1, 1 + side, 1 + side]], np.float32)
+    pictures[:, 1 : 1 + side, 1 : 1 + side] = 0.9
+    support = photographs.Part(pictures, [box, box])
+    read = photographs.reading(support)
+    assert read.reduced == factor
+    found = photographs.examples(support, read, most=3)
+    assert all(n % 8 == 0 and n >= side / factor for n in found.x.shape[1:3])
+    y0, x0, y1, x1 = found.y.corners[0, 0]
+    np.testing.assert_allclose(factor * (y1 - y0), side)
+    inside = found.x[0, int(y0) + 1 : int(y1), int(x0) + 1 : int(x1), 0]
+    assert inside.min() > 0.5 > found.x[0].mean() or side == 400
+
+
+def test_reduced_pictures_are_means_of_squares():
+    colours = np.random.default_rng(0).random((1, 6, 5, 3)).astype(np.float32)
+    first = photographs.Reading(np.array([1.0, 0, 0]), 2)
+    found = photographs.inputs(colours, first)[0, :, :, 0]
+    means = (
+        np.pad(colours[0, :, :, 0], [(0, 0), (0, 1)], mode="edge").reshape(3, 2, 3, 2).mean((1, 3))
+    )
+    paper, ink = np.quantile(means, [0.5, 0.99])
+    assert found.shape == (8, 8)
+    np.testing.assert_allclose(
+        found[:3, :3], np.clip(0.1 + 0.8 * (means - paper) / (ink - paper), 0, 1), atol=1e-5
+    )
+    np.testing.assert_allclose(found[3:], 0.1)
+
+
 def test_objects_are_bright_in_the_colour_that_tells_them_apart():
     rng = np.random.default_rng(0)
     pictures = rng.uniform(0.3, 0.5, (2, 40, 40, 3)).astype(np.float32)
@@ -111,7 +143,7 @@ def test_objects_are_bright_in_the_colour_that_tells_them_apart():
         change(colours[:, 10:20, 10:20])
         support = photographs.Part(colours, [box, box])
         direction = photographs.ink(support)
-        found = photographs.inputs(colours, direction)[..., 0]
+        found = photographs.inputs(colours, photographs.Reading(direction, 1))[..., 0]
         return found[:, 10:20, 10:20].mean() - np.delete(found, range(10, 20), 1).mean(), direction
 
     def bluer_and_as_bright(square):

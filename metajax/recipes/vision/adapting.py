@@ -82,9 +82,9 @@ def scores(
     """
     most = max(len(own) for own in c.boxes)
     given = photographs.drawn(c, at.label, at.shot, at.seed)
-    direction = photographs.ink(given)
-    support = photographs.examples(given, direction, most)
-    asked = photographs.examples(photographs.part(c, at.label, places), direction, most)
+    read = photographs.reading(given)
+    support = photographs.examples(given, read, most)
+    asked = photographs.examples(photographs.part(c, at.label, places), read, most)
     learner = row.learners[how]
     support = photographs.mirrored(support) if how.mirrored else support
     states = _adapted(learner, tuple(STEPS), row.start(at.seed), support)

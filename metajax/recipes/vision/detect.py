@@ -8,7 +8,7 @@ import numpy as np
 
 from metajax import checks
 from metajax.data.annotated import Annotated
-from metajax.metrics.detection import detections
+from metajax.metrics.detection import STRIDE, detections
 from metajax.names import choose
 from metajax.recipes.vision import photographs
 from metajax.recipes.vision.canvas import MOST, SIDE, Canvas, canvas
@@ -76,17 +76,17 @@ def detect(
     c = _together(support, pictures)
     known = np.flatnonzero([np.any(own == kind) for own in support.labels])
     given = photographs.part(c, kind, known)
-    direction = photographs.ink(given)
-    examples = photographs.examples(given, direction, max(len(own) for own in given.boxes))
+    read = photographs.reading(given)
+    examples = photographs.examples(given, read, max(len(own) for own in given.boxes))
     state = jax.jit(run.learner.adapt, static_argnames="num_steps")(
         run.meta_params, examples, jax.random.key(0), num_steps=num_steps
     )
-    x = photographs.inputs(c.colours[len(support.pictures) :], direction)
+    x = photographs.inputs(c.colours[len(support.pictures) :], read)
     maps = jax.jit(run.learner.predict)(state, x)
     found = detections(maps, MOST)
     heat = np.asarray(jax.nn.sigmoid(maps[..., 0]))
     return tuple(
-        _in_pixels(picture, np.asarray(corners), np.asarray(scores), one, least)
+        _in_pixels(picture, read.reduced, np.asarray(corners), np.asarray(scores), one, least)
         for picture, corners, scores, one in zip(pictures, *found, heat, strict=True)
     )
 
@@ -104,10 +104,10 @@ def _together(support: Annotated, pictures: Sequence[np.ndarray]) -> Canvas:
     return canvas(every)
 
 
-def _in_pixels(picture, corners, scores, heat, least: float) -> Detected:
-    scale = max(picture.shape[:2]) / SIDE
+def _in_pixels(picture, reduced: int, corners, scores, heat, least: float) -> Detected:
+    scale = reduced * max(picture.shape[:2]) / SIDE
     kept = scores >= least
     height, width = picture.shape[:2]
     corners = np.clip(corners[kept] * scale, 0, np.array([height, width, height, width]))
     whole = np.broadcast_to(picture, (height, width, 3))
-    return Detected(whole, corners, scores[kept], heat, 4 * scale)
+    return Detected(whole, corners, scores[kept], heat, STRIDE * scale)

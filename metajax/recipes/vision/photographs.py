@@ -14,6 +14,10 @@ _GROUND, _BRIGHTEST = 0.1, 0.9
 _NOISE, _LEAST_APART = 0.1, 0.5
 """Of the mean variance, against noise of colour; and how far objects must be from what is around them, in
 deviations, for their colour to be trusted."""
+_LARGE = 26
+"""The side of a large character in scenes, in pixels."""
+_MULTIPLE, _MOST_REDUCED = 8, 8
+"""What the sides of a detector's input divide by; and by how much pictures are reduced at most."""
 
 
 class Part(NamedTuple):
@@ -33,6 +37,17 @@ class Part(NamedTuple):
         for i, own in enumerate(self.boxes):
             corners[i, : len(own)], mask[i, : len(own)] = own, True
         return Boxes(corners, mask)
+
+
+class Reading(NamedTuple):
+    """How pictures are read to find what a support shows.
+
+    ink: The direction of colour of the objects, `(3,)`.
+    reduced: What the sides of pictures are divided by.
+    """
+
+    ink: np.ndarray
+    reduced: int
 
 
 def part(c: Canvas, label: int, places: np.ndarray) -> Part:
@@ -58,6 +73,26 @@ def drawn(c: Canvas, label: int, shot: int, seed: int) -> Part:
     pool = holding(c, label, "train")
     order = np.random.default_rng([seed, label]).permutation(pool)
     return part(c, label, order[:shot])
+
+
+def reading(support: Part) -> Reading:
+    """Returns how pictures are read to find what these show."""
+    return Reading(ink(support), reduced(support))
+
+
+def reduced(support: Part) -> int:
+    """Returns the power of two by which objects become as large as the large ones in scenes.
+
+    A detector of scenes has seen nothing larger. Small objects stay as they are, because enlarging them shows
+    nothing new.
+    """
+    sides = np.concatenate(
+        [np.sqrt(np.prod(own[:, 2:] - own[:, :2], axis=1)) for own in support.boxes]
+    )
+    if not len(sides):
+        return 1
+    factors = 2 ** np.arange(int(np.log2(_MOST_REDUCED)) + 1)
+    return int(factors[np.argmin(np.abs(np.log(np.median(sides) / factors / _LARGE)))])
 
 
 def ink(support: Part) -> np.ndarray:
@@ -94,24 +129,35 @@ def _pixels(support: Part) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(inside).astype(np.float64), np.concatenate(outside).astype(np.float64)
 
 
-def inputs(colours: np.ndarray, direction: np.ndarray) -> np.ndarray:
+def inputs(colours: np.ndarray, read: Reading) -> np.ndarray:
     """Returns pictures `(n, h, w, 1)` as those of scenes: ink bright on dark paper, noise kept.
 
-    The median brightness of a picture becomes that of paper, and the 99th percentile that of ink.
+    The median brightness of a picture becomes that of paper, and the 99th percentile that of ink. Sides that do
+    not divide by 8 once they are reduced are filled up with paper.
 
     Args:
       colours: `(n, h, w, 3)` in [0, 1].
-      direction: The colour of ink, as `ink` returns it.
+      read: As `reading` returns it.
     """
-    grey = (colours @ direction).astype(np.float32)
+    grey = _smaller((colours @ read.ink).astype(np.float32), read.reduced)
     paper, ink = (np.quantile(grey, q, axis=(1, 2), keepdims=True) for q in (0.5, 0.99))
     scaled = _GROUND + (_BRIGHTEST - _GROUND) * (grey - paper) / np.maximum(ink - paper, 1e-3)
-    return np.clip(scaled, 0, 1).astype(np.float32)[..., None]
+    fill = [(0, 0), *((0, -side % _MULTIPLE) for side in grey.shape[1:])]
+    whole = np.pad(np.clip(scaled, 0, 1), fill, constant_values=_GROUND)
+    return whole.astype(np.float32)[..., None]
 
 
-def examples(given: Part, direction: np.ndarray, most: int) -> Examples:
+def _smaller(grey: np.ndarray, factor: int) -> np.ndarray:
+    """Means of squares of `factor` pixels; those at the lower and right edges repeat the last pixel."""
+    fill = [(0, 0), *((0, -side % factor) for side in grey.shape[1:])]
+    n, h, w = (whole := np.pad(grey, fill, mode="edge")).shape
+    return whole.reshape(n, h // factor, factor, w // factor, factor).mean(axis=(2, 4))
+
+
+def examples(given: Part, read: Reading, most: int) -> Examples:
     """Returns pictures with the boxes of one class as examples of a detector."""
-    return Examples(inputs(given.colours, direction), given.targets(most))
+    corners, mask = given.targets(most)
+    return Examples(inputs(given.colours, read), Boxes(corners / read.reduced, mask))
 
 
 def mirrored(given: Examples) -> Examples:
