@@ -27,7 +27,7 @@ VALIDATION_TASKS, SEEDS = 1_000, (0, 1, 2)
 HEADS = {"r2d2": mj.r2d2, "lrd2": partial(mj.lrd2, num_steps=5)}
 
 
-def values_after_training(head: str, bias: bool, seed: int) -> np.ndarray:
+def values_after_training(head: str, bias: float, seed: int) -> np.ndarray:
     """Accuracies on the validation tasks, `(tasks,)`."""
     learner = HEADS[head](mj.conv4(None, filters=64), bias=bias)
     train = mj.tasks.omniglot("train", way=SETTINGS["train_way"], distortion=0.1)
@@ -81,7 +81,7 @@ def main() -> None:
     values = json.loads(kept.read_text()) if kept.exists() else {}
     for seed in SEEDS:
         for head in HEADS:
-            for bias in (False, True):
+            for bias in (0.0, 1.0):
                 row = f"{head}-{seed}-{'bias' if bias else 'none'}"
                 if row not in values:
                     values[row] = [float(v) for v in values_after_training(head, bias, seed)]

@@ -41,7 +41,7 @@ RIDGE_OF_A_FEATURE = 0.4
 
 
 def r2d2(
-    embed: Model, *, ridge: float | None = None, scale: float = 10.0, bias: bool = False
+    embed: Model, *, ridge: float | None = None, scale: float = 10.0, bias: float = 0.0
 ) -> Learner:
     """Learns an embedding for ridge regression on one-hot labels, solved in closed form.
 
@@ -56,9 +56,10 @@ def r2d2(
         times n is the one here.
       scale: The initial factor from outputs of the regression, most of them between 0 and 1, to
         logits, above 0; meta-learned.
-      bias: Whether a column of ones is appended to the features, regularised like the others, as in
-        the authors' code. After 300 outer steps on Omniglot, validation tasks showed no difference
-        beyond its interval, for this head and for `lrd2` (benchmarks/results/bias_column.json).
+      bias: The constant of a column that is appended to the features and regularised like the others, so
+        that a larger one leaves the bias freer; 1 in the authors' code, 0 for none. After 300 outer steps on
+        Omniglot, validation tasks showed no difference between 0 and 1 beyond its interval, for this head
+        and for `lrd2` (benchmarks/results/bias_column.json).
 
     Returns:
       A learner for integer labels `(n,)` in `0 .. way - 1`, whose meta-parameters are `R2d2Params`.
@@ -67,8 +68,8 @@ def r2d2(
       beyond the columns is ignored.
 
     Raises:
-      ValueError: If the ridge or the scale is not above 0; from `adapt`, for targets that are no
-        integer labels `(n,)`.
+      ValueError: If the ridge or the scale is not above 0, or the bias is below 0; from `adapt`, for
+        targets that are no integer labels `(n,)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -88,7 +89,7 @@ def r2d2(
 
 
 def lrd2(
-    embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0, bias: bool = False
+    embed: Model, num_steps: int, *, ridge: float = 1.0, scale: float = 1.0, bias: float = 0.0
 ) -> Learner:
     """Learns an embedding for one-against-rest logistic regression, solved by Newton's method.
 
@@ -102,14 +103,16 @@ def lrd2(
       ridge: The initial regularisation, above 0; meta-learned. The initial 0.4 d of `r2d2` was
         measured to train to the same accuracy.
       scale: The initial factor of the logits, above 0; meta-learned.
-      bias: As in `r2d2`.
+      bias: As in `r2d2`. Without one, an example that is like none of the support has a logit of 0 for
+        every class, above those of examples that are a little like each of many classes: where the greatest
+        logit is to tell what is of no class, give several times the norm of the features.
 
     Returns:
       As `r2d2`.
 
     Raises:
-      ValueError: If `num_steps` is below 1, or the ridge or the scale is not above 0; from `adapt`,
-        for targets that are no integer labels `(n,)`.
+      ValueError: If `num_steps` is below 1, the ridge or the scale is not above 0, or the bias is below 0;
+        from `adapt`, for targets that are no integer labels `(n,)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
@@ -139,13 +142,14 @@ def lrd2(
 
 
 def _closed_form(
-    where: str, embed: Model, ridge: float | None, scale: float, bias: bool, solve: Callable
+    where: str, embed: Model, ridge: float | None, scale: float, bias: float, solve: Callable
 ) -> Learner:
     """A learner whose head is `solve(features, one_hot_labels, ridge) -> weights`."""
     embed = checks.as_model(where, embed)
     if ridge is not None:
         checks.positive(where, "ridge", ridge)
     checks.positive(where, "scale", scale)
+    checks.positive(where, "bias", bias, least=0)
 
     def init(key, x):
         params = embed.init(key, x)
@@ -155,7 +159,7 @@ def _closed_form(
 
     def features_of(params, x):
         features = embed.apply(params, x)
-        return jnp.pad(features, ((0, 0), (0, 1)), constant_values=1) if bias else features
+        return jnp.pad(features, ((0, 0), (0, 1)), constant_values=bias) if bias else features
 
     def adapt(meta_params, support, key):
         del key

@@ -23,7 +23,7 @@ SUPPORT = mj.Examples(FEATURES, CLASSES)
 
 BIASED = np.concatenate([FEATURES, np.ones((12, 1))], axis=1)
 with_and_without_bias = pytest.mark.parametrize(
-    ("bias", "features"), [(False, FEATURES), (True, BIASED)], ids=["no bias", "bias"]
+    ("bias", "features"), [(0.0, FEATURES), (1.0, BIASED)], ids=["no bias", "bias"]
 )
 
 
@@ -41,11 +41,28 @@ def test_r2d2_is_the_formula_of_ridge_regression(bias, features, key, float64):
     np.testing.assert_allclose(weights_of(mj.r2d2, key, bias), expected, rtol=1e-6)
 
 
+def test_with_a_bias_what_is_like_no_class_has_the_lowest_greatest_logit(key):
+    # Every class has a direction of its own, beside one that all share; the outsider shares neither.
+    common, way = 1.0, 10
+    x = jnp.concatenate([jnp.eye(way), jnp.full((way, 1), common), jnp.zeros((way, 1))], axis=1)
+    outsider = jnp.zeros((1, way + 2)).at[0, -1].set(1.0)
+    like_many = jnp.zeros((1, way + 2)).at[0, way].set(1.0)
+    greatest = {}
+    for bias in (0.0, 8.0):
+        learner = mj.lrd2(mj.pixels, 10, bias=bias)
+        adapted = learner.adapt(learner.init(key, x), mj.Examples(x, jnp.arange(way)), key)
+        logits = learner.predict(adapted, jnp.concatenate([x[:1], like_many, outsider]))
+        greatest[bias] = logits.max(axis=-1)
+    assert greatest[0.0][2] == 0 > greatest[0.0][1]  # above what is a little like every class
+    member, _, alien = greatest[8.0]
+    assert alien < -1 and alien < member
+
+
 def test_a_bias_column_by_hand(key):
-    # Of one example x = 0 the features are a column of ones alone: its weight is 1 / (1 + ridge), and
-    # every query gets it. Without the column there is nothing to separate.
+    # Of one example x = 0 the features are a column of a constant c alone: its weight is c / (c^2 + ridge),
+    # and every query gets c times that. Without the column there is nothing to separate.
     support = mj.Examples(jnp.zeros((1, 2)), jnp.array([0]))
-    for bias, expected in ((True, 0.25), (False, 0.0)):
+    for bias, expected in ((1.0, 0.25), (3.0, 0.75), (0.0, 0.0)):
         learner = mj.r2d2(mj.pixels, ridge=3.0, scale=1.0, bias=bias)
         adapted = learner.adapt(learner.init(key, support.x), support, key)
         assert learner.predict(adapted, jnp.ones((1, 2))).tolist() == [[pytest.approx(expected)]]

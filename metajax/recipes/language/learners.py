@@ -39,12 +39,13 @@ def _maml(embed: Model, way: int, *, rate: float = 0.1, num_steps: int = 5) -> L
 
 LEARNERS: dict[str, Row] = {
     "r2d2": Row(lambda embed, way: r2d2(embed, ridge=0.3 * LENGTH**2)),
-    "lrd2": Row(lambda embed, way: lrd2(embed, 5, ridge=1.0)),
+    "lrd2": Row(lambda embed, way: lrd2(embed, 5, ridge=1.0, bias=4 * LENGTH)),
     "protonet": Row(lambda embed, way: protonet(embed)),
     "anil": Row(partial(_anil), fixed_head=True),
     "maml": Row(partial(_maml), fixed_head=True),
 }
-"""Those of the recipes of sentences. The default ridge of `r2d2` is for features of another size."""
+"""Those of the recipes of sentences. The default ridge of `r2d2` is for features of another size. The bias of
+`lrd2` is long enough for the ridge to hardly hold it, as logistic regression elsewhere leaves it free."""
 
 if TYPE_CHECKING:
     SentenceLearner: TypeAlias = str
