@@ -3,6 +3,7 @@
 python benchmarks/across.py omniglot_protonet_1s --seed 1    train (or resume, or only test) rows
 python benchmarks/across.py pixels                           the baseline that others are paired with
 python benchmarks/across.py colour_protonet_1s --folder DIR  also on a folder with a folder per class
+python benchmarks/across.py omniglot_r2d2_1s --sizes 5w1s    of its sizes, one alone
 python benchmarks/across.py                                  only write results/across.json again
 
 Rows are in rows/across.py. Runs are kept in runs/across/ROW-SEED and go on where they stopped; so are the
@@ -90,8 +91,10 @@ def file_of(name: str, seed: int, target: str, size: str) -> Path:
     return RUNS / f"{name}-{seed}-{size}-{target}.npz"
 
 
-def test(name: str, seed: int, data: str | None, folder: Path | None) -> None:
-    """Tests a row on all targets, and keeps the value of every task."""
+def test(
+    name: str, seed: int, data: str | None, folder: Path | None, sizes: list[str] | None
+) -> None:
+    """Tests a row on all targets, of all of its sizes or some, and keeps the value of every task."""
     row = ROWS[name]
     meta_params = trained(name, seed, data)
     if meta_params is None:
@@ -100,6 +103,8 @@ def test(name: str, seed: int, data: str | None, folder: Path | None) -> None:
         targets = {target: target for target in row.targets()}
         targets |= {} if folder is None else {folder.resolve().name: str(folder)}
         size = name_of(way, shot)
+        if sizes is not None and size not in sizes:
+            continue
         missing = [t for t in targets if not file_of(name, seed, t, size).exists()]
         if not missing:
             continue
@@ -199,11 +204,12 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", help="the folder that holds the folders of data sets")
     parser.add_argument("--folder", type=Path, help="one more target, with a folder per class")
+    parser.add_argument("--sizes", nargs="+", choices=[name_of(*size) for size in SIZES])
     arguments = parser.parse_args()
     unknown = [name for name in arguments.rows if name not in ROWS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(ROWS)}")
     prepare_cpu()
     for name in arguments.rows:
-        test(name, arguments.seed, arguments.data, arguments.folder)
+        test(name, arguments.seed, arguments.data, arguments.folder, arguments.sizes)
     write()

@@ -130,6 +130,10 @@ class Row(NamedTuple):
     fixed_head: bool = True
     objective: Callable[[Plan], Training] = by_query_loss
 
+    def fixes_train_way(self) -> bool:
+        """Whether training tasks have as many classes as its head has outputs; pretraining has its own."""
+        return self.fixed_head and self.objective is not by_pretraining
+
 
 LEARNERS: dict[str, Row] = {
     "maml": Row(

@@ -193,6 +193,19 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         recipes.build(settings)
 
 
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_pretraining_tasks_have_any_number_of_classes(name, omniglot_data, key):
+    few = Omniglot(learner=name, way=5, train_way=12, query_shot=2, filters=4, data=str(omniglot_data))
+    e = recipes.build(few)
+    task = e.train(key)
+    assert len({*task.query.y.tolist()}) == 12 and len(task.query.y) == 24
+    meta_params = e.learner.init(key, task.support.x)
+    assert np.isfinite(e.objective(meta_params, jax.tree.map(lambda leaf: leaf[None], task), key))
+    test = e.test(key)
+    adapted = e.learner.adapt(meta_params, test.support, key)
+    assert e.learner.predict(adapted, test.query.x).shape[1] == 5
+
+
 def test_a_pretrained_network_and_tasknorm_learn_from_real_characters(omniglot_data, key):
     small: Any = {"filters": 4, "data": str(omniglot_data)}
     for settings in (

@@ -46,8 +46,8 @@ class Images:
     way: int = 5
     """Classes in a task."""
     train_way: int | None = None
-    """Classes in a training task, if more than in a test task (ProtoNets train so); by default --way.
-    Learners with an output for each class, such as MAML, cannot take more."""
+    """Classes in a training task, if more than in a test task (ProtoNets train so, and pretrained networks
+    should); by default --way. Learners with an output for each class, such as MAML, cannot take more."""
     shot: int = 1
     """Support images of each class."""
     query_shot: int | None = None
@@ -226,7 +226,7 @@ def _check(s: Images, name: str, inner: Inner) -> None:
             checks.count(name, setting, value, least=bound)
     row, _ = use_of(name, "classify", s.learner)
     other_way = s.train_way not in (None, s.way)
-    if row.fixed_head and other_way:
+    if row.fixes_train_way() and other_way:
         raise ValueError(
             f"{name}: train_way={s.train_way} must equal way={s.way}, because the network of "
             f"learner={s.learner!r} has one output per class. Leave train_way out."
