@@ -82,6 +82,7 @@ from metajax.learners.recurrent import recurrent as recurrent
 from metajax.learners.relabelled import relabelled as relabelled
 from metajax.learners.relation import relation as relation
 from metajax.learners.ridge import ridge as ridge
+from metajax.learners.simpleshot import simpleshot as simpleshot
 from metajax.learners.snail import snail as snail
 from metajax.learners.transformer import transformer as transformer
 from metajax.learners.warp import warp as warp

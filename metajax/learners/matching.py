@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from metajax import checks
 from metajax.learners.classes import check_labels, one_hot
 from metajax.masks import filled
+from metajax.ops.unit import unit_rows
 from metajax.types import Learner, Model, Params
 
 
@@ -62,9 +63,7 @@ def matching(embed: Model, *, sharpness: float = 1.0) -> Learner:
     checks.positive("matching", "sharpness", sharpness)
 
     def directions(params, x):
-        features = embed.apply(params, x)
-        square = jnp.sum(features**2, axis=-1, keepdims=True)
-        return features * jax.lax.rsqrt(square + 1e-12)
+        return unit_rows(embed.apply(params, x))
 
     def adapt(meta_params, support, key):
         del key

@@ -15,6 +15,7 @@ from metajax import checks
 from metajax.nn.models import Dense
 from metajax.nn.normalisation import LayerNorm
 from metajax.ops import attention
+from metajax.ops.unit import unit_rows
 from metajax.types import Model
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -165,17 +166,6 @@ def counts(ids: jax.Array, size: int) -> jax.Array:
     return found.at[:, 0].set(0.0)
 
 
-def unit(rows: jax.Array) -> jax.Array:
-    """Rows of length 1; a row of zeros stays one, with a derivative of 0.
-
-    Example:
-      >>> (10 * unit(jnp.array([[3.0, 4.0], [0.0, 0.0]]))).round().tolist()
-      [[6.0, 8.0], [0.0, 0.0]]
-    """
-    square = jnp.sum(rows**2, axis=-1, keepdims=True)
-    return jnp.where(square > 0, rows * jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
-
-
 def bag(weights: Any, *, scale: float = 1.0) -> Model:
     """Returns a bag of ids, weighted, as rows of one length: TF-IDF, for example. It learns nothing.
 
@@ -200,7 +190,7 @@ def bag(weights: Any, *, scale: float = 1.0) -> Model:
 
     def apply(params, ids):
         del params
-        return scale * unit(counts(ids, len(weights)) * weights[None])
+        return scale * unit_rows(counts(ids, len(weights)) * weights[None])
 
     return Model(lambda key, ids: (), apply)
 

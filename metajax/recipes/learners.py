@@ -35,6 +35,7 @@ from metajax.learners.r2d2 import lrd2, r2d2
 from metajax.learners.recurrent import recurrent
 from metajax.learners.relation import relation
 from metajax.learners.ridge import ridge
+from metajax.learners.simpleshot import simpleshot
 from metajax.learners.snail import snail
 from metajax.learners.transformer import transformer
 from metajax.learners.warp import warp
@@ -250,6 +251,12 @@ LEARNERS: dict[str, Row] = {
     "finetune": Row(
         lambda i: finetune(i.body, i.loss, i.inner, i.num_steps, columns=i.outputs),
         classify=Use(20, 0.1),
+        objective=by_pretraining,
+    ),
+    "simpleshot": Row(
+        lambda i: simpleshot(i.body),
+        classify=Use(),
+        fixed_head=False,
         objective=by_pretraining,
     ),
     "transformer": Row(

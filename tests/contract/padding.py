@@ -132,6 +132,7 @@ LEARNERS = {
     ),
     "proto_maml": Make(lambda n, loss: mj.proto_maml(BODY, loss, SGD, 2), numbers=False),
     "protonet": Make(lambda n, loss: mj.protonet(BODY), numbers=False),
+    "simpleshot": Make(lambda n, loss: mj.simpleshot(BODY), numbers=False),
     "matching": Make(lambda n, loss: mj.matching(BODY), numbers=False),
     "relation": Make(lambda n, loss: mj.relation(BODY, smooth(1)), numbers=False),
     "r2d2": Make(lambda n, loss: mj.r2d2(BODY), numbers=False),

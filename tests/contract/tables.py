@@ -196,6 +196,7 @@ LEARNERS = {
         mj.proto_maml(smooth(4), mj.cross_entropy, optax.sgd(0.01), 2), _class_means
     ),
     "protonet": _classifies(mj.protonet(smooth(4)), None),
+    "simpleshot": _classifies(mj.simpleshot(smooth(4)), None),
     "matching": _classifies(mj.matching(smooth(4)), None),
     "relation": _classifies(mj.relation(smooth(4), smooth(1)), None),
     "r2d2": _classifies(mj.r2d2(smooth(4)), None),

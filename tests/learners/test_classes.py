@@ -14,6 +14,7 @@ import metajax as mj
 NO_PAIR: Any = smooth(4).apply
 CLASSIFIERS = {
     "protonet": mj.protonet,
+    "simpleshot": mj.simpleshot,
     "matching": mj.matching,
     "relation": lambda embed: mj.relation(embed, smooth(1)),
     "r2d2": mj.r2d2,
@@ -113,6 +114,20 @@ def test_the_derivative_of_prototypical_logits_is_that_of_the_direct_form(key):
 
     expected = jax.grad(theirs)(features)
     np.testing.assert_allclose(jax.grad(ours)(features), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_simpleshot_by_hand(key):
+    # Directions of the support are (1, 0) and (0, 1) for class 0, whose mean is (1/2, 1/2), and (3/5, 4/5)
+    # for class 1; the query's is (0, 1), at squared distances of 1/2 and 2/5. Of features as they are,
+    # class 0 is nearer.
+    x = jnp.array([[2.0, 0.0], [0.0, 8.0], [30.0, 40.0]])
+    support, query = mj.Examples(x, jnp.array([0, 0, 1])), jnp.array([[0.0, 7.0]])
+    found = []
+    for learner in (mj.simpleshot(mj.pixels, sharpness=20.0), mj.protonet(mj.pixels)):
+        adapted = learner.adapt(learner.init(key, x), support, key)
+        found.append(learner.predict(adapted, query)[0, :2])
+    np.testing.assert_allclose(found[0], [-10, -8], rtol=1e-5)
+    assert found[1][0] > found[1][1]
 
 
 def test_prototypes_build_no_array_of_queries_columns_and_features(optimised, key):

@@ -195,7 +195,9 @@ def test_settings_that_cannot_work_are_refused(settings, message):
 
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_pretraining_tasks_have_any_number_of_classes(name, omniglot_data, key):
-    few = Omniglot(learner=name, way=5, train_way=12, query_shot=2, filters=4, data=str(omniglot_data))
+    few = Omniglot(
+        learner=name, way=5, train_way=12, query_shot=2, filters=4, data=str(omniglot_data)
+    )
     e = recipes.build(few)
     task = e.train(key)
     assert len({*task.query.y.tolist()}) == 12 and len(task.query.y) == 24

@@ -8,7 +8,7 @@ import numpy as np
 
 from metajax.data.sentences import Sentences
 from metajax.nn.text import TooLongError, bag, inverse_frequency, kinds_of, ngrams, token_encoder
-from metajax.nn.text import unit as unit_rows
+from metajax.ops.unit import unit_rows
 from metajax.recipes.language.discriminants import discriminants, scaled
 from metajax.recipes.language.networks import residual, weighed
 from metajax.recipes.language.support import counted

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from metajax.nn.models import mlp
-from metajax.nn.text import unit
+from metajax.ops.unit import unit_rows
 from metajax.types import Model
 
 LENGTH = 4.0
@@ -62,7 +62,7 @@ def weighed(frequency: np.ndarray, kinds: int, start: np.ndarray, *, hidden: int
         factors = factors.reshape(*ids.shape, 2) * frequency_of[ids][..., None]
 
         def bag(weights):
-            return unit(jnp.zeros((len(ids), size)).at[rows, ids].add(weights))
+            return unit_rows(jnp.zeros((len(ids), size)).at[rows, ids].add(weights))
 
         own = bag(factors[..., 0])
         if not start.shape[1]:
@@ -90,8 +90,8 @@ def residual(width: int, *, hidden: int = 256) -> Model:
         return {"first": first, "last": jnp.zeros((hidden, width))}
 
     def apply(params, x):
-        x = unit(x)
+        x = unit_rows(x)
         more = jax.nn.relu(x @ params["first"] * width**0.5) @ params["last"]
-        return LENGTH * unit(x + more)
+        return LENGTH * unit_rows(x + more)
 
     return Model(init, apply)
