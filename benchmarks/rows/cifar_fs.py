@@ -49,22 +49,21 @@ SHORTER = {
 DEEP_TASKS = 600
 """Fewer, because each query of an inductive task passes through the network with the whole support."""
 _DEEP = {"network": "resnet12", "filters": 32, "readout": "mean"}
+_CLASSES = {"train_way": 64, "query_shot": 1, "meta_batch": 2}
+"""Batches that hold every training class, so that their statistics tell nothing of a picture's class."""
 DEEPER = {
     f"cifar_resnet12_{learner}{suffix}": Row(
         CifarFs(learner=learner, **options, **_DEEP, **size),
         DEEP_TASKS,
         minutes=40.0,
         reports=10,
-        same_training="cifar_resnet12_linear_probe"
-        if learner == "linear_probe" and suffix
-        else None,
+        same_training=None if trained == learner and not suffix else f"cifar_resnet12_{trained}",
     )
     for suffix, size in {"": {}, "_5s": {"shot": 5, "test_query_shot": 5}}.items()
-    for learner, options in {
-        "protonet": {"train_way": 20, "meta_batch": 1},
-        "r2d2": {"train_way": 20, "meta_batch": 1},
-        "linear_probe": {"meta_batch": 4},
-    }.items()
+    for learner, trained, options in (
+        ("simpleshot", "simpleshot", _CLASSES),
+        ("linear_probe", "simpleshot", _CLASSES),
+    )
 }
 """32, 80, 160 and 320 channels, half of the published network's: a whole one has four times the work."""
 
