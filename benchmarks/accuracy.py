@@ -76,7 +76,11 @@ def budget(data: str | None) -> None:
     earlier, here = budgets(), record.context()
     known = {name for entry in earlier for name in entry["outer_steps"]}
     steps: dict[str, int] = {}
-    minutes = {name: row.minutes for name, row in ROWS.items() if row.minutes is not None}
+    minutes = {
+        name: row.minutes
+        for name, row in ROWS.items()
+        if row.minutes is not None and row.same_training is None
+    }
     for name in (name for name in minutes if name not in known):
         seconds = seconds_of_a_step(replace(ROWS[name].settings, data=data))
         steps[name] = max(1, round(60 * minutes[name] / seconds))

@@ -49,7 +49,7 @@ SHORTER = {
 DEEP_TASKS = 600
 """Fewer, because each query of an inductive task passes through the network with the whole support."""
 _DEEP = {"network": "resnet12", "filters": 32, "readout": "mean"}
-_CLASSES = {"train_way": 64, "query_shot": 1, "meta_batch": 2}
+_CLASSES = {"train_way": 64, "query_shot": 1, "meta_batch": 2, "outer_optimizer": "sgd"}
 """Batches that hold every training class, so that their statistics tell nothing of a picture's class."""
 DEEPER = {
     f"cifar_resnet12_{learner}{suffix}": Row(

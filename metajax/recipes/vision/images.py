@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from metajax import checks
 from metajax.learners.beside_support import beside_support
@@ -33,6 +32,7 @@ from metajax.recipes.learners import (
 )
 from metajax.recipes.training import Plan, Training
 from metajax.recipes.vision.networks import NETWORKS, NetworkName, Options, networks
+from metajax.recipes.vision.outer import OUTER, OuterName
 from metajax.recipes.vision.published import Table
 from metajax.types import Sample
 
@@ -83,8 +83,12 @@ class Images:
     tasks_per_pass: int | None = None
     """Tasks that a device computes at once, while the rest of the meta-batch waits; by default as many as
     `mj.automatic` chooses from the program of a task."""
-    outer_rate: float = 1e-3
-    """Adam's step size at the start; it falls to 0 along a cosine."""
+    outer_optimizer: OuterName = "adam"
+    """The outer optimiser: Adam; or SGD with momentum, weight decay, and a rate that climbs in the first fifth
+    of the steps, with which pretrained networks learn better features."""
+    outer_rate: float | None = None
+    """The greatest step size of the outer optimiser, which falls to 0 along a cosine; by default 0.001 for
+    Adam, and 0.1 for SGD."""
     outer_steps: int = 15_000
     """Outer steps in all."""
     seed: int = 0
@@ -147,7 +151,7 @@ def experiment(settings: Images, data: DataSpec) -> Experiment:
         learner=learner,
         loss=cross_entropy,
         objective=training.objective,
-        optimizer=optax.adam(optax.cosine_decay_schedule(s.outer_rate, s.outer_steps)),
+        optimizer=OUTER[s.outer_optimizer].build(s.outer_rate, s.outer_steps),
         tasks_per_pass=s.tasks_per_pass,
         train=data.source("train", s.train_way, *training.shots, training.labels),
         val=draw(shots, "val"),
@@ -205,11 +209,13 @@ def _resolved(s: Images, data: DataSpec) -> tuple[Any, Inner]:
         eval_steps=eval_steps,
         inner_rate=inner.inner_rate,
         adjoint=inner.adjoint,
+        outer_rate=OUTER[s.outer_optimizer].rate if s.outer_rate is None else s.outer_rate,
     )
     return found, inner
 
 
 def _check(s: Images, name: str, inner: Inner) -> None:
+    choose(name, "outer_optimizer", s.outer_optimizer, OUTER)
     choose(name, "precision", s.precision, ("float32", "bfloat16"))
     choose(name, "network", s.network, NETWORKS)
     least = {
