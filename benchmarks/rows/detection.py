@@ -125,8 +125,8 @@ def in_cells() -> str:
         f"{', '.join(map(str, STEPS))}, the inner rate, and whether the support's mirror images are read, too, "
         "are those of the greatest mean of AP50 and AP75 on 24 validation pictures, for each row and class. "
         "plain is the detector that was trained on all scenes without exemplars. The copy that was read has "
-        "half of the published resolution, in JPEG of quality 80. Lines of conditioned above another row are paired by "
-        "draw. Measured with metajax "
+        "half of the published resolution, in JPEG of quality 80. Lines of conditioned above another row are "
+        "paired by draw. Measured with metajax "
         f"{version_of(result)}."
     )
     return "\n\n".join([note, *parts])
