@@ -223,6 +223,18 @@ def test_a_run_adapts_to_a_folder_and_finds_its_boxes(made, tmp_path, monkeypatc
     assert "the drawing is" in capsys.readouterr().out
 
 
+def test_boxes_of_large_things_are_in_pixels_of_the_picture(made):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 60, (320, 320, 3)).astype(np.uint8)
+    picture[40:260, 60:280] = 250  # 110 pixels once the picture is scaled to 160
+    box = np.array([[40.0, 60, 260, 280]], np.float32)
+    support = Annotated([picture], [box], [np.zeros(1, int)], ["sheet"], ["0.png"], [])
+    (found,) = mj.detect(made[1], support, [picture], num_steps=0, least=0.0)
+    assert found.heat.shape == (10, 10)  # 160 pixels, reduced by 4, in cells of 4
+    assert found.cell * 10 == 320
+    assert found.corners.max() > 160 and found.corners.min() >= 0
+
+
 def test_data_that_do_not_fit_a_detector_are_named(made, tmp_path):
     e = made[1].experiment
     with pytest.raises(ValueError, match="on='bcd' is neither a data set with boxes nor a folder"):
