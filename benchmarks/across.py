@@ -50,6 +50,7 @@ def settings_of(row: Trained, seed: int, data: str | None) -> Any:
 
 def trained(name: str, seed: int, data: str | None) -> Any:
     """The meta-parameters of a row, trained as far as is missing; None where training was stopped."""
+    name = ROWS[name].same_training or name
     settings, folder = settings_of(ROWS[name], seed, data), RUNS / f"{name}-{seed}"
     state = train(
         recipes.build(settings),

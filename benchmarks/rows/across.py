@@ -29,11 +29,13 @@ class Trained(NamedTuple):
     settings: Of the recipe.
     sizes: Way and shot of the test tasks.
     rates: Inner rates to choose from; none for the one of the settings.
+    same_training: The row whose training this one shares.
     """
 
     settings: Across
     sizes: Sequence[tuple[int, int]] = SIZES
     rates: Sequence[float] = ()
+    same_training: str | None = None
 
     def targets(self) -> list[str]:
         """Sources of test tasks whose classes were not trained on."""
@@ -76,10 +78,12 @@ def _by_gradients(base: Across, learner: Any, **changes: Any) -> dict[str, Train
     }  # fmt: skip
 
 
-def _pretrained(base: Across) -> dict[str, dict[str, Trained]]:
-    """One classifier of all training classes, whose features are adapted in two ways."""
-    return {
-        name: {"": Trained(replace(base, learner=name, meta_batch=16), rates=RATES)}
+def _pretrained(source: str, base: Across) -> dict[str, Trained]:
+    """One classifier of all training classes, whose features are adapted in several ways."""
+    own = replace(base, learner="simpleshot", train_way=64, query_shot=1, meta_batch=2)
+    first = f"{source}_simpleshot"
+    return {first: Trained(own)} | {
+        f"{source}_{name}": Trained(replace(own, learner=name), rates=RATES, same_training=first)
         for name in ("linear_probe", "finetune")
     }
 
@@ -127,7 +131,8 @@ _PROTONET: dict[str, Any] = {"learner": "protonet", "distortion": 0.2}
 ROWS: dict[str, Trained] = {
     PIXELS: Trained(replace(_GREY, learner="nearest_neighbour", outer_steps=1)),
     f"{PIXELS}_colour": Trained(replace(_COLOUR, learner="nearest_neighbour", outer_steps=1)),
-    **_named("omniglot", _family(_OMNIGLOT) | _pretrained(_OMNIGLOT)),
+    **_named("omniglot", _family(_OMNIGLOT)),
+    **_pretrained("omniglot", _OMNIGLOT),
     **{
         f"omniglot_protonet_{size}_{name}": trained
         for name, changes in _TRAVEL.items()

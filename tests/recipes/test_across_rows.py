@@ -1,11 +1,14 @@
 """The rows of classification across domains: nothing is tested on classes that it was trained on."""
 
+from dataclasses import replace
+
 import across
 import numpy as np
 import pytest
 from rows import across as rows
 
 from metajax.recipes.learners import LEARNERS
+from metajax.recipes.training import by_pretraining
 
 
 @pytest.mark.parametrize("name", rows.ROWS)
@@ -17,11 +20,19 @@ def test_a_row_is_tested_on_what_it_can_be_tested_on(name):
     assert len({"cifar_fs", "fc100"} & {*targets, *s.source}) == 1 or "cifar_fs" not in s.source
     assert not {"mnist", "fashion_mnist"} & {*targets} & {*s.source}
     learner = LEARNERS[s.learner]
-    trained_apart = learner.fixed_head and learner.classify is not None and not row.rates
+    trained_apart = learner.fixes_train_way() and learner.classify is not None
     if trained_apart or s.normalisation == "task":
         assert row.sizes == ((s.way, s.shot),)
-    elif s.train_way:
+    elif s.train_way and learner.objective is not by_pretraining:
         assert all(shot == s.shot for _, shot in row.sizes)
+
+
+@pytest.mark.parametrize("name", [name for name, row in rows.ROWS.items() if row.same_training])
+def test_rows_that_share_a_training_differ_in_how_they_adapt_alone(name):
+    row = rows.ROWS[name]
+    assert replace(row.settings, learner="x") == replace(
+        rows.ROWS[row.same_training].settings, learner="x"
+    )
 
 
 def test_cells_are_means_over_seeds_paired_with_pixels_by_task():
