@@ -7,6 +7,7 @@ from typing import Any
 import record
 
 from metajax.recipes.vision import images
+from metajax.recipes.vision.outer import OUTER
 from metajax.recipes.vision.published import Table
 from rows.table import Row, lines, not_run, training_time
 
@@ -66,10 +67,11 @@ def _cells(row: Row, result: Mapping[str, Any], published: Published) -> list[li
 def _name(row: Row, settings: Any, *, inner_loop: bool) -> str:
     """The learner and the kind of task, with inner and outer rate where they are not the defaults."""
     s, usual = settings, type(settings)()
+    own = {"inner_rate": usual.inner_rate, "outer_rate": OUTER[s.outer_optimizer].rate}
     rates = "".join(
         f", {name.replace('_', ' ')} {getattr(s, name):g}"
-        for name in ("inner_rate", "outer_rate")
-        if inner_loop and getattr(s, name) != getattr(usual, name)
+        for name, rate in own.items()
+        if inner_loop and getattr(s, name) not in (rate, None)
     )
     network = "" if s.network == usual.network else f", {s.network} of {s.filters} channels"
     mean = f", mean of {len(row.members)} networks" if row.members else ""
