@@ -14,8 +14,8 @@ _GROUND, _BRIGHTEST = 0.1, 0.9
 _NOISE, _LEAST_APART = 0.1, 0.5
 """Of the mean variance, against noise of colour; and how far objects must be from what is around them, in
 deviations, for their colour to be trusted."""
-_LARGE = 26
-"""The side of a large character in scenes, in pixels."""
+_LARGEST = 30
+"""No character in scenes has a longer side, in pixels."""
 _MULTIPLE, _MOST_REDUCED = 8, 8
 """What the sides of a detector's input divide by; and by how much pictures are reduced at most."""
 
@@ -81,18 +81,16 @@ def reading(support: Part) -> Reading:
 
 
 def reduced(support: Part) -> int:
-    """Returns the power of two by which objects become as large as the large ones in scenes.
+    """Returns the least power of two by which the median object is no larger than any character in scenes.
 
     A detector of scenes has seen nothing larger. Small objects stay as they are, because enlarging them shows
     nothing new.
     """
-    sides = np.concatenate(
-        [np.sqrt(np.prod(own[:, 2:] - own[:, :2], axis=1)) for own in support.boxes]
-    )
-    if not len(sides):
+    sides = [np.sqrt(np.prod(own[:, 2:] - own[:, :2], axis=1)) for own in support.boxes]
+    if not any(map(len, sides)):
         return 1
-    factors = 2 ** np.arange(int(np.log2(_MOST_REDUCED)) + 1)
-    return int(factors[np.argmin(np.abs(np.log(np.median(sides) / factors / _LARGE)))])
+    above = np.median(np.concatenate(sides)) / _LARGEST
+    return int(np.clip(2 ** np.ceil(np.log2(max(above, 1.0))), 1, _MOST_REDUCED))
 
 
 def ink(support: Part) -> np.ndarray:
