@@ -82,7 +82,11 @@ def test_cells_stay_whose_row_is_declared_as_it_was(tmp_path, monkeypatch, capsy
 
 
 def test_inductive_accuracy_of_fewer_tasks_is_that_of_the_first(key):
-    e = recipes.build(Omniglot(source="glyphs", learner="protonet", filters=4, test_query_shot=2))
+    e = recipes.build(
+        Omniglot(
+            source="glyphs", test_source="glyphs", learner="protonet", filters=4, test_query_shot=2
+        )
+    )
     meta_params = e.learner.init(key, e.test(key).support.x)
     whole = both_policies(e, e.learner, meta_params, 3)
     few = both_policies(e, e.learner, meta_params, 3, inductive_tasks=2)
