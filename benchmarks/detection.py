@@ -38,6 +38,7 @@ from metajax.recipes.vision import detection_scores as scored
 from metajax.recipes.vision.adapting import (
     MIRRORED,
     SCRATCH,
+    TIE,
     TIMES,
     Setting,
     of_blobs,
@@ -189,6 +190,7 @@ def cells_of(data: Path | None, draws: int) -> None:
         "settings": settings,
         "rates": [times * TRAINED.inner_rate for times in TIMES],
         "mirrored": list(MIRRORED),
+        "tie": TIE,
     }
     old = before("detection_cells", **same)
     found: dict[str, dict[str, Any]] = dict(old.get("shots", {}))

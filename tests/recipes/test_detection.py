@@ -134,6 +134,18 @@ def test_reduced_pictures_are_means_of_squares():
     np.testing.assert_allclose(found[3:], 0.1)
 
 
+def test_how_to_adapt_is_chosen_by_ap50_and_near_ties_by_ap75(monkeypatch):
+    from metajax.recipes.vision import adapting
+
+    near, far = adapting.How(1, False), adapting.How(3, True)
+    found = {near: np.zeros((6, 2)), far: np.zeros((6, 2))}
+    found[near][1], found[near][3] = (79.5, 10.0), (80.0, 5.0)
+    found[far][5] = 78.0, 40.0  # more than a point below the best AP50
+    monkeypatch.setattr(adapting, "scores", lambda row, how, *rest: found[how])
+    row = adapting.Row(dict.fromkeys((near, far), None), lambda seed: None)
+    assert adapting.chosen(row, canvas(FOUND), 0, 1) == adapting.Chosen(adapting.STEPS[1], near)
+
+
 def test_objects_are_bright_in_the_colour_that_tells_them_apart():
     rng = np.random.default_rng(0)
     pictures = rng.uniform(0.3, 0.5, (2, 40, 40, 3)).astype(np.float32)

@@ -29,6 +29,8 @@ _IMAGES = 4
 SCRATCH = "from scratch"
 VALIDATION_DRAWS = (1_000, 1_001)
 """Seeds of the supports that choices are made with."""
+TIE = 1.0
+"""Points of AP50 that validation pictures do not tell apart."""
 _AT_ONCE = 24
 """Pictures that one program reads; so many validation pictures are judged."""
 
@@ -133,24 +135,27 @@ def of_blobs(c: Canvas, at: Setting) -> np.ndarray:
 
 
 def chosen(row: Row, c: Canvas, label: int, shot: int) -> Chosen:
-    """Returns how to adapt to a class, and how far, by the mean of AP50 and AP75 on validation pictures.
+    """Returns how to adapt to a class, and how far, by AP50 on validation pictures, then by AP75.
 
-    Draws of the support that no test has are judged on the first pictures that hold the class. AP50 alone is
-    100 in a few pictures before boxes fit.
+    Draws of the support that no test has are judged on the first pictures that hold the class. So few
+    pictures do not tell the best AP50 from those within `TIE` points of it; of these, AP75 is the greatest.
     """
     places = photographs.holding(c, label, "val")[:_AT_ONCE]
+    settings = [Setting(label, shot, seed) for seed in VALIDATION_DRAWS]
     means = {
-        how: np.mean(
-            [
-                scores(row, how, c, Setting(label, shot, seed), places).mean(axis=1)
-                for seed in VALIDATION_DRAWS
-            ],
-            axis=0,
-        )
+        Chosen(steps, how): values
         for how in row.learners
+        for steps, values in zip(
+            STEPS,
+            np.mean([scores(row, how, c, at, places) for at in settings], axis=0).tolist(),
+            strict=True,
+        )
     }
-    best = max(means, key=lambda how: means[how].max())
-    return Chosen(STEPS[int(np.argmax(means[best]))], best)
+    best = max(ap50 for ap50, _ in means.values())
+    return max(
+        (way for way, (ap50, _) in means.items() if ap50 >= best - TIE),
+        key=lambda way: means[way][1],
+    )
 
 
 def row_of(
