@@ -34,7 +34,7 @@ def _row(name: str, minutes: float, **changes: Any) -> Row:
     return Row(
         replace(SETTINGS[base], **changes),
         TEST_TASKS,
-        minutes=15.0 if pretrained else minutes,
+        minutes=10.0 if pretrained else minutes,
         same_training=PRETRAINED[0] if pretrained and name != PRETRAINED[0] else None,
         # By itself a run validates fifty times, which would outlast these trainings.
         reports=5 if pretrained or base != name else None,
@@ -89,7 +89,7 @@ PAGE = Page(
             "From a lossy copy of CIFAR-100 (JPEG of quality 85), with 15 queries of each class, and as many "
             "outer steps as fit into 30 minutes on two cores. Training photographs are mirrored and moved by "
             "a few pixels; the meta-batch was chosen on validation tasks. simpleshot, linear_probe and "
-            "finetune share one classifier of all training classes, trained for half as long.",
+            "finetune share one classifier of all training classes, trained for a third as long.",
             ONE_SHOT,
             best_first=True,
         ),
