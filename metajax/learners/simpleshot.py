@@ -12,9 +12,8 @@ from metajax.types import Learner, Model
 def simpleshot(embed: Model, *, sharpness: float = 10.0) -> Learner:
     """Finds the nearest mean of a class among features of one length, which are to be `pretrained`.
 
-    Few-shot features of a classifier differ in length by what a picture shows much of; their directions tell
-    classes. The paper also subtracts the mean feature of the training classes, which a network with
-    normalised features does without.
+    The length of a classifier's features tells how much of something an input shows, their direction what. The
+    paper's other variant subtracts the mean feature of the training classes first, which is not done here.
 
     Args:
       embed: Maps inputs to features `(n, d)`.
