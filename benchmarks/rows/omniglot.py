@@ -89,10 +89,18 @@ OTHERS: tuple[Any, ...] = (
     *("warp", "cavia", "imaml", "ensemble", "from_scratch", "linear_probe", "finetune"),
     *("transformer", "snail", "recurrent", "memory_augmented"),
 )
-FAMILY = {
-    f"family_{name}": row(Omniglot(learner=name, train_way=20, meta_batch=8), minutes=8.0)
-    for name in METRIC
-} | {f"family_{name}": row(Omniglot(learner=name), minutes=8.0) for name in OTHERS}
+FAMILY = (
+    {
+        f"family_{name}": row(Omniglot(learner=name, train_way=20, meta_batch=8), minutes=8.0)
+        for name in METRIC
+    }
+    | {f"family_{name}": row(Omniglot(learner=name), minutes=8.0) for name in OTHERS}
+    | {
+        "family_simpleshot": row(
+            Omniglot(learner="simpleshot", train_way=64, query_shot=1, meta_batch=4), minutes=8.0
+        )
+    }
+)
 """Every learner on the same characters, each for as many minutes.
 
 The start of r2d2 was chosen, on photographs as well, by the accuracy on validation tasks of 5-way 1-shot
