@@ -124,6 +124,7 @@ from metajax.nn.models import mixed_precision as mixed_precision
 from metajax.nn.models import mlp as mlp
 from metajax.nn.models import pixels as pixels
 from metajax.nn.nnx import nnx_model as nnx_model
+from metajax.nn.normalisation import calibrated as calibrated
 from metajax.nn.resnet import ResNet12 as ResNet12
 from metajax.nn.resnet import resnet12 as resnet12
 from metajax.objectives import Annealed as Annealed

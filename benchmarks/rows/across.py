@@ -80,7 +80,7 @@ def _by_gradients(base: Across, learner: Any, **changes: Any) -> dict[str, Train
 
 def _pretrained(source: str, base: Across) -> dict[str, Trained]:
     """One classifier of all training classes, whose features are adapted in several ways."""
-    own = replace(base, learner="simpleshot", train_way=64, query_shot=1, meta_batch=2)
+    own = replace(base, learner="simpleshot", train_way=64, query_shot=1, meta_batch=2, reference=2)
     first = f"{source}_simpleshot"
     return {first: Trained(own)} | {
         f"{source}_{name}": Trained(replace(own, learner=name), rates=RATES, same_training=first)

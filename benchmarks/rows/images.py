@@ -52,6 +52,8 @@ def _cells(row: Row, result: Mapping[str, Any], published: Published) -> list[li
             column.removeprefix("step ") if "step" in column else "none",
             *(
                 percent(s.way, result[policy]["mean"][i], result[policy]["interval_95"][i])
+                if result[policy]
+                else "the same"
                 for policy in ("transductive", "inductive")
             ),
             best,
@@ -94,6 +96,6 @@ def percent(way: int, mean: float, interval: float) -> str:
 
 POLICIES = """\
 *Transductive*: the queries of a task share batch statistics, as in the papers. *Inductive*: each query is
-predicted alone with the support set. Nothing was selected on test tasks: the last checkpoint is tested.
-Reproduce a row with `python benchmarks/accuracy.py ROW --seed SEED`; rows, settings, versions, machine and
-date are in `benchmarks/rows/` and `benchmarks/results/`."""
+predicted alone with the support set; "the same" where queries share nothing. Nothing was selected on test
+tasks: the last checkpoint is tested. Reproduce a row with `python benchmarks/accuracy.py ROW --seed SEED`;
+rows, settings, versions, machine and date are in `benchmarks/rows/` and `benchmarks/results/`."""

@@ -97,7 +97,8 @@ FAMILY = (
     | {f"family_{name}": row(Omniglot(learner=name), minutes=8.0) for name in OTHERS}
     | {
         "family_simpleshot": row(
-            Omniglot(learner="simpleshot", train_way=64, query_shot=1, meta_batch=4), minutes=8.0
+            Omniglot(learner="simpleshot", train_way=64, query_shot=1, meta_batch=4, reference=2),
+            minutes=8.0,
         )
     }
 )

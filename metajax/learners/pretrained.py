@@ -5,11 +5,14 @@ import jax
 from metajax import checks
 from metajax.learners.parts import Parts, in_training, init_head, joined
 from metajax.masks import filled, mean_loss
+from metajax.nn.normalisation import calibrated
 from metajax.objectives import TaskMean, by_queries
 from metajax.types import Learner, Loss, Model
 
 
-def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
+def pretrained(
+    learner: Learner, embed: Model, head: Model, *, reference: jax.Array | None = None
+) -> Learner:
     """A learner on features that were trained to separate all training classes.
 
     Args:
@@ -17,6 +20,9 @@ def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
         `linear_probe`.
       embed: Maps inputs `(n, ...)` to features `(n, d)`.
       head: Maps features to logits of all classes; only `pretraining` reads it.
+      reference: Training inputs `(n, ...)` of many classes, whose statistics normalise features in place of
+        those of the batch at hand: see `calibrated`. None where the network has no batch statistics, or
+        where they are to be those of the task.
 
     Returns:
       A learner whose meta-parameters are `Parts(body, head)`, for the objective `pretraining`.
@@ -48,7 +54,10 @@ def pretrained(learner: Learner, embed: Model, head: Model) -> Learner:
         return Parts(body, init_head(embed, head, body, head_key, x))
 
     def adapt(meta_params, support, key, **options):
-        return learner.adapt(meta_params.body, support, key, **options)
+        body = meta_params.body
+        # Neither depends on the task, so that a program of many tasks computes this once.
+        body = body if reference is None else calibrated(embed, body, reference)
+        return learner.adapt(body, support, key, **options)
 
     return Learner(init, adapt, learner.predict, learner.num_steps)
 

@@ -5,7 +5,7 @@ This lets a layer compute its statistics with fewer passes over the result of th
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -14,9 +14,13 @@ import jax.numpy as jnp
 from metajax import checks
 from metajax.names import choose
 from metajax.ops import normalise, pool_and_moments
+from metajax.types import Model
 
 Normalisation: TypeAlias = Literal["batch", "support", "task", "layer", "instance", "none"]
 
+
+MOMENTS = "moments"
+"""The collection of statistics that a network keeps."""
 
 OfImages: TypeAlias = Callable[[jax.Array], jax.Array]
 """A function of images or features `(n, ...)` that treats each alone: a convolution, or max-pooling."""
@@ -36,7 +40,8 @@ class BatchStatistics(nn.Module):
     """Normalises by the mean and variance of the batch at hand, and adds a shift `bias`; no scale.
 
     There are no running statistics, so a prediction depends on what else is in the batch. `evaluate`
-    shows by how much: with all queries together (transductive), and each alone (inductive).
+    shows by how much: with all queries together (transductive), and each alone (inductive). `calibrated`
+    keeps the statistics of one batch for all others.
 
     Batch statistics see masked examples as copies of existing ones, which `filled` takes in turn. Of
     `n` existing and `m` masked examples, some count once more than others, unless `m` is a multiple
@@ -49,7 +54,55 @@ class BatchStatistics(nn.Module):
     def __call__(self, x, layer: OfImages = whole, pool: OfImages = whole):
         """Normalises each channel of features `(..., c)` over all other axes, then pools."""
         x, moments = pool_and_moments(x, layer, pool)
+        if self.has_variable(MOMENTS, "batch"):
+            moments = jax.lax.stop_gradient(self.get_variable(MOMENTS, "batch"))
+        elif self.is_mutable_collection(MOMENTS) and not self.is_initializing():
+            self.put_variable(MOMENTS, "batch", moments)
         return _shifted(self, normalise(x, self.epsilon, by=moments))
+
+
+def calibrated(model: Model, params: Any, x: jax.Array) -> Any:
+    """Parameters with the statistics of a batch, by which a network normalises everything from then on.
+
+    A prediction then depends on no other example. The statistics have no derivative, and an inner loop leaves
+    them as they are.
+
+    Args:
+      model: `conv4` or `resnet12` with batch statistics, or another flax network of `BatchStatistics`.
+      params: Its parameters; statistics that they have already are replaced.
+      x: Examples `(n, ...)` like those of training, a hundred or more.
+
+    Returns:
+      `params` with a collection "moments" beside "params".
+
+    Raises:
+      ValueError: For a model that is no flax network, or without batch statistics.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, metajax as mj
+      >>> model, key = mj.conv4(None, filters=4), jax.random.key(0)
+      >>> images = jax.random.normal(key, (20, 28, 28, 1))
+      >>> params = mj.calibrated(model, model.init(key, images), images)
+      >>> bool(jnp.allclose(model.apply(params, images)[:1], model.apply(params, images[:1]), atol=1e-5))
+      True
+
+    Reference:
+      Ioffe and Szegedy, ICML 2015, section 3.1. https://arxiv.org/abs/1502.03167
+    """
+    apply: Any = model.apply
+    weights = {name: values for name, values in params.items() if name != MOMENTS}
+    try:
+        _, kept = apply(weights, x, mutable=[MOMENTS])
+    except TypeError as error:
+        raise ValueError(
+            "calibrated: the model is no flax network. Give mj.conv4 or mj.resnet12."
+        ) from error
+    if MOMENTS not in kept:
+        raise ValueError(
+            "calibrated: the model has no batch statistics to keep; its normalisation is another. Leave "
+            "this out, or give a model with normalisation='batch'."
+        )
+    return {**weights, **kept}
 
 
 class SupportStatistics(nn.Module):

@@ -23,6 +23,7 @@ class Plan(NamedTuple):
     usual_query_shot: The recipe's default.
     num_steps: The learner's inner steps, or None.
     classes: The number of training classes; None where there are none, or endlessly many.
+    reference: Training inputs whose statistics normalise pretrained features, or None.
     loss_steps, weights: The inner steps after which query losses are taken, and their weights.
     """
 
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
     num_steps: int | None
     inductive: bool = False
     classes: int | None = None
+    reference: jax.Array | None = None
     loss_steps: tuple[int, ...] | None = None
     weights: jax.Array | None = None
 
@@ -108,7 +110,7 @@ def by_pretraining(plan: Plan) -> Training:
         )
     head, query_shot = linear(plan.classes), _query_shot(plan)
     return Training(
-        pretrained(plan.learner, plan.embed, head),
+        pretrained(plan.learner, plan.embed, head, reference=plan.reference),
         pretraining(plan.embed, head, plan.loss),
         query_shot,
         (plan.shot, query_shot),

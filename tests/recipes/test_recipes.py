@@ -1,7 +1,7 @@
 """Every recipe with every learner, adjoint and problem that can be named, and the settings it refuses."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 import jax
@@ -206,6 +206,25 @@ def test_pretraining_tasks_have_any_number_of_classes(name, omniglot_data, key):
     test = e.test(key)
     adapted = e.learner.adapt(meta_params, test.support, key)
     assert e.learner.predict(adapted, test.query.x).shape[1] == 5
+
+
+def test_with_a_reference_a_prediction_depends_on_no_other_query(omniglot_data, key):
+    few = Omniglot(
+        learner="simpleshot", train_way=8, filters=4, reference=2, data=str(omniglot_data)
+    )
+    e = recipes.build(few)
+    assert not e.inductive
+    task = e.test(key)
+    meta_params = e.learner.init(key, task.support.x)
+    adapted = jax.jit(e.learner.adapt)(meta_params, task.support, key)
+    whole = e.learner.predict(adapted, task.query.x)
+    np.testing.assert_allclose(e.learner.predict(adapted, task.query.x[:1]), whole[:1], atol=1e-4)
+    for change, message in (
+        ({"learner": "protonet"}, "reference=2 has no effect with learner='protonet'"),
+        ({"normalisation": "layer"}, "reference=2 has no effect with normalisation='layer'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            recipes.build(replace(few, **change))
 
 
 def test_a_pretrained_network_and_tasknorm_learn_from_real_characters(omniglot_data, key):

@@ -30,7 +30,7 @@ from metajax.recipes.learners import (
     resolved,
     use_of,
 )
-from metajax.recipes.training import Plan, Training
+from metajax.recipes.training import Plan, Training, by_pretraining
 from metajax.recipes.vision.networks import NETWORKS, NetworkName, Options, networks
 from metajax.recipes.vision.outer import OUTER, OuterName
 from metajax.recipes.vision.published import Table
@@ -74,6 +74,9 @@ class Images:
     normalisation: Normalisation = "batch"
     """Normalise by the statistics of the batch (MAML; transductive), of the support set, of both the
     support set and each image (TaskNorm), of each image, or not at all: see `mj.conv4`."""
+    reference: int = 0
+    """Training images of each of --train-way classes whose statistics normalise pretrained features, in place
+    of those of the batch at hand: predictions then depend on no other query."""
     inductive: bool = False
     """In training, predict each query alone with the support set, as in inductive evaluation."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -165,7 +168,7 @@ def experiment(settings: Images, data: DataSpec) -> Experiment:
         validation_steps=inner.num_steps,
         test_tasks=data.test_tasks,
         digits=2,
-        inductive=True,
+        inductive=not s.reference,
         learned=f"to tell {s.way} {data.thing} it has never seen apart, from {s.shot} of each.",
         next_flags="--num-tasks 10000",
         picture=lambda meta_params: _picture(
@@ -224,6 +227,7 @@ def _check(s: Images, name: str, inner: Inner) -> None:
         "shot": 1,
         "test_query_shot": 1,
         "eval_steps": 0,
+        "reference": 0,
         "filters": 1,
     }
     for setting, bound in least.items():
@@ -242,7 +246,12 @@ def _check(s: Images, name: str, inner: Inner) -> None:
             f"{name}: train_way={s.train_way} must equal way={s.way}, because "
             f"normalisation={s.normalisation!r} counts the support set. Leave train_way out."
         )
-    refuse_ignored(name, s, "learner", {"eval_steps": inner.num_steps is not None})
+    has = {
+        "eval_steps": inner.num_steps is not None,
+        "reference": row.objective is by_pretraining,
+    }
+    refuse_ignored(name, s, "learner", has)
+    refuse_ignored(name, s, "normalisation", {"reference": s.normalisation == "batch"})
 
 
 def _training(asked: Images, s: Images, data: DataSpec, inner: Inner) -> Training:
@@ -270,8 +279,17 @@ def _training(asked: Images, s: Images, data: DataSpec, inner: Inner) -> Trainin
             num_steps=inner.num_steps,
             inductive=s.inductive,
             classes=data.classes,
+            reference=_reference(s, data),
         )
     )
+
+
+def _reference(s: Images, data: DataSpec) -> jax.Array | None:
+    """Training images of many classes, or None."""
+    if not s.reference:
+        return None
+    sample = data.source("train", s.train_way, 1, s.reference, "class")
+    return jax.jit(sample)(jax.random.key(0)).query.x
 
 
 def published(s: Images, rows: Table) -> tuple[Published, ...]:
