@@ -7,10 +7,13 @@ Shenggan/BCCD_Dataset, MIT. Place its folder `BCCD`, renamed `bccd`, into the da
 from metajax.data import store
 from metajax.data.annotated import Annotated
 from metajax.data.box_files import read_boxes
+from metajax.data.cut_out import cut_out
 
 NAME = "bccd"
 ADDRESS = "https://github.com/Shenggan/BCCD_Dataset"
 FOLDERS = "Annotations", "JPEGImages", "ImageSets"
+_SIDE = 32
+"""Of a cell that is cut out, in pixels."""
 
 
 def load(data: store.Folder = None) -> Annotated:
@@ -28,6 +31,10 @@ def load(data: store.Folder = None) -> Annotated:
     )
 
 
+def _pictures(data: store.Folder) -> store.Pictures:
+    return cut_out(load(data), _SIDE)
+
+
 def _describe(data: store.Folder) -> str:
     found = load(data)
     number = sum(map(len, found.boxes))
@@ -41,7 +48,7 @@ DATASET = store.Dataset(
     licence="MIT",
     citation="Shenggan and Cosmic Ray 2017",
     recipe="detection",
-    pictures=None,
+    pictures=_pictures,
     summary="364 photographs of blood smears with 4,886 boxes of three kinds of cells",
     boxes=load,
 )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from metajax.data.annotated import Annotated, scaled
 from metajax.data.box_files import read_boxes
+from metajax.data.cut_out import cut_out
 from metajax.recipes.vision.canvas import canvas
 
 SIZES = {"a.png": (40, 30), "b.png": (24, 32)}  # width and height
@@ -163,3 +164,17 @@ def test_files_in_neither_form_are_named(tmp_path):
     (folder / "Annotations" / "a.xml").write_text("<annotation>")
     with pytest.raises(ValueError, match="is not in the form of Pascal VOC"):
         read_boxes(folder)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_in_boxes_is_cut_out_as_squares(channels):
+    picture = np.zeros((20, 30, channels), np.uint8)
+    picture[4:12, 6:10], picture[0:8, 22:30], picture[12:20, 20:28] = 100, 200, 50
+    boxes = np.array([[4, 6, 12, 10], [0, 22, 8, 30], [12, 20, 20, 28]], np.float32)
+    found = Annotated([picture], [boxes], [np.array([0, 1, 1])], ["tall", "square"], ["0.png"], [])
+    pictures = cut_out(found, 8)
+    assert pictures.names == ["tall", "square"]
+    assert [own.shape for own in pictures.classes] == [(1, 8, 8, 3), (2, 8, 8, 3)]
+    assert (pictures.classes[1][0] == 200).all() and (pictures.classes[1][1] == 50).all()
+    tall = pictures.classes[0][0, :, :, 0]  # 8 x 4 pixels in the middle of 8 x 8
+    assert (tall[:, 2:6] == 100).all() and (tall[:, [0, 1, 6, 7]] == 0).all()
