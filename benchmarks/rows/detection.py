@@ -114,11 +114,12 @@ def in_cells() -> str:
             f"{head}\n\n{lines(['', *result['columns']], rows)}\n\nChosen: {'; '.join(ways)}."
         )
     note = (
-        "Adapting pays: a detector that has never seen a cell finds three quarters of the red ones and nine tenths "
-        "of the white ones after five pictures. conditioned is above the same network from scratch on every class "
-        "and number of pictures, and from five pictures on above the detector that was trained without exemplars "
-        "on red cells and platelets. On white cells that detector is level at five pictures and ahead at one and "
-        "ten, and its boxes fit better; blobs of colour find them best, the only large and violet things. "
+        "Adapting pays: a detector that has never seen a cell finds three quarters of the red ones and nine "
+        "tenths of the white ones after five pictures. conditioned is above the same network from scratch on "
+        "every class and number of pictures, and from five pictures on above the detector that was trained "
+        "without exemplars on red cells and platelets. On white cells that detector is level at five pictures "
+        "and ahead at one and ten, and its boxes fit better; blobs of colour find them best, the only large "
+        "and violet things. "
         f"{result['draws']} draws of annotated training pictures, judged on all {result['pictures']} test "
         "pictures of BCCD, which are reduced to 160 x 120, and again by 2 until the median support box is no "
         "larger than a character in scenes; and to the direction of colour in which the support boxes differ "
