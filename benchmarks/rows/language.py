@@ -145,8 +145,8 @@ INTENTS = (
     "to the start, but the gains are a third of the aim of 1.5 points with five sentences, and an eighth of 3 "
     "points with one. What transfers between domains is little: a sentence of a new domain has words that "
     "training has not seen, and the discriminants count for less in it. A Transformer of words, trained on "
-    "13,500 sentences alone, does not come near n-grams. `lrd2` and `protonet` read the same features; with five "
-    "sentences both gain less, with one of five classes `lrd2` gains about as much."
+    "13,500 sentences alone, does not come near n-grams. `lrd2` and `protonet` read the same features; with "
+    "five sentences both gain less, with one of five classes `lrd2` gains about as much."
 )
 
 RELATIONS = (
