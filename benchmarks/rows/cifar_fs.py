@@ -124,8 +124,8 @@ PAGE = Page(
             "From a lossy copy of CIFAR-100 (JPEG of quality 85), with 15 queries of each class, and as many "
             "outer steps as fit into 30 minutes on two cores. Training photographs are mirrored and moved by "
             "a few pixels; the meta-batch was chosen on validation tasks. simpleshot, linear_probe and "
-            "finetune share one classifier of all training classes, trained for a third as long: it is ahead "
-            "of what learners by tasks reach in the whole time, and so is a baseline that they do not pass.",
+            "finetune share one classifier of all training classes, trained for a third as long; no learner "
+            "that trains on tasks passes it.",
             ONE_SHOT,
             best_first=True,
         ),
