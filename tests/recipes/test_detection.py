@@ -142,7 +142,8 @@ def test_how_to_adapt_is_chosen_by_ap50_and_near_ties_by_ap75(monkeypatch):
     found[near][1], found[near][3] = (79.5, 10.0), (80.0, 5.0)
     found[far][5] = 78.0, 40.0  # more than a point below the best AP50
     monkeypatch.setattr(adapting, "scores", lambda row, how, *rest: found[how])
-    row = adapting.Row(dict.fromkeys((near, far), None), lambda seed: None)
+    learner = mj.protonet(mj.pixels)
+    row = adapting.Row(dict.fromkeys((near, far), learner), lambda seed: None)
     assert adapting.chosen(row, canvas(FOUND), 0, 1) == adapting.Chosen(adapting.STEPS[1], near)
 
 

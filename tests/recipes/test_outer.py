@@ -1,20 +1,23 @@
 """The outer optimisers of image recipes: their rates over the steps, and their defaults."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from metajax import recipes
 from metajax.recipes.vision.omniglot import Omniglot
-from metajax.recipes.vision.outer import OUTER
+from metajax.recipes.vision.outer import OUTER, OuterName
 
 
-def _steps(name: str, rate: float, number: int, weight: float = 0.0) -> list[float]:
+def _steps(name: OuterName, rate: float, number: int, weight: float = 0.0) -> list[float]:
     """The updates of one weight under a gradient of 1."""
-    optimizer, found = OUTER[name].build(rate, number), []
-    params = jnp.array(weight)
+    optimizer = OUTER[name].build(rate, number)
+    params, found = jnp.array(weight), []
     state = optimizer.init(params)
     for _ in range(number):
+        update: Any
         update, state = optimizer.update(jnp.array(1.0), state, params)
         found.append(float(update))
     return found
