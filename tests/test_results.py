@@ -4,10 +4,6 @@ import importlib.util
 
 import pytest
 import record
-from rows.table import both_policies
-
-from metajax import recipes
-from metajax.recipes.vision.omniglot import Omniglot
 
 
 def script(name):
@@ -79,17 +75,3 @@ def test_cells_stay_whose_row_is_declared_as_it_was(tmp_path, monkeypatch, capsy
     assert found["cells"] == {"mnist": {"pixels": cell}}
     assert found["rows"] == {"pixels": same}
     assert found["commits"] == {"pixels": "a"}
-
-
-def test_inductive_accuracy_of_fewer_tasks_is_that_of_the_first(key):
-    e = recipes.build(
-        Omniglot(
-            source="glyphs", test_source="glyphs", learner="protonet", filters=4, test_query_shot=2
-        )
-    )
-    meta_params = e.learner.init(key, e.test(key).support.x)
-    whole = both_policies(e, e.learner, meta_params, 3)
-    few = both_policies(e, e.learner, meta_params, 3, inductive_tasks=2)
-    assert few["transductive"] == whole["transductive"]
-    assert few["num_inductive_tasks"] == 2 and "num_inductive_tasks" not in whole
-    assert few["inductive"] == both_policies(e, e.learner, meta_params, 2)["inductive"]

@@ -16,31 +16,24 @@ NOT_RUN = "not run"
 
 
 def both_policies(
-    experiment: Experiment,
-    learner: mj.Learner,
-    meta_params: Any,
-    num_tasks: int,
-    inductive_tasks: int | None = None,
+    experiment: Experiment, learner: mj.Learner, meta_params: Any, num_tasks: int
 ) -> dict[str, Any]:
     """Tests the experiment's metric after each of its numbers of inner steps.
 
     Returns:
       Mean, interval and median over tasks whose queries are predicted together ("transductive") and,
-      where they depend on each other, one by one ("inductive"), of the first `inductive_tasks` alone where
-      that is given.
+      where they depend on each other, one by one ("inductive").
     """
-
-    def scores(number: int, inductive: bool) -> mj.Evaluation:
-        return mj.evaluate(
-            learner,
-            meta_params,
-            experiment.test,
-            experiment.metric,
-            key=jax.random.key(1),
-            num_tasks=number,
-            num_steps=experiment.eval_steps,
-            inductive=inductive,
-        )
+    scores = mj.evaluate(
+        learner,
+        meta_params,
+        experiment.test,
+        experiment.metric,
+        key=jax.random.key(1),
+        num_tasks=num_tasks,
+        num_steps=experiment.eval_steps,
+        inductive=experiment.inductive,
+    )
 
     def numbers(score):
         return {
@@ -49,16 +42,11 @@ def both_policies(
             "median": finite(experiment.scale * np.median(score.values, axis=0)),
         }
 
-    whole = scores(num_tasks, experiment.inductive and inductive_tasks is None)
-    apart = whole.inductive
-    if experiment.inductive and inductive_tasks is not None:
-        apart = scores(inductive_tasks, True).inductive
     return {
         "metric": experiment.metric_name,
         "columns": experiment.columns,
-        "transductive": numbers(whole),
-        "inductive": numbers(apart) if apart else None,
-        **({} if inductive_tasks is None else {"num_inductive_tasks": inductive_tasks}),
+        "transductive": numbers(scores),
+        "inductive": numbers(scores.inductive) if scores.inductive else None,
     }
 
 
