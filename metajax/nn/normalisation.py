@@ -90,10 +90,10 @@ def calibrated(model: Model, params: Any, x: jax.Array) -> Any:
       Ioffe and Szegedy, ICML 2015, section 3.1. https://arxiv.org/abs/1502.03167
     """
     apply: Any = model.apply
-    weights = {name: values for name, values in params.items() if name != MOMENTS}
     try:
+        weights = {name: values for name, values in params.items() if name != MOMENTS}
         _, kept = apply(weights, x, mutable=[MOMENTS])
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise ValueError(
             "calibrated: the model is no flax network. Give mj.conv4 or mj.resnet12."
         ) from error

@@ -88,8 +88,9 @@ def test_an_inner_loop_leaves_kept_statistics_alone(images, key):
     [
         (mj.conv4(None, filters=2, normalisation="layer"), "no batch statistics to keep"),
         (mj.Model(lambda key, x: {}, lambda params, x: x), "the model is no flax network"),
+        (mj.pixels, "the model is no flax network"),
     ],
-    ids=["other", "no flax"],
+    ids=["other", "no flax", "no weights"],
 )
 def test_models_without_batch_statistics_are_refused(model, message, images, key):
     with pytest.raises(ValueError, match=message):

@@ -222,6 +222,7 @@ def test_with_a_reference_a_prediction_depends_on_no_other_query(omniglot_data, 
     for change, message in (
         ({"learner": "protonet"}, "reference=2 has no effect with learner='protonet'"),
         ({"normalisation": "layer"}, "reference=2 has no effect with normalisation='layer'"),
+        ({"precision": "bfloat16"}, "reference=2 has no effect with precision='bfloat16'"),
     ):
         with pytest.raises(ValueError, match=message):
             recipes.build(replace(few, **change))

@@ -252,6 +252,7 @@ def _check(s: Images, name: str, inner: Inner) -> None:
     }
     refuse_ignored(name, s, "learner", has)
     refuse_ignored(name, s, "normalisation", {"reference": s.normalisation == "batch"})
+    refuse_ignored(name, s, "precision", {"reference": s.precision == "float32"})
 
 
 def _training(asked: Images, s: Images, data: DataSpec, inner: Inner) -> Training:
