@@ -60,6 +60,10 @@ STUDIES: dict[str, Study] = {
     "intents_vectors": Study(
         Intents(**{**vars(TRAINED), **WORDLLAMA}), {"r2d2": {}, "r2d2, 1 shot": {"shot": 1}}
     ),
+    "intents_both": Study(
+        Intents(**{**vars(TRAINED), **WORDLLAMA, "encoder": "vectors_ngrams"}),
+        {"r2d2": {}, "r2d2, 1 shot": {"shot": 1}, "r2d2, start": {"outer_steps": 0}},
+    ),
     "relations": Study(
         Relations(way=5, shot=5, train_way=5, meta_batch=4), OF_RELATIONS, ((5, 1), (5, 5))
     ),
@@ -74,6 +78,7 @@ TITLES = {
     "intents_second": "Intents, other domains",
     "intents_domains": "Intents, fewer training domains",
     "intents_vectors": "Intents, frozen vectors",
+    "intents_both": "Intents, frozen vectors beside n-grams",
     "relations": "Relations, entities masked",
     "relations_plain": "Relations, plain",
 }

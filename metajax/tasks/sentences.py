@@ -1,10 +1,10 @@
 """Episodes of labelled sentences, each within one domain, and queries that belong to no class."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from metajax import checks
 from metajax.data.sentences import Sentences
@@ -15,7 +15,7 @@ from metajax.types import Examples, Sample, Task
 
 def sentences(
     found: Sentences,
-    inputs: np.ndarray,
+    inputs: Any,
     *,
     way: int = 5,
     shot: int = 1,
@@ -32,7 +32,8 @@ def sentences(
 
     Args:
       found: Sentences, their labels and domains, such as `metajax.data.clinc150.load()`.
-      inputs: What a model reads of each sentence, `(n, ...)`, such as `mj.text.ngrams(found.texts)`.
+      inputs: What a model reads of each sentence, an array `(n, ...)` or a pytree of them, such as
+        `mj.text.ngrams(found.texts)`.
       way, shot, query_shot: The size of a task.
       within: Whether all classes of a task are of one domain.
       transform: As in `episodes`.
@@ -70,12 +71,12 @@ def sentences(
     )
 
 
-def with_outside(sample: Sample, inputs: np.ndarray, number: int) -> Sample:
+def with_outside(sample: Sample, inputs: Any, number: int) -> Sample:
     """The same tasks with further queries that belong to none of their classes, labelled -1.
 
     Args:
       sample: A source of classification tasks.
-      inputs: What queries outside of all classes are drawn from, `(m, ...)`.
+      inputs: What queries outside of all classes are drawn from, `(m, ...)` or a pytree of such arrays.
       number: How many of them a task gets, after its own queries.
 
     Raises:
@@ -89,11 +90,13 @@ def with_outside(sample: Sample, inputs: np.ndarray, number: int) -> Sample:
       ([0, 1, -1, -1], [True, True])
     """
     number = checks.count("with_outside", "number", number)
-    if number > len(inputs):
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    there = len(jax.tree.leaves(inputs)[0])
+    if number > there:
         raise ValueError(
-            f"with_outside: number={number} queries are more than the {len(inputs)} there are. Use fewer."
+            f"with_outside: number={number} queries are more than the {there} there are. Use fewer."
         )
-    return jax.tree_util.Partial(Outside(number), as_pytree(sample), jnp.asarray(inputs))
+    return jax.tree_util.Partial(Outside(number), as_pytree(sample), inputs)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,9 @@ class Outside:
         """Draws a task."""
         outside_key = jax.random.fold_in(key, 1)
         support, query = sample(key)  # the task that `sample` has for this key
-        x = inputs[draw(outside_key, len(inputs), self.number)]
-        y = jnp.full(self.number, -1, query.y.dtype)
-        return Task(support, Examples(jnp.concatenate([query.x, x]), jnp.concatenate([query.y, y])))
+        index = draw(outside_key, len(jax.tree.leaves(inputs)[0]), self.number)
+        more = Examples(
+            jax.tree.map(lambda leaf: leaf[index], inputs),
+            jnp.full(self.number, -1, query.y.dtype),
+        )
+        return Task(support, jax.tree.map(lambda *parts: jnp.concatenate(parts), query, more))

@@ -9,7 +9,7 @@ import metajax as mj
 from metajax.recipes.language.baselines import BASELINES, logistic, tuned
 from metajax.recipes.language.discriminants import discriminants
 from metajax.recipes.language.judge import auroc
-from metajax.recipes.language.networks import LENGTH, residual, weighed
+from metajax.recipes.language.networks import BESIDE, LENGTH, beside, centred, residual, weighed
 from metajax.recipes.language.support import counted, statistics_of
 
 RNG = np.random.default_rng(0)
@@ -84,13 +84,14 @@ def test_an_untrained_bag_is_tfidf_and_does_not_read_queries(key):
     learner = counted(mj.protonet(model), 7)
     x = jnp.array([[1, 2, 0], [4, 5, 6], [2, 3, 0], [6, 0, 0]])
     support, query = mj.Examples(x[:2], jnp.arange(2)), x[2:]
-    meta_params = learner.init(key, x)
+    counts = support._replace(x={"ids": support.x})
+    meta_params = learner.init(key, {"ids": x})
     expected = mj.protonet(mj.text.bag(frequency, scale=LENGTH))
     plain = expected.predict(expected.adapt((), support, key), query)
-    found = learner.predict(learner.adapt(meta_params, support, key), query)
+    found = learner.predict(learner.adapt(meta_params, counts, key), {"ids": query})
     np.testing.assert_allclose(found, plain, rtol=1e-4)
     # Another query beside it changes nothing.
-    alone = learner.predict(learner.adapt(meta_params, support, key), query[:1])
+    alone = learner.predict(learner.adapt(meta_params, counts, key), {"ids": query[:1]})
     np.testing.assert_allclose(found[:1], alone, rtol=1e-5)
 
 
@@ -99,10 +100,10 @@ def test_the_weights_have_a_derivative_by_the_statistics(key):
     learner = counted(mj.r2d2(model, ridge=2.0), 5)
     x = jnp.array([[1, 2], [3, 4], [2, 3]])
     task = mj.Task(
-        mj.Examples(x[None, :2], jnp.arange(2)[None]),
-        mj.Examples(x[None, 2:], jnp.zeros((1, 1), int)),
+        mj.Examples({"ids": x[None, :2]}, jnp.arange(2)[None]),
+        mj.Examples({"ids": x[None, 2:]}, jnp.zeros((1, 1), int)),
     )
-    meta_params = learner.init(key, x)
+    meta_params = learner.init(key, {"ids": x})
     slope = jax.grad(mj.query_loss(learner, mj.cross_entropy))(meta_params, task, key)
     norms = jax.tree.map(lambda leaf: float(jnp.abs(leaf).max()), slope.embed)
     assert norms["weigh"]["params"]["Dense_1"]["kernel"] > 0
@@ -112,8 +113,21 @@ def test_the_weights_have_a_derivative_by_the_statistics(key):
 
 def test_a_residual_map_starts_at_the_identity(key):
     x = rows(5)
-    model = residual(12)
-    np.testing.assert_allclose(model.apply(model.init(key, x), 7 * x), LENGTH * x, rtol=1e-5)
+    for centre in (np.zeros(12, np.float32), np.full(12, 0.1, np.float32)):
+        model = residual(centre)
+        expected = x - centre[None]
+        expected = LENGTH * expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(model.apply(model.init(key, x), 7 * x), expected, rtol=1e-5)
+        np.testing.assert_allclose(LENGTH * centred(centre).apply((), 7 * x), expected, rtol=1e-5)
+
+
+def test_inner_products_beside_each_other_are_weighed_sums(key):
+    vectors, grams = rows(4), rows(4)
+    model = beside(mj.pixels, mj.pixels._replace(apply=lambda params, x: x["grams"]))
+    x = {"vectors": vectors, "grams": grams}
+    found = model.apply(model.init(key, x), x)
+    expected = (vectors @ vectors.T + BESIDE * grams @ grams.T) / (1 + BESIDE)
+    np.testing.assert_allclose(found @ found.T, expected, atol=1e-6)
 
 
 def test_discriminants_are_those_of_scikit_learn_where_features_are_independent():

@@ -51,21 +51,26 @@ def test_domains_are_disjoint(built):
 def test_inverse_frequencies_come_from_training_text(built):
     p = built.prepared
     changed = recipes.build(quick()).prepared
-    x = p.fitted.inputs(p.train)[:3]
-    features = changed.fitted.plain.apply((), x)
+    ids = p.fitted.inputs(p.train)["ids"]
+    features = changed.fitted.plain.apply((), {"ids": ids[:3]})
     number = len(p.train.texts)
     # An n-gram of no training sentence weighs log(n + 1) + 1, which is the most.
-    frequency = mj.text.inverse_frequency(p.fitted.inputs(p.train), 1 + 5 * 1024)
+    frequency = mj.text.inverse_frequency(ids, 1 + 5 * 1024)
     assert frequency.max() == pytest.approx(np.log(number + 1) + 1)
-    np.testing.assert_allclose(features, mj.text.bag(frequency).apply((), x), rtol=1e-5)
+    np.testing.assert_allclose(features, mj.text.bag(frequency).apply((), ids[:3]), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     "name, encoder",
-    [*((name, "ngrams") for name in LEARNERS), ("maml", "tokens"), ("lrd2", "vectors")],
+    [
+        *((name, "ngrams") for name in LEARNERS),
+        ("maml", "tokens"),
+        ("lrd2", "vectors"),
+        ("anil", "vectors_ngrams"),
+    ],
 )
 def test_every_learner_and_encoder_is_built_and_has_a_hypergradient(name, encoder):
-    own = {"vectors": f"{__name__}:letters"} if encoder == "vectors" else {}
+    own = {"vectors": f"{__name__}:letters"} if "vectors" in encoder else {}
     experiment, key = recipes.build(quick(learner=name, encoder=encoder, **own)), jax.random.key(0)
     x = jax.eval_shape(experiment.train, key).support.x
     meta_params = jax.eval_shape(experiment.learner.init, key, x)
@@ -170,6 +175,7 @@ def test_vectors_are_computed_once_and_checked(tmp_path):
 
 REFUSED = [
     ({"learner": "mamll"}, "learner='mamll' is unknown; did you mean 'maml'"),
+    ({"encoder": "vectors_ngrams"}, "encoder='vectors_ngrams' needs vectors"),
     ({"encoder": "vectors"}, "encoder='vectors' needs vectors, such as vectors='wordllama'"),
     ({"vectors": "wordllama"}, "vectors='wordllama' has no effect with encoder='ngrams'"),
     ({"encoder": "vectors", "vectors": "word"}, "neither 'wordllama' nor 'module:function'"),

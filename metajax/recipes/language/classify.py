@@ -25,9 +25,9 @@ class Classify:
     """The learner; `metajax list learners` describes each."""
     encoder: EncoderName = "ngrams"
     """Hashed n-grams whose weights are a function of word statistics, beside a learned projection; a small
-    Transformer of words; or frozen vectors with a map that starts at the identity."""
+    Transformer of words; frozen vectors with a map that starts at the identity; or vectors_ngrams, both."""
     vectors: str | None = None
-    """Sentences to vectors for --encoder vectors: wordllama, or module:function of your own."""
+    """Sentences to frozen vectors, for encoders of them: wordllama, or module:function of your own."""
     way: int = 5
     """Classes in a task, all of one domain."""
     train_way: int | None = None
@@ -42,7 +42,7 @@ class Classify:
     mixed: float = 0.5
     """The share of training tasks whose classes are of any domains: there are few training domains."""
     dropout: float = 0.3
-    """The probability that an n-gram is left out of a training sentence; not for vectors."""
+    """The probability that an n-gram is left out of a training sentence."""
     width: int | None = None
     """The most n-grams of a sentence; by default those of the longest, and 256 at least."""
     test_tasks: int = 150
@@ -74,12 +74,12 @@ def check(name: str, s: Classify) -> None:
     checks.count(name, "test_tasks", s.test_tasks, least=2)
     choose(name, "learner", s.learner, LEARNERS)
     choose(name, "encoder", s.encoder, ENCODERS)
-    frozen = s.encoder == "vectors"
-    refuse_ignored(
-        name, s, "encoder", {"vectors": frozen, "dropout": not frozen, "width": not frozen}
-    )
+    frozen, cut = ENCODERS[s.encoder].frozen, ENCODERS[s.encoder].cut is not None
+    refuse_ignored(name, s, "encoder", {"vectors": frozen, "dropout": cut, "width": cut})
     if frozen and s.vectors is None:
-        raise ValueError(f"{name}: encoder='vectors' needs vectors, such as vectors='wordllama'.")
+        raise ValueError(
+            f"{name}: encoder={s.encoder!r} needs vectors, such as vectors='wordllama'."
+        )
     for setting in ("mixed", "dropout"):
         if not 0 <= getattr(s, setting) <= (1 if setting == "mixed" else 0.9):
             raise ValueError(
@@ -99,14 +99,15 @@ class Dropped:
     rate: float
 
     def __call__(self, key: jax.Array, x: Any) -> Any:
-        """Drops n-grams of ids `(n, width)`."""
-        return jnp.where(jax.random.bernoulli(key, 1 - self.rate, x.shape), x, 0)
+        """Drops n-grams of `ids (n, width)`, and leaves what else there is."""
+        kept = jax.random.bernoulli(key, 1 - self.rate, x["ids"].shape)
+        return x | {"ids": jnp.where(kept, x["ids"], 0)}
 
 
 def training(p: Prepared) -> Sample:
     """Training tasks: of one domain each, or of classes of any."""
     s, inputs = p.settings, p.fitted.inputs(p.train)
-    transform = None if s.encoder == "vectors" else Dropped(s.dropout)
+    transform = None if ENCODERS[s.encoder].cut is None else Dropped(s.dropout)
 
     def source(within: bool) -> Sample:
         return sentences(
@@ -133,5 +134,6 @@ def learner_of(p: Prepared, way: int | None = None) -> Learner:
 
 def untrained(p: Prepared, learner: Learner) -> Params:
     """What a learner starts from before any training."""
-    x = jnp.asarray(p.fitted.inputs(p.train.of(p.train.domains[:1]))[:2])
+    inputs = p.fitted.inputs(p.train.of(p.train.domains[:1]))
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf[:2]), inputs)
     return learner.init(jax.random.key(p.settings.seed), x)

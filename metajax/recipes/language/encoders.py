@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metajax.data.sentences import Sentences
 from metajax.nn.text import TooLongError, bag, inverse_frequency, kinds_of, ngrams, token_encoder
 from metajax.ops.unit import unit_rows
 from metajax.recipes.language.discriminants import discriminants, scaled
-from metajax.recipes.language.networks import residual, weighed
+from metajax.recipes.language.networks import beside, centred, residual, side_by_side, weighed
 from metajax.recipes.language.support import counted
 from metajax.recipes.language.vectors import kept, vectors_of
 from metajax.types import Learner, Model
@@ -41,13 +42,13 @@ _TOKENS = Cut({"words": (1, 1), "chars": None, "buckets": TOKENS}, 32)
 class Fitted(NamedTuple):
     """An encoder that has seen training text.
 
-    inputs: Sentences to arrays `(n, ...)`, on the host.
-    embed: Arrays to features.
+    inputs: Sentences to an array `(n, ...)` or a dict of them, on the host.
+    embed: These to features.
     wrap: What is put around a learner.
-    plain: Arrays to features of length 1 without parameters, for baselines.
+    plain: These to features of length 1 without parameters, for baselines.
     """
 
-    inputs: Callable[[Sentences], np.ndarray]
+    inputs: Callable[[Sentences], Any]
     embed: Model
     wrap: Callable[[Learner], Learner]
     plain: Model
@@ -76,10 +77,18 @@ def longest(texts: Sequence[str], least: int, **how: Any) -> int:
         return least
 
 
-def grams(where: str, train: Sentences, width: int) -> Fitted:
+def of_ids(model: Model) -> Model:
+    """A model of ids as one of a dict that has them."""
+    return Model(
+        lambda key, x: model.init(key, x["ids"]),
+        lambda params, x: model.apply(params, x["ids"]),
+    )
+
+
+def grams(where: str, s: Any, train: Sentences) -> Fitted:
     """N-grams of words and characters, weighted by what is known of them, and their discriminants."""
     how = _NGRAMS.how
-    ids = read_by(where, train, width, **how)
+    ids = read_by(where, train, s.width, **how)
     frequency = inverse_frequency(ids, SIZE)
     plain = bag(frequency)
     of_part = jax.jit(plain.apply)
@@ -92,65 +101,78 @@ def grams(where: str, train: Sentences, width: int) -> Fitted:
     _, classes = np.unique(np.array(train.classes()), axis=0, return_inverse=True)
     directions = discriminants(rows(), classes.ravel(), FEATURES)
     return Fitted(
-        lambda found: read_by(where, found, width, **how),
+        lambda found: {"ids": read_by(where, found, s.width, **how)},
         weighed(frequency, KINDS, scaled(directions, rows())),
         lambda learner: counted(learner, SIZE),
-        plain,
+        of_ids(plain),
     )
 
 
-def tokens(where: str, train: Sentences, width: int) -> Fitted:
+def tokens(where: str, s: Any, train: Sentences) -> Fitted:
     """Words, read by a small Transformer; baselines weigh them by their inverse frequency."""
     how = _TOKENS.how
-    frequency = inverse_frequency(read_by(where, train, width, **how), 1 + TOKENS)
+    frequency = inverse_frequency(read_by(where, train, s.width, **how), 1 + TOKENS)
     return Fitted(
-        lambda found: read_by(where, found, width, **how),
-        token_encoder(1 + TOKENS, width=64, layers=2, heads=4),
+        lambda found: {"ids": read_by(where, found, s.width, **how)},
+        of_ids(token_encoder(1 + TOKENS, width=64, layers=2, heads=4)),
         lambda learner: learner,
-        bag(frequency),
+        of_ids(bag(frequency)),
     )
 
 
-def frozen(where: str, train: Sentences, name: str) -> Fitted:
-    """Frozen vectors, mapped by a network that starts at the identity."""
+def frozen(where: str, s: Any, train: Sentences) -> Fitted:
+    """Frozen vectors, centred, mapped by a network that starts at the identity."""
     del where
-    vectors = vectors_of(name)
-    width = kept(name, vectors, train.texts).shape[1]
+    vectors = vectors_of(s.vectors)
+    rows = jnp.asarray(kept(s.vectors, vectors, train.texts))
+    centre = np.asarray(unit_rows(rows)).mean(axis=0)
     return Fitted(
-        lambda found: kept(name, vectors, found.texts),
-        residual(width),
+        lambda found: kept(s.vectors, vectors, found.texts),
+        residual(centre),
         lambda learner: learner,
-        Model(lambda key, x: (), lambda params, x: unit_rows(x)),
+        centred(centre),
+    )
+
+
+def both(where: str, s: Any, train: Sentences) -> Fitted:
+    """Frozen vectors beside n-grams."""
+    vectors, ids = frozen(where, s, train), grams(where, s, train)
+
+    def plain(params, x):
+        first = vectors.plain.apply(params, x["vectors"])
+        return side_by_side(first, ids.plain.apply(params, x))
+
+    return Fitted(
+        lambda found: {"vectors": vectors.inputs(found), **ids.inputs(found)},
+        beside(vectors.embed, ids.embed),
+        ids.wrap,
+        Model(vectors.plain.init, plain),
     )
 
 
 class Encoder(NamedTuple):
-    """An encoder by name: the step size of Adam that suits it, and how it cuts a sentence, if it does."""
+    """An encoder by name.
 
+    fit: The name of the recipe, its settings with the width resolved, and training sentences alone, to it.
+    rate: The step size of Adam that suits it.
+    cut: How it cuts a sentence, if it does.
+    frozen: Whether it reads frozen vectors.
+    """
+
+    fit: Callable[[str, Any, Sentences], Fitted]
     rate: float
     cut: Cut | None = None
+    frozen: bool = False
 
 
 ENCODERS = {
-    "ngrams": Encoder(3e-4, _NGRAMS),
-    "tokens": Encoder(1e-3, _TOKENS),
-    "vectors": Encoder(3e-5),
+    "ngrams": Encoder(grams, 3e-4, _NGRAMS),
+    "tokens": Encoder(tokens, 1e-3, _TOKENS),
+    "vectors": Encoder(frozen, 3e-5, frozen=True),
+    "vectors_ngrams": Encoder(both, 3e-5, _NGRAMS, frozen=True),
 }
 
 if TYPE_CHECKING:
     EncoderName: TypeAlias = str
 else:
     EncoderName = Literal[tuple(ENCODERS)]
-
-
-def fitted(where: str, s: Any, train: Sentences) -> Fitted:
-    """Returns the encoder of settings, fitted to training sentences alone.
-
-    Args:
-      where: The name of the recipe.
-      s: Its settings, with the width resolved.
-      train: The training sentences.
-    """
-    if s.encoder == "vectors":
-        return frozen(where, train, s.vectors)
-    return {"ngrams": grams, "tokens": tokens}[s.encoder](where, train, s.width)

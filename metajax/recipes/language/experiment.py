@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optax
 
@@ -45,10 +46,10 @@ def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
     shots = Shots(s.shot, s.test_query_shot, s.way)
     steps = learner.num_steps
 
-    def draw(found: Sentences, size: Shots):
+    def draw(found: Sentences, size: Shots, inputs: Any):
         return sentences(
             found,
-            p.fitted.inputs(found),
+            inputs,
             way=size.way or 1,
             shot=size.shot,
             query_shot=size.query_shot,
@@ -64,8 +65,8 @@ def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
         objective=query_loss(learner, cross_entropy),
         optimizer=optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate)),
         train=training(p),
-        val=draw(p.val, val_shots),
-        test=draw(p.test, shots),
+        val=draw(p.val, val_shots, p.fitted.inputs(p.val)),
+        test=draw(p.test, shots, p.fitted.inputs(p.test)),
         metric=accuracy,
         metric_name="accuracy %",
         scale=100.0,

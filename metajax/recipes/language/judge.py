@@ -1,6 +1,6 @@
 """Scores of sentences on frozen tasks: accuracy in every domain, and whether outsiders are told apart."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -44,14 +44,14 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def sources(
-    where: str, test: Sentences, inputs: np.ndarray, outside: np.ndarray | None, shots: Shots
+    where: str, test: Sentences, inputs: Any, outside: Any | None, shots: Shots
 ) -> dict[str, Sample]:
     """A source of test tasks for every domain, each with `OUTSIDE` further queries that have no class.
 
     Args:
       where: The name of the recipe.
       test: The test sentences.
-      inputs: What is read of each of them, `(n, ...)`.
+      inputs: What is read of each of them, a pytree of arrays `(n, ...)`.
       outside: What is read of those outside; None without any.
       shots: The size of a task.
     """
@@ -60,13 +60,13 @@ def sources(
     for domain in dict.fromkeys(test.domains):
         sample = sentences(
             test.of([domain]),
-            inputs[domains == domain],
+            jax.tree.map(lambda leaf, rows=domains == domain: leaf[rows], inputs),
             way=shots.way or 1,
             shot=shots.shot,
             query_shot=shots.query_shot,
             name=where,
         )
-        number = 0 if outside is None else min(OUTSIDE, len(outside))
+        number = 0 if outside is None else min(OUTSIDE, len(jax.tree.leaves(outside)[0]))
         found[domain] = with_outside(sample, outside, number) if outside is not None else sample
     return found
 

@@ -19,26 +19,26 @@ def queries(p: Prepared, learner: Learner, meta_params: Params, draw: Any) -> An
     Args:
       p: The prepared sentences.
       learner, meta_params: What predicts.
-      draw: Sentences and a size to a source.
+      draw: Sentences, a size, and what is read of each sentence, to a source.
     """
     from metajax.recipes import plots  # loads matplotlib
 
-    s = p.settings
-    sample = draw(p.test, Shots(s.shot, s.test_query_shot, s.way))
+    s, inputs = p.settings, p.fitted.inputs(p.test)
+    # Episodes of places, which are those of what is read there.
+    sample = draw(p.test, Shots(s.shot, s.test_query_shot, s.way), np.arange(len(p.test.texts)))
     support, query = sample(jax.random.key(0))
-    adapted = learner.adapt(meta_params, support, jax.random.key(0))
-    given = np.asarray(jnp.argmax(learner.predict(adapted, query.x), axis=-1))
-    text_of = {row.tobytes(): i for i, row in enumerate(p.fitted.inputs(p.test))}
-    names = {}
-    for row, label in zip(np.asarray(query.x), np.asarray(query.y), strict=True):
-        names[int(label)] = p.test.labels[text_of[row.tobytes()]]
+
+    def read(places):
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[places], inputs)
+
+    adapted = learner.adapt(meta_params, support._replace(x=read(support.x)), jax.random.key(0))
+    given = np.asarray(jnp.argmax(learner.predict(adapted, read(query.x)), axis=-1))
+    places = np.asarray(query.x)
+    labels = np.asarray(query.y)
+    names = {label: p.test.labels[place] for place, label in zip(places, labels, strict=True)}
     every = max(1, len(given) // SHOWN)
     lines = [
-        (
-            p.test.texts[text_of[np.asarray(query.x[i]).tobytes()]],
-            names[int(query.y[i])],
-            names.get(int(given[i]), "?"),
-        )
+        (p.test.texts[places[i]], names[labels[i]], names.get(given[i], "?"))
         for i in range(0, len(given), every)
     ][:SHOWN]
     return plots.sentences(lines, "Queries of one new task, and the label each was given")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from metajax.data.sentences import Sentences
-from metajax.recipes.language.encoders import ENCODERS, Fitted, fitted, longest
+from metajax.recipes.language.encoders import ENCODERS, Fitted, longest
 from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.split import Parts
 
@@ -35,7 +35,8 @@ class Prepared(NamedTuple):
         """What baselines read of sentences, `(n, d)`: rows of length 1, computed once for all tasks."""
         plain, inputs = jax.jit(self.fitted.plain.apply), self.fitted.inputs(found)
         parts = [
-            np.asarray(plain((), inputs[i : i + _AT_ONCE])) for i in range(0, len(inputs), _AT_ONCE)
+            np.asarray(plain((), jax.tree.map(lambda leaf, i=i: leaf[i : i + _AT_ONCE], inputs)))
+            for i in range(0, len(found.texts), _AT_ONCE)
         ]
         return np.concatenate(parts)
 
@@ -69,10 +70,10 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
     if s.train_way is None:
         usual = s.way if LEARNERS[s.learner].fixed_head else max(s.way, 10)
         s = replace(s, train_way=min(usual, least_way(parts.train)))
-    rate, cut = ENCODERS[s.encoder]
+    cut = ENCODERS[s.encoder].cut
     if s.outer_rate is None:
-        s = replace(s, outer_rate=rate)
+        s = replace(s, outer_rate=ENCODERS[s.encoder].rate)
     if s.width is None and cut is not None:
         everything = [*parts.train.texts, *parts.val.texts, *parts.test.texts, *parts.test.outside]
         s = replace(s, width=longest(everything, cut.least, **cut.how))
-    return Prepared(name, s, *parts, fitted(name, s, parts.train))
+    return Prepared(name, s, *parts, ENCODERS[s.encoder].fit(name, s, parts.train))

@@ -48,30 +48,32 @@ def counted(learner: Learner, size: int) -> Learner:
     A query is described by the statistics of the support set alone, so predictions are inductive.
 
     Args:
-      learner: Its model maps a dict of `ids (n, width)` and `statistics (n, width, 2)` to features.
+      learner: Its model maps a dict of `ids (n, width)`, `statistics (n, width, 2)` and what else there is
+        to features.
       size: The number of ids, of which 0 is padding.
 
     Returns:
-      A learner for ids `(n, width)`, with the same meta-parameters.
+      A learner for such a dict without statistics, with the same meta-parameters.
 
     Reference:
       Bao, Wu, Chang and Barzilay, ICLR 2020, section 4.1. https://arxiv.org/abs/1908.06039
     """
 
-    def described(ids, statistics):
-        return {"ids": ids, "statistics": statistics[ids]}
+    def described(x, statistics):
+        return x | {"statistics": statistics[x["ids"]]}
 
-    def init(key, ids):
-        return learner.init(key, described(jnp.asarray(ids), jnp.zeros((size, 2))))
+    def init(key, x):
+        x = jax.tree.map(jnp.asarray, x)
+        return learner.init(key, described(x, jnp.zeros((size, 2))))
 
     def adapt(meta_params, support, key, **options):
         support = filled(support)
-        statistics = statistics_of(support, size)
+        statistics = statistics_of(support._replace(x=support.x["ids"]), size)
         x = described(support.x, statistics)
         adapted = learner.adapt(meta_params, support._replace(x=x), key, **options)
         return CountedState(adapted, repeat(statistics, options.get("num_steps", 0)))
 
-    def predict(adapted, ids):
-        return learner.predict(adapted.adapted, described(ids, adapted.statistics))
+    def predict(adapted, x):
+        return learner.predict(adapted.adapted, described(x, adapted.statistics))
 
     return Learner(init, adapt, predict, learner.num_steps)
