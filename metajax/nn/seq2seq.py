@@ -1,6 +1,7 @@
 """A sequence-to-sequence Transformer that reads several sentences in one row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ class Packed(NamedTuple):
     target: Tokens of targets, each after `BEGIN`.
     label: The token that follows each of `target`.
     segment: Of `target` and `label`.
+    seed: `(rows,)`, of what dropout leaves out of each row; None where nothing is left out.
     """
 
     source: Any
@@ -28,6 +30,7 @@ class Packed(NamedTuple):
     target: Any
     label: Any
     segment: Any
+    seed: Any = None
 
 
 def pack(
@@ -68,7 +71,7 @@ def pack(
             rows.append([])
         rows[row].append(i)
         room[row] -= sizes
-    found = Packed(*(np.zeros((len(rows), length), np.int32) for _ in Packed._fields))
+    found = Packed(*(np.zeros((len(rows), length), np.int32) for _ in range(5)))
     for r, row in enumerate(rows):
         at, to = 0, 0
         for number, i in enumerate(row, 1):
@@ -149,12 +152,14 @@ class Seq2seq(NamedTuple):
     """A Transformer before and after a source is read; normalised before each layer, as in GPT-2.
 
     vocabulary, width, heads, layers: Sizes; as many layers for sources as for targets.
+    dropout: The probability that a number is left out, of rows with a seed.
     """
 
     vocabulary: int
     width: int = 256
     heads: int = 4
     layers: int = 2
+    dropout: float = 0.0
 
     def init(self, key: jax.Array, x: Any = None) -> Params:
         """The weights; the embedding of tokens is that of the output, too."""
@@ -181,15 +186,18 @@ class Seq2seq(NamedTuple):
             "norm_target": _norm(w),
         }
 
-    def encode(self, params: Params, source: jax.Array, segment: jax.Array) -> Memory:
+    def encode(
+        self, params: Params, source: jax.Array, segment: jax.Array, seed: jax.Array | None = None
+    ) -> Memory:
         """Reads sources `(rows, m)`."""
-        x = self._embed(params, source, positions(segment))
+        drop = self._dropping(seed, 0)
+        x = drop(self._embed(params, source, positions(segment)))
         visible = _same(segment, segment)
         for layer in params["encoder"]:
             normed = _normalise(layer["norm_self"], x)
             own = (self._heads(normed @ layer["self"][name]) for name in ("k", "v"))
-            x += self._attend(layer["self"], normed, *own, visible)
-            x += _mlp(layer, x)
+            x += drop(self._attend(layer["self"], normed, *own, visible))
+            x += drop(_mlp(layer, x))
         x = _normalise(params["norm_source"], x)
         keys, values = (
             tuple(self._heads(x @ layer["cross"][name]) for layer in params["decoder"])
@@ -198,24 +206,30 @@ class Seq2seq(NamedTuple):
         return Memory(keys, values, segment)
 
     def decode(
-        self, params: Params, memory: Memory, target: jax.Array, segment: jax.Array
+        self,
+        params: Params,
+        memory: Memory,
+        target: jax.Array,
+        segment: jax.Array,
+        seed: jax.Array | None = None,
     ) -> jax.Array:
         """Logits of the token that follows each of `target`, `(rows, n, vocabulary)`."""
         length = target.shape[1]
         seen = _same(segment, segment) & jnp.tril(jnp.ones((1, length, length), bool))
-        x = self._embed(params, target, positions(segment))
+        drop = self._dropping(seed, 1)
+        x = drop(self._embed(params, target, positions(segment)))
         for i, layer in enumerate(params["decoder"]):
             normed = _normalise(layer["norm_self"], x)
             own = (self._heads(normed @ layer["self"][name]) for name in ("k", "v"))
-            x += self._attend(layer["self"], normed, *own, seen)
-            x += self._cross(layer, x, memory, i, segment)
-            x += _mlp(layer, x)
+            x += drop(self._attend(layer["self"], normed, *own, seen))
+            x += drop(self._cross(layer, x, memory, i, segment))
+            x += drop(_mlp(layer, x))
         return _normalise(params["norm_target"], x) @ params["embedding"].T
 
     def apply(self, params: Params, x: Packed) -> jax.Array:
         """Logits for packed pairs, `(rows, length, vocabulary)`."""
-        memory = self.encode(params, x.source, x.source_segment)
-        return self.decode(params, memory, x.target, x.segment)
+        memory = self.encode(params, x.source, x.source_segment, x.seed)
+        return self.decode(params, memory, x.target, x.segment, x.seed)
 
     def model(self) -> Model:
         """The Transformer as a model of packed pairs."""
@@ -246,6 +260,25 @@ class Seq2seq(NamedTuple):
         logits = _normalise(params["norm_target"], x)[:, 0] @ params["embedding"].T
         return logits, Cache(tuple(keys), tuple(values))
 
+    def _dropping(self, seed: jax.Array | None, part: int) -> Callable[[jax.Array], jax.Array]:
+        """Dropout of one row after the other, with other numbers left out at each call."""
+        if seed is None or not self.dropout:
+            return lambda x: x
+        first = jax.vmap(lambda own: jax.random.fold_in(jax.random.key(own), part))(seed)
+        places = count()
+
+        def drop(x):
+            place = next(places)
+
+            def kept(key):
+                return jax.random.bernoulli(
+                    jax.random.fold_in(key, place), 1 - self.dropout, x.shape[1:]
+                )
+
+            return jnp.where(jax.vmap(kept)(first), x / (1 - self.dropout), 0)
+
+        return drop
+
     def _embed(self, params, tokens, place):
         half = self.width // 2
         rates = 10_000.0 ** (-jnp.arange(half) / half)
@@ -269,7 +302,9 @@ class Seq2seq(NamedTuple):
         return self._attend(layer["cross"], normed, memory.keys[i], memory.values[i], visible)
 
 
-def seq2seq(vocabulary: int, width: int = 256, *, heads: int = 4, layers: int = 2) -> Seq2seq:
+def seq2seq(
+    vocabulary: int, width: int = 256, *, heads: int = 4, layers: int = 2, dropout: float = 0.0
+) -> Seq2seq:
     """Returns a Transformer from sentences to sentences, with tied embeddings.
 
     Args:
@@ -277,6 +312,8 @@ def seq2seq(vocabulary: int, width: int = 256, *, heads: int = 4, layers: int = 
       width: Of each token; a multiple of `2 * heads`.
       heads: The number of attention heads.
       layers: For sources, and again for targets.
+      dropout: The probability that a number of an embedding, or of what a layer adds to it, is left out of a
+        row that has a `seed`.
 
     Raises:
       ValueError: For sizes that do not fit.
@@ -288,8 +325,10 @@ def seq2seq(vocabulary: int, width: int = 256, *, heads: int = 4, layers: int = 
       (1, 6, 20)
 
     Reference:
-      Vaswani et al., NeurIPS 2017, section 3. https://arxiv.org/abs/1706.03762
+      Vaswani et al., NeurIPS 2017, sections 3 and 5.4. https://arxiv.org/abs/1706.03762
     """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"seq2seq: dropout={dropout:g} must be at least 0 and below 1.")
     for name, value in (("width", width), ("heads", heads), ("layers", layers)):
         checks.count("seq2seq", name, value)
     checks.count("seq2seq", "vocabulary", vocabulary, least=4)
@@ -297,7 +336,7 @@ def seq2seq(vocabulary: int, width: int = 256, *, heads: int = 4, layers: int = 
         raise ValueError(
             f"seq2seq: width={width} must be a multiple of 2 * heads={2 * heads}, for pairs of waves."
         )
-    return Seq2seq(vocabulary, width, heads, layers)
+    return Seq2seq(vocabulary, width, heads, layers, dropout)
 
 
 def _norm(width: int) -> dict[str, jax.Array]:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from metajax.nn.seq2seq import Packed, Seq2seq, pack
-from metajax.recipes.language.low_resource import TokenLoss, examples, word_dropout
+from metajax.recipes.language.low_resource import TokenLoss, examples, noisy
 from metajax.recipes.language.token_pairs import Encoded
 from metajax.rewriting.fast import fast
 from metajax.types import Params
@@ -68,7 +68,7 @@ def fine_tuned(
     most_tokens: int,
     patience: int,
     smoothing: float,
-    dropout: float,
+    word_dropout: float,
     length: int,
     seed: int,
 ) -> Adapted:
@@ -83,7 +83,7 @@ def fine_tuned(
       patience: How often in a row the loss of held-out pairs may fail to improve. It is measured about once
         in a pass over the pairs, and every 5 to 25 steps.
       smoothing: Of labels, in training.
-      dropout: The share of the words of translations that `word_dropout` hides, in training.
+      word_dropout: The share of the words of translations that `noisy` hides, in training.
       length: Of a row.
       seed: Of the order of rows, and of the words that are hidden.
     """
@@ -103,7 +103,9 @@ def fine_tuned(
                 rows = np.array([[next(order) for _ in range(AT_ONCE)] for _ in range(STEPS)])
                 batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], own)
                 read += int((batch.segment > 0).sum())
-                now, state = _steps(net, smoothing, dropout, now, state, batch, rate, next(keys))
+                now, state = _steps(
+                    net, smoothing, word_dropout, now, state, batch, rate, next(keys)
+                )
             loss = loss_of(net, now, other)
             missed = 0 if loss < lowest else missed + 1
             lowest = min(lowest, loss)
@@ -124,7 +126,7 @@ def _turns(rng: np.random.Generator, number: int):
 def _steps(
     net: Seq2seq,
     smoothing: float,
-    dropout: float,
+    word_dropout: float,
     params: Params,
     state: Any,
     batches: Packed,
@@ -137,7 +139,7 @@ def _steps(
 
     def step(carry, at):
         (params, state), (batch, own_key) = carry, at
-        x, y, _ = examples(word_dropout(batch, own_key, dropout))
+        x, y, _ = examples(noisy(batch, own_key, word_dropout))
         gradient = jax.grad(lambda params: loss(apply(params, x), y).mean())(params)
         updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, jax.tree.map(lambda u: rate * u, updates)), state), None

@@ -55,21 +55,22 @@ def examples(packed: Packed) -> Examples:
     return Examples(packed._replace(label=None), Labels(packed.label, packed.segment))
 
 
-def word_dropout(packed: Packed, key: jax.Array, share: float) -> Packed:
-    """Hides a share of the words of translations from the network that is to go on with them.
+def noisy(packed: Packed, key: jax.Array, share: float) -> Packed:
+    """Hides a share of the words of translations, and gives rows a seed for the dropout of a network.
 
-    What follows must then be read from the source, where few pairs would have it learned by heart. Labels, and
-    the tokens before and after a sentence, stay as they are.
+    What follows a hidden word must then be read from the source, where few pairs would have it learned by
+    heart. Labels, and the tokens before and after a sentence, stay as they are.
 
     Args:
       packed: Rows of pairs.
       key: Random key.
-      share: The probability that a word is hidden, from 0 to below 1.
+      share: The probability that a word is hidden from the network that is to go on with it, from 0 to
+        below 1.
 
     Example:
       >>> from metajax.nn.seq2seq import pack
       >>> packed = pack([[5] * 30], [[6] * 30], length=32)
-      >>> found = word_dropout(packed, jax.random.key(0), 0.5).target
+      >>> found = noisy(packed, jax.random.key(0), 0.5).target
       >>> 0 < int((found == 6).sum()) < 30, int(found[0, 0])
       (True, 1)
 
@@ -77,16 +78,19 @@ def word_dropout(packed: Packed, key: jax.Array, share: float) -> Packed:
       Bowman et al., CoNLL 2016, section 3.1. https://aclanthology.org/K16-1002
     """
     hidden = jax.random.bernoulli(key, share, packed.target.shape) & (packed.target > END)
-    return packed._replace(target=jnp.where(hidden, 0, packed.target))
+    seed = jax.random.bits(jax.random.fold_in(key, 1), packed.target.shape[:1])
+    return packed._replace(target=jnp.where(hidden, 0, packed.target), seed=seed)
 
 
-def low_resource(rows: Rows, *, support: int, query: int, dropout: float = 0.0) -> Sample:
+def low_resource(
+    rows: Rows, *, support: int, query: int, word_dropout: float | None = None
+) -> Sample:
     """Returns a source of tasks: some rows of one language, and others of it as queries.
 
     Args:
       rows: Of the languages; each is drawn as often as any other.
       support, query: Numbers of rows, which are disjoint.
-      dropout: The share of the words of translations that `word_dropout` hides.
+      word_dropout: The share of the words of translations that `noisy` hides; None for rows as they are.
 
     Raises:
       ValueError: For a language with too few rows.
@@ -108,7 +112,7 @@ def low_resource(rows: Rows, *, support: int, query: int, dropout: float = 0.0) 
         missing = jnp.arange(len(noise)) >= rows.numbers[language]
         _, chosen = jax.lax.top_k(jnp.where(missing, -1.0, noise), support + query)
         own = jax.tree.map(lambda leaf: leaf[language, chosen], rows.packed)
-        own = word_dropout(own, word_key, dropout)
+        own = own if word_dropout is None else noisy(own, word_key, word_dropout)
         parts = (slice(support), slice(support, None))
         return Task(*(examples(jax.tree.map(lambda leaf, at=at: leaf[at], own)) for at in parts))
 

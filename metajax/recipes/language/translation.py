@@ -22,6 +22,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "target_tokens": 4_000_000,
         "adapt_tokens": 1_000_000,
         "word_dropout": 0.3,
+        "dropout": 0.2,
     },
     True: {
         "pairs": (50, 200),
@@ -30,6 +31,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "target_tokens": 300_000,
         "adapt_tokens": 150_000,
         "word_dropout": 0.0,
+        "dropout": 0.0,
     },
 }
 """Sizes that depend on whether languages are invented."""
@@ -94,6 +96,9 @@ class Translation:
     word_dropout: float | None = None
     """The share of the words of translations that training and adapting hide from what goes on with them; by
     default 0.3, and 0 for invented languages."""
+    dropout: float | None = None
+    """The probability that a number inside the Transformer is left out, in training and adapting; by default
+    0.2, and 0 for invented languages."""
     rates: tuple[float, ...] = (3e-4, 1e-3)
     """Adam's step sizes of adapting, of which held-out pairs choose one."""
     adapt_tokens: int | None = None
@@ -129,7 +134,8 @@ def build(settings: Translation) -> Experiment:
     for name, values in (("pairs", s.pairs), ("rates", s.rates)):
         if not values or min(values) <= 0:
             raise ValueError(f"translation: {name}={values} must be numbers above 0.")
-    for name, share in (("smoothing", s.smoothing), ("word_dropout", s.word_dropout or 0.0)):
+    for name in ("smoothing", "word_dropout", "dropout"):
+        share = getattr(s, name)
         if not 0 <= share < 1:
             raise ValueError(f"translation: {name}={share:g} must be from 0 to below 1.")
     if inner and s.support % s.batches:

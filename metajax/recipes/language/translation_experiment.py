@@ -16,7 +16,7 @@ def experiment(p: Prepared) -> Experiment:
     s, learner = p.settings, learner_of(p)
     row, loss = LEARNERS[s.learner], TokenLoss(s.smoothing)
     support = s.support if row.inner else 1
-    train = low_resource(p.train, support=support, query=s.query, dropout=s.word_dropout)
+    train = low_resource(p.train, support=support, query=s.query, word_dropout=s.word_dropout)
     least = int(p.val.numbers.min()) - s.query
     share = max(1, least // s.batches) * s.batches if row.inner else 1
     val = low_resource(p.val, support=min(support, share), query=s.query)

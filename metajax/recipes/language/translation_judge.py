@@ -49,7 +49,7 @@ def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
         most_tokens=s.target_tokens if params is None else s.adapt_tokens,
         patience=s.patience,
         smoothing=s.smoothing,
-        dropout=s.word_dropout,
+        word_dropout=s.word_dropout,
         length=s.length,
         seed=seed,
     )

@@ -62,7 +62,7 @@ else:
 def network(p: Prepared) -> Seq2seq:
     """The Transformer of prepared sentences."""
     s = p.settings
-    return seq2seq(p.pieces.size, s.width, heads=HEADS, layers=s.layers)
+    return seq2seq(p.pieces.size, s.width, heads=HEADS, layers=s.layers, dropout=s.dropout)
 
 
 def learner_of(p: Prepared) -> Learner:
