@@ -8,6 +8,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -31,10 +32,21 @@ def titled(title: str, columns: Sequence[str], *, words: int = 1) -> Table:
         title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
     for place, name in enumerate(columns):
         table.add_column(name, justify="left" if place < words else "right")
     return table
+
+
+def show(table: Table) -> None:
+    """Prints a table whose numbers stay whole, whatever the width; names break between words."""
+    for column in table.columns:
+        shown = [Text.from_markup(str(each)).plain for each in column.cells]
+        whole = shown if column.justify == "right" else " ".join(shown).split()
+        words = (*whole, *str(column.header).split())
+        column.min_width = max(map(len, words), default=0)
+    console.print(table)
 
 
 def cell(digits: int, *numbers: float) -> str:

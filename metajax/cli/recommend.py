@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from metajax.cli.output import console, escape, titled
+from metajax.cli.output import console, escape, show, titled
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def run(command: Recommend) -> bool:
     rows = zip(found.titles, found.ratings, found.numbers, strict=True)
     for place, (title, rating, number) in enumerate(rows, 1):
         table.add_row(str(place), escape(title), f"{rating:.1f}", f"{number:,.0f}")
-    console.print(table)
+    show(table)
     console.print(
         f"Rated, and left out: {escape(', '.join(found.rated)) or 'nothing'}.\n"
         f"Adapting to the user and ranking all items took {1e3 * found.seconds:.1f} ms."

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from metajax.cli.output import console, escape, titled
+from metajax.cli.output import console, escape, show, titled
 
 
 @dataclass(frozen=True)
@@ -57,5 +57,5 @@ def run(command: Replay) -> bool:
     for number, values in enumerate(zip(*found.inner, strict=True)):
         row = (f"{value[task]:.6g}" for value in values)
         table.add_row(str(number), *row)
-    console.print(table)
+    show(table)
     return True

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from rich.table import Table
 
 from metajax import files
-from metajax.cli.output import cell, console, escape, plain, titled
+from metajax.cli.output import cell, console, escape, plain, show, titled
 from metajax.evaluation import Evaluation, Score, evaluate
 from metajax.recipes.experiment import Baseline, Experiment
 
@@ -42,7 +42,7 @@ def test(
     scores = measured(e, meta_params, number, seed, mesh)
     baselines = baselines_of(e, number, seed, mesh)
     files.write_json(path, facts_of(e, step, number, seed, scores, baselines))
-    console.print(_table(e, step, number, scores, baselines))
+    show(_table(e, step, number, scores, baselines))
     _notes(e, scores, baselines)
 
 
@@ -114,7 +114,7 @@ def _judged(
         table = titled(escape(scores.title), ["", *scores.columns])
         for name, pairs in scores.rows.items():
             table.add_row(escape(name), *(cell(scores.digits, *pair) for pair in pairs))
-        console.print(table)
+        show(table)
     for note in ("±: half of a 95% interval, 1.96 standard errors", *report.notes):
         console.print(f"[dim]{escape(note)}.[/]")
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from metajax import checks, files, recipes
 from metajax.cli import processes
 from metajax.cli.machine import Machine, devices
-from metajax.cli.output import cell, console, escape, titled
+from metajax.cli.output import cell, console, escape, show, titled
 from metajax.cli.scores import baselines_of, facts_of, measured
 from metajax.recipes import sweep, sweep_report
 from metajax.recipes.experiment import Experiment
@@ -268,11 +268,11 @@ def _show(
 ) -> None:
     """Prints the cells by validation, and the seeds of the chosen one by test."""
     if found.grid:
-        console.print(_cells(found, e, facts))
+        show(_cells(found, e, facts))
         console.print(f"[dim]Chosen: {escape(facts['selection'])}.[/]\n")
     own = next(cell for cell in facts["cells"] if cell["chosen"])
     for title, rows in facts["test"]["tables"].items():
-        console.print(_seeds(found, best, e, facts, own, title, rows))
+        show(_seeds(found, best, e, facts, own, title, rows))
     console.print(f"[dim]±: {INTERVAL_SHORT.format(number=len(found.seeds) - 1)}.[/]")
     for cell_facts in facts["cells"]:
         for seed, step in cell_facts["diverged"].items():

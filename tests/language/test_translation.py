@@ -67,13 +67,15 @@ def test_the_loss_of_a_row_is_the_mean_of_its_tokens():
 
 def test_hidden_words_are_of_translations_alone():
     plain, other = (
-        low_resource(ROWS, support=12, query=3, dropout=h)(jax.random.key(0)) for h in (0.0, 0.25)
+        low_resource(ROWS, support=12, query=3, word_dropout=h)(jax.random.key(0))
+        for h in (0.0, 0.25)
     )
     words = np.asarray(plain.support.x.target)
     hidden = np.asarray(other.support.x.target) != words
     assert 0.1 < hidden[words > 2].mean() < 0.4
     assert not hidden[words <= 2].any()
     assert not np.asarray(other.support.x.target)[hidden].any()
+    assert len(np.unique(np.asarray(other.support.x.seed))) == 12
     same = other.support.x._replace(target=plain.support.x.target)
     chex.assert_trees_all_equal((same, other.support.y), (plain.support.x, plain.support.y))
 
@@ -83,7 +85,7 @@ def params():
     return NET.init(jax.random.key(0))
 
 
-HOW = {"smoothing": 0.1, "dropout": 0.2, "length": 16, "seed": 0, "patience": 2}
+HOW = {"smoothing": 0.1, "word_dropout": 0.2, "length": 16, "seed": 0, "patience": 2}
 
 
 def test_adapting_takes_what_held_out_pairs_like_best(params):
@@ -120,6 +122,10 @@ def test_greedy_translations_by_hand(params):
             logits[:END] = -np.inf
             target.append(int(logits.argmax()))
         assert translation == [token for token in target if token != END]
+
+
+def test_rows_as_they_are_have_no_seed_of_dropout():
+    assert low_resource(ROWS, support=4, query=3)(jax.random.key(0)).support.x.seed is None
 
 
 def test_examples_keep_labels_out_of_inputs():

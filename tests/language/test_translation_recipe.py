@@ -115,7 +115,7 @@ def test_joint_training_helps_a_new_language():
     )
     net, p = network(e.prepared), e.prepared
     how: dict[str, Any] = {"rates": (1e-2,), "most_tokens": 8_000, "patience": 5}
-    how |= {"smoothing": 0.1, "dropout": 0.1}
+    how |= {"smoothing": 0.1, "word_dropout": 0.1}
     ours, scratch = (
         fine_tuned(net, params, p.support(50), length=64, seed=0, **how).loss
         for params in (state.meta_params, net.init(jax.random.key(1)))
@@ -157,6 +157,7 @@ WRONG = {
     },
     "translation: pairs=(0, 50) must be numbers above 0": {"pairs": (0, 50)},
     "translation: smoothing=1 must be from 0 to below 1": {"smoothing": 1.0},
+    "translation: dropout=1 must be from 0 to below 1": {"dropout": 1.0},
     "did you mean 'gamma'?": {"third": "gama"},
     "pairs=5000, but synthetic has 3000 training pairs of 'gamma'": {"pairs": (5_000,)},
     "length=8 takes 1 to 7": {"length": 8},

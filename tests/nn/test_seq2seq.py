@@ -30,7 +30,7 @@ def test_packed_and_padded_losses_and_gradients_are_equal(params):
     together = pack(SOURCES, TARGETS, length=16)
     assert len(together.source) == 1
     apart = [pack([s], [t], length=8) for s, t in zip(SOURCES, TARGETS, strict=True)]
-    padded = type(together)(*(np.concatenate(rows) for rows in zip(*apart, strict=True)))
+    padded = jax.tree.map(lambda *rows: np.concatenate(rows), *apart)
     found, expected = (jax.value_and_grad(total)(params, x) for x in (together, padded))
     number = int((together.segment > 0).sum())
     assert float(found[0]) / number == pytest.approx(float(expected[0]) / number, abs=1e-5)
@@ -82,6 +82,30 @@ def test_numpy_agrees_on_one_sentence(params):
     expected = norm(p["norm_target"], y) @ p["embedding"].T
     found = NET.apply(params, pack(SOURCES[1:2] + SOURCES[:1], TARGETS[1:2] + TARGETS[:1], 12))
     np.testing.assert_allclose(found[0, 4:7], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_leaves_out_what_the_seed_of_a_row_says(params):
+    net = seq2seq(12, 8, heads=2, layers=2, dropout=0.5)
+    x = pack(SOURCES[:2] * 2, TARGETS[:2] * 2, length=8)
+    plain = NET.apply(params, x)
+    np.testing.assert_array_equal(net.apply(params, x), plain)  # rows without seeds
+    apply = jax.jit(lambda seeds: net.apply(params, x._replace(seed=jnp.array(seeds, jnp.uint32))))
+    rows = len(x.source)
+    found = apply([3] * rows)
+    np.testing.assert_array_equal(found, apply([3] * rows))
+    other = apply([3] * (rows - 1) + [4])
+    np.testing.assert_array_equal(found[:-1], other[:-1])
+    assert np.abs(found[-1] - other[-1]).max() > 0.1
+    assert np.abs(found - plain).max() > 0.1
+
+
+def test_a_share_is_left_out_and_the_rest_makes_up_for_it():
+    net = seq2seq(12, 8, dropout=0.25, heads=2)
+    drop, ones = net._dropping(jnp.arange(4, dtype=jnp.uint32), 0), jnp.ones((4, 50, 100))
+    first, second = np.asarray(drop(ones)), np.asarray(drop(ones))
+    assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
+    assert (first == 0).mean(axis=(1, 2)) == pytest.approx(0.25, abs=0.03)
+    assert 0.3 < (first != second).mean() < 0.45  # independent ones: 2 / 4 * 3 / 4
 
 
 def test_token_by_token_is_all_at_once(params):
