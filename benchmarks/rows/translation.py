@@ -88,8 +88,9 @@ def rotation(third: str) -> str:
         f"translations read before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint "
         f"training, which has read {s['base']:.0%} of them. A Transformer of width {s['width']} with "
         f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs; training and "
-        f"adapting hide {s['word_dropout']:.0%} of the words of translations. {found['budget']} Measured "
-        f"with metajax {record.version_of(found)}."
+        f"adapting hide {s['word_dropout']:.0%} of the words of translations and leave out "
+        f"{s['dropout']:.0%} of the numbers inside. {found['budget']} Measured with metajax "
+        f"{record.version_of(found)}."
     )
     sizes = sorted(map(str, STUDY.sizes), key=int)
     tables = [_table(title, rows, found["rows"], sizes) for title, rows in found["tables"].items()]
