@@ -39,8 +39,8 @@ STUDY = Study(
         meta_batch=1,
         target_tokens=12_000_000,
         word_dropout=0.3,
-        adapt_tokens=500_000,
-        patience=3,
+        adapt_tokens=600_000,
+        patience=4,
     ),
     0.5,
     {

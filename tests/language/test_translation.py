@@ -9,7 +9,7 @@ import sacrebleu
 
 from metajax.metrics import bleu
 from metajax.nn.seq2seq import BEGIN, END, pack, seq2seq
-from metajax.recipes.language.finetuning import fine_tuned, held_out, loss_of
+from metajax.recipes.language.finetuning import fine_tuned, held_out, right_of
 from metajax.recipes.language.low_resource import (
     Labels,
     TokenLoss,
@@ -93,8 +93,8 @@ def test_adapting_takes_what_held_out_pairs_like_best(params):
     _, other = held_out(FEW)
     rows = pack(*other, length=16)
     assert found.rate == 1e-2
-    assert found.loss < loss_of(NET, params, rows) - 0.3
-    assert found.loss == pytest.approx(loss_of(NET, found.params, rows), rel=1e-5)
+    assert found.right > right_of(NET, params, rows) + 0.1
+    assert found.right == pytest.approx(right_of(NET, found.params, rows), rel=1e-5)
     assert 0 < found.tokens <= 16_000  # with both rates
     nothing = fine_tuned(NET, params, FEW, rates=(50.0,), most_tokens=8_000, **HOW)
     assert nothing.steps == 0
@@ -103,9 +103,9 @@ def test_adapting_takes_what_held_out_pairs_like_best(params):
         held_out(FEW.at(range(10)))
 
 
-def test_held_out_losses_are_of_all_tokens_whatever_the_rows(params):
+def test_shares_that_are_right_are_of_all_tokens_whatever_the_rows(params):
     long, short = (pack(*FEW, length=length) for length in (32, 16))
-    assert loss_of(NET, params, long) == pytest.approx(loss_of(NET, params, short), rel=1e-5)
+    assert right_of(NET, params, long) == pytest.approx(right_of(NET, params, short), rel=1e-5)
 
 
 def test_greedy_translations_by_hand(params):

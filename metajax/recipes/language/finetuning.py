@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from metajax.nn.seq2seq import Packed, Seq2seq, pack
-from metajax.recipes.language.low_resource import TokenLoss, examples, noisy
+from metajax.recipes.language.low_resource import TokenLoss, examples, noisy, tokens_right
 from metajax.recipes.language.token_pairs import Encoded
 from metajax.rewriting.fast import fast
 from metajax.types import Params
@@ -19,6 +19,8 @@ AT_ONCE = 8
 """Rows of a step."""
 STEPS = 5
 """Steps of one compiled call."""
+CALLS = 5
+"""Calls before each look at the held-out pairs."""
 HELD_OUT = 10
 """One of so many pairs is held out, and twenty at least."""
 
@@ -26,14 +28,14 @@ HELD_OUT = 10
 class Adapted(NamedTuple):
     """What fine-tuning led to.
 
-    params: Those with the lowest loss of held-out pairs, the first ones among them.
-    loss: That loss, without smoothing, for each token.
+    params: Those that have the most tokens of held-out pairs right, the first ones among them.
+    right: The share of those tokens that is the most probable one, given those before it.
     rate, steps: With which they were reached.
     tokens: Tokens of translations that all steps read, of other rates too.
     """
 
     params: Params
-    loss: float
+    right: float
     rate: float
     steps: int
     tokens: int
@@ -74,14 +76,16 @@ def fine_tuned(
 ) -> Adapted:
     """Trains all weights on pairs, with each rate, and returns the best on those that are held out.
 
+    The loss of held-out pairs rises long before translations get worse: it counts how sure a wrong token was.
+
     Args:
       net: The Transformer.
       params: Its weights at the start.
       pairs: Of which some are held out.
       rates: Step sizes of Adam.
       most_tokens: Where each rate stops at the latest.
-      patience: How often in a row the loss of held-out pairs may fail to improve. It is measured about once
-        in a pass over the pairs, and every 5 to 25 steps.
+      patience: How often in a row the share of tokens that are right may fail to improve. It is measured
+        every 25 steps.
       smoothing: Of labels, in training.
       word_dropout: The share of the words of translations that `noisy` hides, in training.
       length: Of a row.
@@ -89,28 +93,26 @@ def fine_tuned(
     """
     own, other = (pack(*part, length=length) for part in held_out(pairs))
     tokens = float((own.segment > 0).sum()) / len(own.source)
-    calls = max(1, min(5, len(own.source) // (AT_ONCE * STEPS)))
-    most_calls = max(1, int(most_tokens / (tokens * AT_ONCE * STEPS * calls)))
-    first = loss_of(net, params, other)
-    best, read = Adapted(params, first, rates[0], 0, 0), 0
+    most_calls = max(1, int(most_tokens / (tokens * AT_ONCE * STEPS * CALLS)))
+    best, read = Adapted(params, right_of(net, params, other), rates[0], 0, 0), 0
     for number, rate in enumerate(rates):
         state = optax.adam(1.0, b2=0.98).init(params)
-        now, rng, missed, lowest = params, np.random.default_rng([seed, number]), 0, np.inf
-        keys = iter(jax.random.split(jax.random.key(seed), (most_calls, calls)).reshape(-1))
+        now, rng, missed, highest = params, np.random.default_rng([seed, number]), 0, -1.0
+        keys = iter(jax.random.split(jax.random.key(seed), (most_calls, CALLS)).reshape(-1))
         order = _turns(rng, len(own.source))
         for turn in range(1, most_calls + 1):
-            for _ in range(calls):
+            for _ in range(CALLS):
                 rows = np.array([[next(order) for _ in range(AT_ONCE)] for _ in range(STEPS)])
                 batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], own)
                 read += int((batch.segment > 0).sum())
                 now, state = _steps(
                     net, smoothing, word_dropout, now, state, batch, rate, next(keys)
                 )
-            loss = loss_of(net, now, other)
-            missed = 0 if loss < lowest else missed + 1
-            lowest = min(lowest, loss)
-            if loss < best.loss:
-                best = Adapted(now, loss, rate, turn * calls * STEPS, 0)
+            right = right_of(net, now, other)
+            missed = 0 if right > highest else missed + 1
+            highest = max(highest, right)
+            if right > best.right:
+                best = Adapted(now, right, rate, turn * CALLS * STEPS, 0)
             if missed >= patience:
                 break
     return best._replace(tokens=read)
@@ -148,8 +150,8 @@ def _steps(
     return jax.lax.scan(step, (params, state), (batches, keys))[0]
 
 
-def loss_of(net: Seq2seq, params: Params, rows: Packed) -> float:
-    """The cross-entropy of all tokens of rows, in nats for each."""
+def right_of(net: Seq2seq, params: Params, rows: Packed) -> float:
+    """The share of all tokens of rows that is the most probable one."""
     short = -len(rows.source) % AT_ONCE
     padded = jax.tree.map(lambda leaf: np.pad(leaf, ((0, short), (0, 0))), rows)
     parts = [
@@ -163,4 +165,4 @@ def loss_of(net: Seq2seq, params: Params, rows: Packed) -> float:
 def _total(net: Seq2seq, params: Params, rows: Packed) -> jax.Array:
     x, y, _ = examples(rows)
     logits = fast(net.model()).apply(params, x)
-    return jnp.sum(TokenLoss(0.0)(logits, y) * (rows.segment > 0).sum(axis=-1))
+    return jnp.sum(tokens_right(logits, y) * (rows.segment > 0).sum(axis=-1))

@@ -20,12 +20,12 @@ class Judged(NamedTuple):
     """Translations of the test sentences after adapting to some pairs.
 
     beam, greedy: One sentence each.
-    loss, rate, steps, tokens: As in `Adapted`.
+    right, rate, steps, tokens: As in `Adapted`.
     """
 
     beam: list[str]
     greedy: list[str]
-    loss: float
+    right: float
     rate: float
     steps: int
     tokens: int
