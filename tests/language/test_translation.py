@@ -96,9 +96,9 @@ def test_adapting_takes_what_held_out_pairs_like_best(params):
     assert found.right > right_of(NET, params, rows) + 0.1
     assert found.right == pytest.approx(right_of(NET, found.params, rows), rel=1e-5)
     assert 0 < found.tokens <= 16_000  # with both rates
-    nothing = fine_tuned(NET, params, FEW, rates=(50.0,), most_tokens=8_000, **HOW)
+    nothing = fine_tuned(NET, found.params, FEW, rates=(50.0,), most_tokens=8_000, **HOW)
     assert nothing.steps == 0
-    assert nothing.params is params
+    assert nothing.params is found.params
     with pytest.raises(ValueError, match="pairs=10 must be at least 40"):
         held_out(FEW.at(range(10)))
 
