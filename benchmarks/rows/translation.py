@@ -40,7 +40,7 @@ STUDY = Study(
         target_tokens=12_000_000,
         word_dropout=0.3,
         adapt_tokens=600_000,
-        patience=4,
+        patience=10,
     ),
     0.5,
     {
