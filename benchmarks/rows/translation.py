@@ -39,6 +39,7 @@ STUDY = Study(
         meta_batch=1,
         target_tokens=12_000_000,
         word_dropout=0.3,
+        dropout=0.2,
         adapt_tokens=600_000,
         patience=10,
     ),
