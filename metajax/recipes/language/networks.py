@@ -84,8 +84,8 @@ def centred(centre: np.ndarray) -> Model:
       centre: `(width,)`, the mean of training vectors of length 1.
 
     Example:
-      >>> centred(np.array([1.0, 0.0])).apply((), jnp.array([[3.0, 4.0]])).round(2).tolist()
-      [[-0.4000000059604645, 0.8899999856948853]]
+      >>> centred(np.array([0.6, 0.0])).apply((), jnp.array([[3.0, 4.0]])).round(2).tolist()
+      [[0.0, 1.0]]
 
     Reference:
       Mu and Viswanath, ICLR 2018, section 2, its first step. https://arxiv.org/abs/1702.01417
