@@ -71,7 +71,8 @@ def pack(
             rows.append([])
         rows[row].append(i)
         room[row] -= sizes
-    found = Packed(*(np.zeros((len(rows), length), np.int32) for _ in range(5)))
+    tokens = (name for name in Packed._fields if name != "seed")
+    found = Packed(**{name: np.zeros((len(rows), length), np.int32) for name in tokens})
     for r, row in enumerate(rows):
         at, to = 0, 0
         for number, i in enumerate(row, 1):

@@ -25,7 +25,7 @@ class Classify:
     """The learner; `metajax list learners` describes each."""
     encoder: EncoderName = "ngrams"
     """Hashed n-grams whose weights are a function of word statistics, beside a learned projection; a small
-    Transformer of words; frozen vectors with a map that starts at the identity; or vectors_ngrams, both."""
+    Transformer of words; frozen vectors with a map that starts at the identity; or both, side by side."""
     vectors: str | None = None
     """Sentences to frozen vectors, for encoders of them: wordllama, or module:function of your own."""
     way: int = 5

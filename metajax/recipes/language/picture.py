@@ -24,7 +24,7 @@ def queries(p: Prepared, learner: Learner, meta_params: Params, draw: Any) -> An
     from metajax.recipes import plots  # loads matplotlib
 
     s, inputs = p.settings, p.fitted.inputs(p.test)
-    # Episodes of places, which are those of what is read there.
+    # Episodes of places in the test set are those of what is read there.
     sample = draw(p.test, Shots(s.shot, s.test_query_shot, s.way), np.arange(len(p.test.texts)))
     support, query = sample(jax.random.key(0))
 
