@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 console = Console(highlight=False, soft_wrap=True)
+GAP = 2
+"""Blanks between the columns of a table."""
 
 
 def escape(text: str) -> str:
@@ -32,20 +34,27 @@ def titled(title: str, columns: Sequence[str], *, words: int = 1) -> Table:
         title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 0, 0, 1),
+        padding=(0, 0, 0, GAP - 1),
     )
     for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place < words else "right")
+        justify = "left" if place < words else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     return table
 
 
 def show(table: Table) -> None:
-    """Prints a table whose numbers stay whole, whatever the width; names break between words."""
-    for column in table.columns:
-        shown = [Text.from_markup(str(each)).plain for each in column.cells]
-        whole = shown if column.justify == "right" else " ".join(shown).split()
-        words = (*whole, *str(column.header).split())
-        column.min_width = max(map(len, words), default=0)
+    """Prints a table, whose numbers keep their intervals beside them where the width allows."""
+
+    def longest(column: Column) -> int:
+        """Of what is not to be broken: a number with its interval, and the words of names."""
+        cells = [Text.from_markup(str(each)).plain for each in column.cells]
+        whole = cells if column.justify == "right" else " ".join(cells).split()
+        return max(map(len, [*whole, *str(column.header).split()]), default=0)
+
+    widths = [longest(column) for column in table.columns]
+    if sum(widths) + GAP * len(widths) <= console.width:
+        for column, width in zip(table.columns, widths, strict=True):
+            column.min_width = width
     console.print(table)
 
 
