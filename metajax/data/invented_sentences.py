@@ -9,6 +9,8 @@ from metajax.data.sentences import Sentences
 _OPENINGS = ("please", "can you", "i want to", "how do i", "help me", "could you", "i need to", "")
 _ENDINGS = ("now", "today", "for me", "please", "again", "right away", "", "")
 _FILLERS = ("the", "my", "a", "this", "that")
+_STOCK = 2
+"""Verbs of all domains together, for each of one domain."""
 _ONSETS, _VOWELS, _CODAS = "bdfgklmnprstvz", "aeiou", ("", "n", "r", "s", "l", "t")
 
 
@@ -17,9 +19,11 @@ def invented_sentences(
 ) -> Sentences:
     """Returns sentences of intents, each of which is a verb and an object, said in several ways.
 
-    Verbs and objects have three synonyms. Intents of a domain share verbs and objects in pairs, so that it
-    takes both to tell them apart; the words around say nothing. A tenth of the verbs is replaced by another
-    verb of the domain.
+    Verbs and objects have three synonyms. Objects are of one domain alone, and verbs are drawn from a stock
+    that all domains share: which verbs mean the same can be learned in some domains and used in others, as
+    "cancel" and "call off" can. Intents of a domain share verbs and objects in pairs, so that it takes both
+    to tell them apart; the words around say nothing. A tenth of the verbs is replaced by another verb of the
+    domain.
 
     Args:
       domains, intents, each: The numbers of domains, of intents in each, and of sentences of each intent.
@@ -34,8 +38,9 @@ def invented_sentences(
     rng = np.random.default_rng(seed)
     texts, labels, names = [], [], []
     side = math.isqrt(intents) + 2
+    stock = [_synonyms(rng) for _ in range(_STOCK * side)]
     for domain in range(domains):
-        verbs = [_synonyms(rng) for _ in range(side)]
+        verbs = [stock[i] for i in rng.permutation(len(stock))[:side]]
         objects = [_synonyms(rng) for _ in range(side)]
         pairs = [(i, j) for i in range(len(verbs)) for j in range(len(objects))]
         for intent, place in enumerate(rng.permutation(len(pairs))[:intents]):

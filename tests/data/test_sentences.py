@@ -95,6 +95,21 @@ def test_invented_intents_are_told_apart_by_verb_and_object():
     found.with_enough("test", 15, 4)
 
 
+def test_domains_of_invented_intents_share_verbs_and_no_objects():
+    found = invented_sentences(domains=4, each=20)
+    verbs: dict[str, set[str]] = {}
+    objects: dict[str, set[str]] = {}
+    for text, domain in zip(found.texts, found.domains, strict=True):
+        words = text.split()
+        at = max(i for i, word in enumerate(words) if word in ("the", "my", "a", "this", "that"))
+        verbs.setdefault(domain, set()).add(words[at - 1])
+        objects.setdefault(domain, set()).add(words[at + 1])
+    for one in verbs:
+        elsewhere = set().union(*(verbs[domain] for domain in verbs if domain != one))
+        assert len(verbs[one] & elsewhere) > len(verbs[one]) / 2
+        assert not any(objects[one] & objects[domain] for domain in objects if domain != one)
+
+
 @pytest.fixture
 def data():
     named = os.environ.get("METAJAX_DATA")

@@ -112,6 +112,7 @@ def test_a_trained_learner_and_baselines_on_the_same_tasks():
     mean = {name: np.mean([*row.accuracy.values()]) for name, row in rows.items()}
     assert mean["after"] > 40  # chance is 20
     assert mean["untrained r2d2"] > 40
+    assert mean["after"] > max(score for name, score in mean.items() if name != "after")
     assert set(rows["after"].auroc) == set(p.test.domains)
     assert np.mean([*rows["after"].auroc.values()]) > 60
 
