@@ -122,7 +122,7 @@ def write(third: str, p: Prepared, folder: Path, names: Sequence[str], budget: s
         for name, of in found.items()
         if of
     }
-    facts = ("tokens_before", "rate", "steps", "tokens", "right", "seconds")
+    facts = ("tokens_before", "rate", "steps", "tokens", "held_out", "seconds")
     result = record.read("translation") or {"rotations": {}}
     result["settings"] = recipes.to_json(STUDY.settings) | {"base": STUDY.base}
     result["rotations"][third] = {

@@ -9,7 +9,7 @@ import sacrebleu
 
 from metajax.metrics import bleu
 from metajax.nn.seq2seq import BEGIN, END, pack, seq2seq
-from metajax.recipes.language.finetuning import fine_tuned, held_out, right_of
+from metajax.recipes.language.finetuning import fine_tuned, held_out
 from metajax.recipes.language.low_resource import (
     Labels,
     TokenLoss,
@@ -85,27 +85,53 @@ def params():
     return NET.init(jax.random.key(0))
 
 
-HOW = {"smoothing": 0.1, "word_dropout": 0.2, "length": 16, "seed": 0, "patience": 2}
+def overlap(translations, references):
+    """The share of places at which a translation has the token of its reference."""
+    pairs = zip(translations, references, strict=True)
+    return float(np.mean([np.mean([*map(int.__eq__, *p), len(p[0]) == len(p[1])]) for p in pairs]))
 
 
-def test_adapting_takes_what_held_out_pairs_like_best(params):
-    found = fine_tuned(NET, params, FEW, rates=(1e-2, 50.0), most_tokens=8_000, **HOW)
+HOW = {
+    "quality": overlap,
+    "smoothing": 0.1,
+    "word_dropout": 0.2,
+    "length": 16,
+    "seed": 0,
+    "patience": 2,
+}
+
+
+def test_adapting_takes_what_translates_held_out_pairs_best(params):
+    found = fine_tuned(
+        NET, params, FEW, rates=(1e-2, 50.0), most_tokens=40_000, **HOW | {"patience": 8}
+    )
     _, other = held_out(FEW)
-    rows = pack(*other, length=16)
+
+    def reached(params):
+        return overlap(translate(NET, params, other.sources, beam=1), other.targets)
+
     assert found.rate == 1e-2
-    assert found.right > right_of(NET, params, rows) + 0.1
-    assert found.right == pytest.approx(right_of(NET, found.params, rows), rel=1e-5)
-    assert 0 < found.tokens <= 16_000  # with both rates
+    assert found.quality > reached(params) + 0.1
+    assert found.quality == pytest.approx(reached(found.params), rel=1e-5)
+    assert 0 < found.tokens <= 80_000  # with both rates
     nothing = fine_tuned(NET, found.params, FEW, rates=(50.0,), most_tokens=8_000, **HOW)
     assert nothing.steps == 0
     assert nothing.params is found.params
     with pytest.raises(ValueError, match="pairs=10 must be at least 40"):
         held_out(FEW.at(range(10)))
+    assert [len(part.sources) for part in held_out(Encoded([[3]] * 4_000, [[4]] * 4_000))] == [
+        3_800,
+        200,
+    ]
 
 
-def test_shares_that_are_right_are_of_all_tokens_whatever_the_rows(params):
-    long, short = (pack(*FEW, length=length) for length in (32, 16))
-    assert right_of(NET, params, long) == pytest.approx(right_of(NET, params, short), rel=1e-5)
+def test_adapting_stops_when_translations_get_no_better(params):
+    """With a patience of 2 looks of 25 steps, after the first look that set the mark."""
+    qualities = iter([0.0, 5.0, 1.0, 1.0])  # before the first step, and at three looks
+    how = HOW | {"quality": lambda translations, references: next(qualities)}
+    found = fine_tuned(NET, params, FEW, rates=(1e-2,), most_tokens=100_000, **how)
+    assert (found.quality, found.steps) == (5.0, 25)
+    assert next(qualities, None) is None
 
 
 def test_greedy_translations_by_hand(params):

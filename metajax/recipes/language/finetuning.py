@@ -1,17 +1,17 @@
-"""Adapting a translator to a few pairs: Adam on most of them, until others get no better."""
+"""Adapting a translator to a few pairs: Adam on most of them, until it translates others no better."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from metajax.nn.seq2seq import Packed, Seq2seq, pack
-from metajax.recipes.language.low_resource import TokenLoss, examples, noisy, tokens_right
-from metajax.recipes.language.token_pairs import Encoded
+from metajax.recipes.language.low_resource import TokenLoss, examples, noisy
+from metajax.recipes.language.token_pairs import Encoded, Tokens
+from metajax.recipes.language.translate import translate
 from metajax.rewriting.fast import fast
 from metajax.types import Params
 
@@ -22,20 +22,22 @@ STEPS = 5
 CALLS = 5
 """Calls before each look at the held-out pairs."""
 HELD_OUT = 10
-"""One of so many pairs is held out, and twenty at least."""
+"""One of so many pairs is held out."""
+LEAST, MOST = 20, 200
+"""Pairs that are held out, whatever the number of all."""
 
 
 class Adapted(NamedTuple):
     """What fine-tuning led to.
 
-    params: Those that have the most tokens of held-out pairs right, the first ones among them.
-    right: The share of those tokens that is the most probable one, given those before it.
+    params: Those that translate the sources of held-out pairs best, the first ones among equals.
+    quality: Of those translations.
     rate, steps: With which they were reached.
     tokens: Tokens of translations that all steps read, of other rates too.
     """
 
     params: Params
-    right: float
+    quality: float
     rate: float
     steps: int
     tokens: int
@@ -53,11 +55,11 @@ def held_out(pairs: Encoded) -> tuple[Encoded, Encoded]:
       [180, 20]
     """
     number = len(pairs.sources)
-    if number < 40:
+    if number < 2 * LEAST:
         raise ValueError(
-            f"translation: pairs={number} must be at least 40, to hold 20 of them out."
+            f"translation: pairs={number} must be at least {2 * LEAST}, to hold {LEAST} of them out."
         )
-    size = max(20, number // HELD_OUT)
+    size = min(MOST, max(LEAST, number // HELD_OUT))
     return pairs.at(range(size, number)), pairs.at(range(size))
 
 
@@ -66,6 +68,7 @@ def fine_tuned(
     params: Params,
     pairs: Encoded,
     *,
+    quality: Callable[[Tokens, Tokens], float],
     rates: Sequence[float],
     most_tokens: int,
     patience: int,
@@ -76,28 +79,34 @@ def fine_tuned(
 ) -> Adapted:
     """Trains all weights on pairs, with each rate, and returns the best on those that are held out.
 
-    The loss of held-out pairs rises long before translations get worse: it counts how sure a wrong token was.
+    Their sources are translated at every look. The loss of their tokens, and the share of those that are right
+    given the ones before, get worse long before translations do.
 
     Args:
       net: The Transformer.
       params: Its weights at the start.
       pairs: Of which some are held out.
+      quality: Of translations beside references, both as tokens; higher is better.
       rates: Step sizes of Adam.
       most_tokens: Where each rate stops at the latest.
-      patience: How often in a row the share of tokens that are right may fail to improve. It is measured
-        every 25 steps.
+      patience: How often in a row the quality may fail to improve. It is measured every 25 steps.
       smoothing: Of labels, in training.
       word_dropout: The share of the words of translations that `noisy` hides, in training.
       length: Of a row.
       seed: Of the order of rows, and of the words that are hidden.
     """
-    own, other = (pack(*part, length=length) for part in held_out(pairs))
+    first, other = held_out(pairs)
+    own = pack(*first, length=length)
+
+    def judged(params: Params) -> float:
+        return quality(translate(net, params, other.sources, beam=1), other.targets)
+
     tokens = float((own.segment > 0).sum()) / len(own.source)
     most_calls = max(1, int(most_tokens / (tokens * AT_ONCE * STEPS * CALLS)))
-    best, read = Adapted(params, right_of(net, params, other), rates[0], 0, 0), 0
+    best, read = Adapted(params, judged(params), rates[0], 0, 0), 0
     for number, rate in enumerate(rates):
         state = optax.adam(1.0, b2=0.98).init(params)
-        now, rng, missed, highest = params, np.random.default_rng([seed, number]), 0, -1.0
+        now, rng, missed, highest = params, np.random.default_rng([seed, number]), 0, -np.inf
         keys = iter(jax.random.split(jax.random.key(seed), (most_calls, CALLS)).reshape(-1))
         order = _turns(rng, len(own.source))
         for turn in range(1, most_calls + 1):
@@ -108,11 +117,11 @@ def fine_tuned(
                 now, state = _steps(
                     net, smoothing, word_dropout, now, state, batch, rate, next(keys)
                 )
-            right = right_of(net, now, other)
-            missed = 0 if right > highest else missed + 1
-            highest = max(highest, right)
-            if right > best.right:
-                best = Adapted(now, right, rate, turn * CALLS * STEPS, 0)
+            reached = judged(now)
+            missed = 0 if reached > highest else missed + 1
+            highest = max(highest, reached)
+            if reached > best.quality:
+                best = Adapted(now, reached, rate, turn * CALLS * STEPS, 0)
             if missed >= patience:
                 break
     return best._replace(tokens=read)
@@ -148,21 +157,3 @@ def _steps(
 
     keys = jax.random.split(key, STEPS)
     return jax.lax.scan(step, (params, state), (batches, keys))[0]
-
-
-def right_of(net: Seq2seq, params: Params, rows: Packed) -> float:
-    """The share of all tokens of rows that is the most probable one."""
-    short = -len(rows.source) % AT_ONCE
-    padded = jax.tree.map(lambda leaf: np.pad(leaf, ((0, short), (0, 0))), rows)
-    parts = [
-        _total(net, params, jax.tree.map(lambda leaf, i=i: leaf[i : i + AT_ONCE], padded))
-        for i in range(0, len(padded.source), AT_ONCE)
-    ]
-    return float(sum(parts)) / float((rows.segment > 0).sum())
-
-
-@partial(jax.jit, static_argnums=0)
-def _total(net: Seq2seq, params: Params, rows: Packed) -> jax.Array:
-    x, y, _ = examples(rows)
-    logits = fast(net.model()).apply(params, x)
-    return jnp.sum(tokens_right(logits, y) * (rows.segment > 0).sum(axis=-1))

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import jax
 
+from metajax.metrics.bleu import chrf
 from metajax.recipes.language.contenders import read
 from metajax.recipes.language.finetuning import Adapted, fine_tuned
+from metajax.recipes.language.token_pairs import Tokens
 from metajax.recipes.language.translate import translate
 from metajax.recipes.language.translation_data import Prepared
 from metajax.recipes.language.translation_learners import network
@@ -20,12 +22,13 @@ class Judged(NamedTuple):
     """Translations of the test sentences after adapting to some pairs.
 
     beam, greedy: One sentence each.
-    right, rate, steps, tokens: As in `Adapted`.
+    held_out: The chrF of greedy translations of the pairs that were held out.
+    rate, steps, tokens: As in `Adapted`.
     """
 
     beam: list[str]
     greedy: list[str]
-    right: float
+    held_out: float
     rate: float
     steps: int
     tokens: int
@@ -41,10 +44,15 @@ def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
       seed: Of new weights, and of the order of pairs.
     """
     s, net = p.settings, network(p)
+
+    def quality(translations: Tokens, references: Tokens) -> float:
+        return chrf(p.pieces.decode(translations), p.pieces.decode(references))
+
     adapted = fine_tuned(
         net,
         net.init(jax.random.key(seed)) if params is None else params,
         p.support(number),
+        quality=quality,
         rates=s.rates,
         most_tokens=s.target_tokens if params is None else s.adapt_tokens,
         patience=s.patience,
