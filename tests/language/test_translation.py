@@ -1,5 +1,7 @@
 """Tasks of few pairs, adapting with early stopping, translating, and BLEU."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -91,7 +93,7 @@ def overlap(translations, references):
     return float(np.mean([np.mean([*map(int.__eq__, *p), len(p[0]) == len(p[1])]) for p in pairs]))
 
 
-HOW = {
+HOW: dict[str, Any] = {
     "quality": overlap,
     "smoothing": 0.1,
     "word_dropout": 0.2,
@@ -128,7 +130,7 @@ def test_adapting_takes_what_translates_held_out_pairs_best(params):
 def test_adapting_stops_when_translations_get_no_better(params):
     """With a patience of 2 looks of 25 steps, after the first look that set the mark."""
     qualities = iter([0.0, 5.0, 1.0, 1.0])  # before the first step, and at three looks
-    how = HOW | {"quality": lambda translations, references: next(qualities)}
+    how: dict[str, Any] = HOW | {"quality": lambda translations, references: next(qualities)}
     found = fine_tuned(NET, params, FEW, rates=(1e-2,), most_tokens=100_000, **how)
     assert (found.quality, found.steps) == (5.0, 25)
     assert next(qualities, None) is None
