@@ -104,9 +104,8 @@ HOW: dict[str, Any] = {
 
 
 def test_adapting_takes_what_translates_held_out_pairs_best(params):
-    found = fine_tuned(
-        NET, params, FEW, rates=(1e-2, 50.0), most_tokens=40_000, **HOW | {"patience": 8}
-    )
+    longer: dict[str, Any] = HOW | {"patience": 8}
+    found = fine_tuned(NET, params, FEW, rates=(1e-2, 50.0), most_tokens=40_000, **longer)
     _, other = held_out(FEW)
 
     def reached(params):
