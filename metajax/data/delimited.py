@@ -48,6 +48,27 @@ class Columns(NamedTuple):
     items: list[str]
 
 
+def separator_of(header: str) -> str:
+    """The character between fields of a header: a tab, semicolon, bar or comma.
+
+    Example:
+      >>> separator_of("user;item;rating")
+      ';'
+    """
+    return next((mark for mark in ("\t", ";", "|") if mark in header), ",")
+
+
+def named_once(path: Path, names: Sequence[str]) -> None:
+    """Checks that no two columns of a header have one name.
+
+    Raises:
+      ValueError: If two have, because one of them would be left out.
+    """
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{path}: line 1 names two columns {twice!r}; rename or remove one.")
+
+
 def bytes_of(path: Path, what: str) -> bytes:
     """Returns what a file holds, unpacked if its name ends in `.gz`.
 

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metajax import files
-from metajax.data.delimited import ADVICE, Format, Scale, read, rows, text_of
+from metajax.data.delimited import (
+    ADVICE,
+    Format,
+    Scale,
+    named_once,
+    read,
+    rows,
+    separator_of,
+    text_of,
+)
 from metajax.data.ratings import Item, Ratings, assembled
 
 GENRES = (
@@ -107,7 +116,9 @@ def table_items(file: Path | None, separator: str | None = None) -> dict[str, It
     content = text_of(file)
     separator = separator or separator_of(first_line(content))
     lines = rows(content, separator, quoted=True)
-    names = [_plain(name) for name in next(lines)[1]]
+    header = next(lines)[1]
+    named_once(file, header)
+    names = [_plain(name) for name in header]
     place = {
         "item": _first(names, NAMES["item"]),
         "title": _first(names, TITLES),
@@ -135,16 +146,6 @@ def _first(names: list[str], known: tuple[str, ...]) -> int | None:
     return next((names.index(name) for name in known if name in names), None)
 
 
-def separator_of(header: str) -> str:
-    """The character between fields of a header: a tab, semicolon, bar or comma.
-
-    Example:
-      >>> separator_of("user;item;rating")
-      ';'
-    """
-    return next((mark for mark in ("\t", ";", "|") if mark in header), ",")
-
-
 def first_line(content: bytes) -> str:
     """The first line of a file, which may name its columns."""
     return content.split(b"\n", 1)[0].decode()
@@ -167,7 +168,7 @@ def form_of(path: Path, header: str) -> Format:
     """How a table is written whose header names its columns.
 
     Raises:
-      ValueError: If no column is named user, item or rating.
+      ValueError: If no column is named user, item or rating, or several are alike.
     """
     if not header.strip():
         raise ValueError(
@@ -175,6 +176,7 @@ def form_of(path: Path, header: str) -> Format:
         )
     separator = separator_of(header)
     shown = [name.strip().strip('"') for name in header.split(separator)]
+    named_once(path, shown)
     places, number = columns_of(header)
     missing = [column for column in ("user", "item", "rating") if places[column] is None]
     if missing:

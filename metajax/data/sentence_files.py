@@ -1,4 +1,4 @@
-"""Anybody's labelled sentences: JSON lines or CSV, of which every line that cannot be read is named."""
+"""Anybody's labelled sentences: JSON lines or a table, of which every line that cannot be read is named."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metajax import files
-from metajax.data.delimited import bytes_of
+from metajax.data.delimited import bytes_of, named_once, separator_of
 from metajax.data.sentences import Sentences
 
 _SHOWN = 3
@@ -15,16 +15,17 @@ COLUMNS = ("text", "label")
 
 
 def read_sentences(path: str | Path) -> Sentences:
-    """Reads labelled sentences from JSON lines or CSV, perhaps packed as `.gz`.
+    """Reads labelled sentences from JSON lines or a table, perhaps packed as `.gz`.
 
     Args:
-      path: A file whose name ends in `.jsonl` or `.csv`, in UTF-8, with columns text, label, and perhaps
-        domain; without it all are of one domain, which has the name of the file.
+      path: A file whose name ends in `.jsonl`, `.csv` or `.tsv`, in UTF-8, with columns text, label, and
+        perhaps domain; without it all are of one domain, which has the name of the file. Between the fields
+        of a table are commas, semicolons, tabs or bars, whatever is in its header.
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: For another ending or encoding, missing columns, and lines that cannot be read: their
-        number, and the first of them by line and reason. Nothing is left out.
+      ValueError: For another ending or encoding, missing or repeated columns, no sentence at all, and lines
+        that cannot be read: their number, and the first of them by line and reason. Nothing is left out.
 
     Example:
       >>> import tempfile
@@ -39,18 +40,19 @@ def read_sentences(path: str | Path) -> Sentences:
     with files.naming(path):
         content = bytes_of(path, "sentences")
         try:
-            text = content.decode("utf-8-sig")
+            text = content.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
             raise ValueError(
                 f"{path}: line {line} is not UTF-8; save the file as UTF-8."
             ) from error
         name = path.name.removesuffix(".gz")
-        readers = {".jsonl": _json_lines, ".csv": _csv}
-        if Path(name).suffix not in readers:
-            raise ValueError(f"{path}: the name must end in .jsonl or .csv, or either with .gz.")
+        if Path(name).suffix not in READERS:
+            raise ValueError(
+                f"{path}: the name must end in {', '.join(READERS)}, or one of them and .gz."
+            )
         rows, wrong, total = [], [], 0
-        for line, row in readers[Path(name).suffix](path, text):
+        for line, row in READERS[Path(name).suffix](path, text):
             total += 1
             reason = row if isinstance(row, str) else _reason(row)
             if reason:
@@ -63,6 +65,8 @@ def read_sentences(path: str | Path) -> Sentences:
                 f"{path}: {len(wrong):,} of {total:,} lines cannot be read: {'; '.join(wrong[:_SHOWN])}{more}. "
                 "Correct or remove them."
             )
+        if not rows:
+            raise ValueError(f"{path} holds a header and no sentences; give a file of sentences.")
         whole = Path(name).stem
         return Sentences(
             whole,
@@ -75,7 +79,7 @@ def read_sentences(path: str | Path) -> Sentences:
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
-    for number, line in enumerate(text.rstrip("\r\n").split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -83,25 +87,30 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
         yield number, row if isinstance(row, dict | str) else "it is no JSON object"
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
-    reader = csv.reader(io.StringIO(text, newline=""))
+def _table(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
+    separator = separator_of(text.split("\n", 1)[0])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header = [name.strip() for name in next(reader, [])]
+    named_once(path, header)
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise ValueError(
-            f"{path}: line 1 has columns {', '.join(header)}, but {' and '.join(missing)} is missing; the "
-            "columns must be text, label, and perhaps domain."
+            f"{path}: line 1 has the columns {', '.join(header)}, but needs {' and '.join(missing)}; name them "
+            "text, label, and perhaps domain."
         )
     begin = reader.line_num + 1
-    for fields in reader:
-        good = len(fields) == len(header)
-        yield (
-            begin,
-            dict(zip(header, fields, strict=True))
-            if good
-            else f"{len(fields)} fields, but {len(header)} columns",
-        )
-        begin = reader.line_num + 1
+    try:
+        for fields in reader:
+            good = len(fields) == len(header)
+            wrong = f"{len(fields)} fields, but {len(header)} columns" if fields else "it is empty"
+            yield begin, dict(zip(header, fields, strict=True)) if good else wrong
+            begin = reader.line_num + 1
+    except csv.Error as error:  # a quote that does not end takes all lines after it
+        yield begin, f"its quotes do not match ({error})"
+
+
+READERS = {".jsonl": _json_lines, ".csv": _table, ".tsv": _table}
+"""Endings to functions of a file's path and text, which yield lines by number, or what is wrong with them."""
 
 
 def _reason(row: dict) -> str | None:

@@ -186,6 +186,10 @@ REFUSED = {
         "user,item,liked\n1,a,1\n",
         "no column of the header names the rating; there are user, item, liked. Name them",
     ),
+    "a column twice": (
+        "user,item,rating,rating\n1,a,4,2\n",
+        "line 1 names two columns 'rating'; rename or remove one",
+    ),
     "no header": ("1,2,3\n", "no column of the header names the user or the item or the rating"),
     "an empty file": ("\n", "is empty; give a file of ratings"),
     "a header alone": (HEADER, "holds a header and no ratings"),

@@ -24,10 +24,15 @@ LINES = (
         ("a.csv", CSV.encode()),
         ("a.csv", CSV.encode("utf-8-sig")),
         ("a.csv", CSV.replace("\n", "\r\n").encode()),
+        (
+            "a.csv",
+            (b'text;label;domain\n"hello, there";greeting;talk\nbye;parting;talk\n\n'),
+        ),
+        ("a.tsv", b"text\tlabel\tdomain\nhello, there\tgreeting\ttalk\nbye\tparting\ttalk\n"),
         ("a.jsonl", LINES.encode()),
         ("a.jsonl.gz", gzip.compress(LINES.encode())),
     ],
-    ids=["csv", "with a mark", "of Windows", "json lines", "packed"],
+    ids=["csv", "with a mark", "of Windows", "semicolons", "tabs", "json lines", "packed"],
 )
 def test_a_file_in_every_form(name, content, tmp_path):
     path = tmp_path / name
@@ -45,17 +50,25 @@ def test_without_a_domain_all_are_of_that_of_the_file(tmp_path):
 
 
 REFUSED = [
-    ("a.csv", b"text,intent\nhi,a\n", "line 1 has columns text, intent, but label is missing"),
+    (
+        "a.csv",
+        b"text,intent\nhi,a\n",
+        "line 1 has the columns text, intent, but needs label; name them",
+    ),
     ("a.csv", b"text,label\nhi,a\n ,b\n", "1 of 2 lines cannot be read: line 3: text is empty"),
     ("a.csv", b"text,label\nhi,\n", "line 2: label is empty"),
     ("a.csv", b"text,label\nhi,a,b\n", "line 2: 3 fields, but 2 columns"),
     ("a.csv", "text,label\nhi,a\nété,b\n".encode("latin-1"), "line 3 is not UTF-8; save the file"),
+    ("a.csv", b"text,text,label\nhi,ho,a\n", "line 1 names two columns 'text'"),
+    ("a.csv", b"text,label\nhi,a\n\nho,b\n", "1 of 3 lines cannot be read: line 3: it is empty"),
+    ("a.csv", b'text,label\nhi,a\n"ho,b\nhu,b\n', "line 3: its quotes do not match"),
+    ("a.csv", b"text,label\n", "holds a header and no sentences"),
     ("a.csv", b"\n", "is empty; give a file of sentences"),
     ("a.jsonl", b'{"text": "hi"}\n', "line 1: column label is missing"),
     ("a.jsonl", b'{"text": "hi", "label": 3}\n', "line 1: label=3 must be text"),
     ("a.jsonl", b'{"text": "hi", "label": "a"}\nhi\n', "line 2: it is no JSON"),
     ("a.jsonl", b"[1]\n", "line 1: it is no JSON object"),
-    ("a.txt", b"hi\n", "the name must end in .jsonl or .csv"),
+    ("a.txt", b"hi\n", "the name must end in .jsonl, .csv, .tsv, or one of them"),
     ("a.csv.gz", b"text,label\n", "is not a whole gzip file"),
 ]
 
@@ -64,7 +77,7 @@ REFUSED = [
 def test_what_cannot_be_read_is_named_by_file_and_line(name, content, message, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"line|name|empty|gzip") as caught:
+    with pytest.raises(ValueError, match=r"line|name|empty|gzip|sentences") as caught:
         read_sentences(path)
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)

@@ -9,7 +9,7 @@ import numpy as np
 
 from metajax.data import DATASETS
 from metajax.data.invented_sentences import invented_sentences
-from metajax.data.sentence_files import read_sentences
+from metajax.data.sentence_files import READERS, read_sentences
 from metajax.data.sentences import Sentences
 from metajax.names import neither
 
@@ -45,10 +45,10 @@ def sentences_of(where: str, data_set: str, data: str | Path | None = None) -> S
         return invented_sentences()
     if data_set in named:
         return named[data_set](data)
-    if Path(data_set).expanduser().exists() or data_set.endswith((".jsonl", ".csv", ".gz")):
+    if Path(data_set).expanduser().exists() or data_set.endswith((*READERS, ".gz")):
         return read_sentences(data_set)
     known = sorted((SYNTHETIC, *named))
-    kinds, more = "a data set of sentences nor a file", "a file that ends in .jsonl or .csv"
+    kinds, more = "a data set of sentences nor a file", f"a file that ends in {', '.join(READERS)}"
     raise neither(f"{where}: {data_set!r}", kinds, data_set, known, more)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from metajax import files
-from metajax.data.delimited import rows, text_of
-from metajax.data.rating_files import columns_of, first_line, separator_of
+from metajax.data.delimited import rows, separator_of, text_of
+from metajax.data.rating_files import columns_of, first_line
 from metajax.data.ratings import Ratings
 
 
