@@ -162,17 +162,17 @@ RELATIONS = (
     "compare the two tables."
 )
 VECTORS = (
-    "Vectors are centred by the mean of training sentences. Their map starts at the identity, and is trained at "
-    "a tenth of the step size of n-grams. With one sentence of each class, and with five of five classes, the "
-    "trained learner is significantly above all that are untrained; with five of fifteen classes, logistic "
+    "Vectors are centred by the mean of training sentences. Their map starts at the identity, and is trained "
+    "at a tenth of the step size of n-grams. With one sentence of each class, and with five of five classes, "
+    "the trained learner is significantly above all that are untrained; with five of fifteen classes, logistic "
     "regression is ahead by less than half a point."
 )
 BOTH = (
     "N-grams know words that vectors take for others, and vectors know words that are like each other: every "
-    "learner is above itself on n-grams alone and on vectors alone. "
-    "Meta-training is significantly above the best untrained learner with one sentence, and with five of five "
-    "classes; with five of fifteen it is level with logistic regression on the same features. The share of "
-    "n-grams was chosen on validation domains, and is learned."
+    "learner is above itself on n-grams alone and on vectors alone. Meta-training is significantly above the "
+    "best untrained learner with one sentence, and with five of five classes; with five of fifteen it is level "
+    "with logistic regression on the same features. The share of n-grams was chosen on validation domains, and "
+    "is learned."
 )
 ANALYSES = {
     "intents": INTENTS,
