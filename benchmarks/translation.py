@@ -33,13 +33,16 @@ RUNS = Path("runs/translation")
 
 
 def settings_of(third: str, seed: int, folder: Path) -> dict[str, Any]:
-    """The settings of every run, the shared one first; those that go on from it name its folder."""
+    """The settings of every run, joint training first; one that goes on from another names its folder."""
     shared = replace(STUDY.settings, third=third, seed=seed)
-    whole = shared.target_tokens or 0
-    base = replace(shared, learner="joint", target_tokens=round(STUDY.base * whole))
-    found: dict[str, Any] = {"base": base}
-    for name, own in STUDY.after_base.items():
-        found[name] = replace(shared, start=str((folder / "base").resolve()), **own)
+    found: dict[str, Any] = {}
+    start = None
+    for name, share in STUDY.bases.items():
+        tokens = round(share * (shared.target_tokens or 0))
+        found[name] = replace(shared, learner="joint", target_tokens=tokens, start=start)
+        start = str((folder / name).resolve())
+    for name, (base, own) in STUDY.after.items():
+        found[name] = replace(shared, start=str((folder / base).resolve()), **own)
     for language in STUDY.thirds if STUDY.parents else ():
         if language != third:
             found[parent(language)] = replace(shared, learner="joint", languages=(language,))
@@ -48,7 +51,7 @@ def settings_of(third: str, seed: int, folder: Path) -> dict[str, Any]:
 
 def names_of(third: str) -> list[str]:
     """The names of all rows of a language."""
-    return [*(name for name in settings_of(third, 0, RUNS) if name != "base"), SCRATCH]
+    return [*(name for name in settings_of(third, 0, RUNS) if name not in STUDY.bases), SCRATCH]
 
 
 def trained(settings: Any, folder: Path) -> tuple[Prepared, Any]:
@@ -68,6 +71,14 @@ def trained(settings: Any, folder: Path) -> tuple[Prepared, Any]:
         if checkpoint.latest(folder / "checkpoints") != experiment.settings.outer_steps:
             raise SystemExit(f"{folder} was stopped; run again to go on")
     return experiment.prepared, mj.restore(folder).meta_params
+
+
+def needed_by(name: str) -> list[str]:
+    """The runs of joint training from which a row goes on, in order."""
+    if name not in STUDY.after:
+        return []
+    bases = list(STUDY.bases)
+    return bases[: bases.index(STUDY.after[name][0]) + 1]
 
 
 def plain(name: str) -> str:
@@ -124,7 +135,8 @@ def write(third: str, p: Prepared, folder: Path, names: Sequence[str], budget: s
     }
     facts = ("tokens_before", "rate", "steps", "tokens", "held_out", "seconds")
     result = record.read("translation") or {"rotations": {}}
-    result["settings"] = recipes.to_json(STUDY.settings) | {"base": STUDY.base}
+    shares = {name: STUDY.bases[base] for name, (base, _) in STUDY.after.items()}
+    result["settings"] = recipes.to_json(STUDY.settings) | {"bases": shares}
     result["rotations"][third] = {
         "sentences": len(p.test.sources),
         "seeds": STUDY.seeds[:1],
@@ -146,16 +158,17 @@ def study(third: str, seed: int, sizes: Sequence[int], only: Sequence[str], budg
     folder = RUNS / f"{third}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     plans = settings_of(third, seed, folder)
-    p, _ = trained(plans["base"], folder / "base")
-    p = p._replace(settings=replace(p.settings, target_tokens=STUDY.settings.target_tokens))
-    first = [*STUDY.after_base, SCRATCH]
-    last = [name for name in plans if name not in (*first, "base")]
+    first = [*STUDY.after, SCRATCH]
+    last = [name for name in plans if name not in (*first, *STUDY.bases)]
+    p = recipes.build(replace(STUDY.settings, third=third, seed=seed)).prepared
     starts: dict[str, tuple[Prepared, Any]] = {SCRATCH: (p, None)}
     for name, size in [(n, size) for names in (first, last) for size in sizes for n in names]:
         path = of_row(folder, name, size)
         if name not in only or path.exists():
             continue
         if name not in starts:
+            for base in needed_by(name):
+                trained(plans[base], folder / base)
             starts[name] = trained(plans[name], folder / plain(name))
         keep(path, *starts[name], size, seed + 1)
         write(third, p, folder, (*first, *last), budget)

@@ -13,8 +13,9 @@ class Study(NamedTuple):
     """Contenders that are trained on two languages and adapt to a third.
 
     settings: Of all of them.
-    base: The share of target tokens that joint training has read when `after_base` go on from it.
-    after_base: Names of rows to their settings; they share the run of joint training.
+    bases: Names of runs of joint training, each of which goes on from the one before, to the shares of the
+      target tokens that they have read in the end.
+    after: Names of rows to the base from which they go on, and their settings.
     parents: Whether there is a row for each language of training alone.
     thirds: The languages that adapt in turn.
     seeds: One run of each row for each.
@@ -22,8 +23,8 @@ class Study(NamedTuple):
     """
 
     settings: Translation
-    base: float
-    after_base: dict[str, dict[str, Any]]
+    bases: dict[str, float]
+    after: dict[str, tuple[str, dict[str, Any]]]
     parents: bool = True
     thirds: tuple[str, ...] = ("cs", "de", "fr")
     seeds: tuple[int, ...] = (0,)
@@ -43,11 +44,11 @@ STUDY = Study(
         adapt_tokens=600_000,
         patience=20,
     ),
-    0.5,
+    {"base": 0.5, "longer": 0.8},
     {
-        JOINT: {"learner": "joint"},
-        "fomaml": {"learner": "fomaml", **INNER},
-        "reptile": {"learner": "reptile", **INNER},
+        JOINT: ("base", {"learner": "joint"}),
+        "fomaml": ("longer", {"learner": "fomaml", **INNER}),
+        "reptile": ("longer", {"learner": "reptile", **INNER}),
     },
 )
 COMMAND = "python benchmarks/translation.py"
@@ -84,10 +85,11 @@ def rotation(third: str) -> str:
     before = {name: max(one["tokens_before"] for one in of.values())
               for name, of in found["adapted"].items() if of}  # fmt: skip
     tokens = ", ".join(f"{name} {number:,}" for name, number in before.items() if number)
+    begun = ", ".join(f"{name} {share:.0%}" for name, share in s["bases"].items())
     note = (
         f"{found['sentences']:,} test sentences, {len(found['seeds'])} seed of each row. Tokens of "
-        f"translations read before adapting: {tokens}. {JOINT}, fomaml and reptile go on from one run of joint "
-        f"training, which has read {s['base']:.0%} of them. A Transformer of width {s['width']} with "
+        f"translations read before adapting: {tokens}. They go on from runs of joint training, which have read "
+        f"a share of these: {begun}. A Transformer of width {s['width']} with "
         f"{s['layers']} + {s['layers']} layers and {s['vocabulary']:,} byte pairs; training and "
         f"adapting hide {s['word_dropout']:.0%} of the words of translations and leave out "
         f"{s['dropout']:.0%} of the numbers inside. {found['budget']} Measured with metajax "
