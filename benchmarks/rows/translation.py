@@ -48,6 +48,7 @@ STUDY = Study(
     {
         JOINT: ("base", {"learner": "joint"}),
         "fomaml": ("longer", {"learner": "fomaml", **INNER}),
+        "fomaml, earlier": ("base", {"learner": "fomaml", **INNER}),
         "reptile": ("longer", {"learner": "reptile", **INNER}),
     },
 )
