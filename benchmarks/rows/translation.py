@@ -41,7 +41,7 @@ STUDY = Study(
         target_tokens=12_000_000,
         word_dropout=0.3,
         dropout=0.2,
-        adapt_tokens=600_000,
+        adapt_tokens=1_500_000,
         patience=20,
     ),
     {"base": 0.5, "longer": 0.8},
