@@ -148,10 +148,10 @@ def analysis() -> str:
     kept = ", ".join(f"{name} {number}" for name, number in steps.items())
     return (
         f"BLEU of {JOINT}, which a practitioner would try first, above the others: {'; '.join(lead)}. The aim "
-        f"above a network from scratch is 8 at 1,000 pairs, where FOMAML is to be no more than 0.5 below "
+        "above a network from scratch is 8 at 1,000 pairs, where FOMAML is to be no more than 0.5 below "
         f"{JOINT}, and half a point above it at 200, where each row kept the weights after so many steps: "
-        f"{kept}. The later start of fomaml was tried when the results of fomaml, earlier were known. Rows that "
-        "could not be measured are printed as not run."
+        f"{kept}. The later start of fomaml was tried when the results of fomaml, earlier were known. Rows "
+        "that could not be measured are printed as not run."
     )
 
 
