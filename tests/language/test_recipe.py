@@ -151,7 +151,7 @@ def test_train_evaluate_on_a_file_and_on_another_size(tmp_path, capsys):
     refused = run("evaluate", folder, "--on", mine, status=2)
     assert "line 74:" in refused and "n-grams do not fit in width=" in refused
     mine.write_text("text\nhi\n")
-    assert "label is missing" in run("evaluate", folder, "--on", mine, status=2)
+    assert "but needs label" in run("evaluate", folder, "--on", mine, status=2)
     assert "neither a data set of sentences nor a file" in run(
         "evaluate", folder, "--on", "x", status=2
     )
