@@ -88,7 +88,7 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
-    separator = separator_of(text.split("\n", 1)[0])
+    separator = separator_of(next(iter(text.splitlines()), ""))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header = [name.strip() for name in next(reader, [])]
     named_once(path, header)

@@ -24,15 +24,22 @@ LINES = (
         ("a.csv", CSV.encode()),
         ("a.csv", CSV.encode("utf-8-sig")),
         ("a.csv", CSV.replace("\n", "\r\n").encode()),
-        (
-            "a.csv",
-            (b'text;label;domain\n"hello, there";greeting;talk\nbye;parting;talk\n\n'),
-        ),
+        ("a.csv", CSV.replace("\n", "\r").encode()),
+        ("a.csv", b'text;label;domain\n"hello, there";greeting;talk\nbye;parting;talk\n\n'),
         ("a.tsv", b"text\tlabel\tdomain\nhello, there\tgreeting\ttalk\nbye\tparting\ttalk\n"),
         ("a.jsonl", LINES.encode()),
         ("a.jsonl.gz", gzip.compress(LINES.encode())),
     ],
-    ids=["csv", "with a mark", "of Windows", "semicolons", "tabs", "json lines", "packed"],
+    ids=[
+        "csv",
+        "with a mark",
+        "of Windows",
+        "of an old Mac",
+        "semicolons",
+        "tabs",
+        "json lines",
+        "packed",
+    ],
 )
 def test_a_file_in_every_form(name, content, tmp_path):
     path = tmp_path / name
