@@ -1,7 +1,7 @@
 """What the contract tests are run on: a new learner, source, adjoint or estimator is one more row."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -58,8 +58,9 @@ POINTS = np.asarray(
 )
 """Eight classes of ten points of the plane."""
 
-REGRESSION = mj.tasks.sinusoid(shot=4, query_shot=6)
-CLASSIFICATION = mj.tasks.episodes(POINTS, way=3, shot=2, query_shot=2)
+# Sources are traced once for all laws and rows.
+REGRESSION = jax.jit(mj.tasks.sinusoid(shot=4, query_shot=6))
+CLASSIFICATION = jax.jit(mj.tasks.episodes(POINTS, way=3, shot=2, query_shot=2))
 
 INNER = {
     "sgd": optax.sgd(0.1),
@@ -102,7 +103,7 @@ class Row(NamedTuple):
 def _images(learner, start=lambda m, *_: m):
     images = np.random.default_rng(1).uniform(size=(6, 4, 6, 6, 1))
     sample = mj.tasks.episodes(images.astype(np.float32), way=3, shot=1, query_shot=2)
-    return Row(learner, mj.cross_entropy, sample, start)
+    return Row(learner, mj.cross_entropy, jax.jit(sample), start)
 
 
 def _regresses(learner, start=lambda m, *_: m, **options):
@@ -306,13 +307,33 @@ def padded_with_masked(tasks: mj.Task, support: int, query: int, fill: float) ->
 
 def some_meta_params(row: Row, key: jax.Array):
     """Meta-parameters that are no longer those of `init`, so that no gradient is zero by symmetry."""
-    meta_params = row.learner.init(key, row.sample(key).support.x)
-    leaves, tree = jax.tree.flatten(meta_params)
-    keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
-    moved = [
-        leaf + 0.3 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(tree, moved)
+    return _moved(row, jax.random.key_data(key).tobytes())
+
+
+@cache
+def _moved(row: Row, key_data: bytes):
+    """Made once, because many laws start from them."""
+
+    @jax.jit
+    def moved(key):
+        meta_params = row.learner.init(key, row.sample(key).support.x)
+        leaves, tree = jax.tree.flatten(meta_params)
+        keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
+        return jax.tree.unflatten(
+            tree,
+            [
+                leaf + 0.3 * jax.random.normal(k, leaf.shape)
+                for leaf, k in zip(leaves, keys, strict=True)
+            ],
+        )
+
+    return moved(jax.random.wrap_key_data(np.frombuffer(key_data, np.uint32)))
+
+
+@cache
+def predictor(row: Row) -> Callable[[Any, mj.Task, jax.Array], jax.Array]:
+    """`query_predictions` of a row, compiled once for all laws."""
+    return jax.jit(partial(query_predictions, row))
 
 
 def query_predictions(row: Row, meta_params, task: mj.Task, key: jax.Array) -> jax.Array:

@@ -12,8 +12,6 @@ from contract.tables import ADJOINTS, EXACT, HELD, INNER, LEARNERS, normalised, 
 
 import metajax as mj
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 LINE = mj.Model(init=lambda key, x: jnp.zeros(()), apply=lambda w, x: w * x)
 ONE = jnp.ones((1, 1))
 
@@ -178,6 +176,7 @@ def test_mixed_mode_also_derives_by_what_the_gradient_reads(key):
     chex.assert_trees_all_close(jax.grad(objective)(centre, mj.mixed_mode), exact, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("optimised")
 def test_memory_per_step_is_the_weights_alone_where_it_is_promised(key):
     # Ten more steps on 400 examples of a hidden layer of 5 keep 10 * 400 * 5 floats or more.
     x = jnp.ones((400, 1))

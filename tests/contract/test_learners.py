@@ -13,6 +13,7 @@ from contract.tables import (
     ESTIMATORS,
     LEARNERS,
     padded_with_masked,
+    predictor,
     query_predictions,
     some_meta_params,
     tasks_of,
@@ -44,9 +45,11 @@ def test_same_under_jit_and_vmap_as_in_a_python_loop(row, key):
     def predict(task, key):
         return query_predictions(row, meta_params, task, key)
 
-    alone = jax.jit(predict)
     one_by_one = jnp.stack(
-        [alone(jax.tree.map(lambda leaf, i=i: leaf[i], tasks), keys[i]) for i in range(3)]
+        [
+            predictor(row)(meta_params, jax.tree.map(lambda leaf, i=i: leaf[i], tasks), keys[i])
+            for i in range(3)
+        ]
     )
     first = jax.tree.map(lambda leaf: leaf[0], tasks)
     chex.assert_trees_all_close(one_by_one[0], predict(first, keys[0]), rtol=1e-4, atol=1e-4)
@@ -59,17 +62,17 @@ def test_order_of_the_support_set_matters_to_sequences_alone(row, key):
     meta_params, task = some_meta_params(row, key), row.sample(key)
     order = jax.random.permutation(key, len(task.support.y))
     permuted = task._replace(support=jax.tree.map(lambda leaf: leaf[order], task.support))
-    predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
+    first, second = (predictor(row)(meta_params, t, key) for t in (task, permuted))
     if row.ordered:
-        assert jnp.max(jnp.abs(predict(task) - predict(permuted))) > 1e-3
+        assert jnp.max(jnp.abs(first - second)) > 1e-3
     else:
-        chex.assert_trees_all_close(predict(task), predict(permuted), rtol=1e-4, atol=1e-4)
+        chex.assert_trees_all_close(first, second, rtol=1e-4, atol=1e-4)
 
 
 @classifies
 def test_only_classes_with_support_examples_are_predicted(row, key):
     meta_params, task = some_meta_params(row, key), row.sample(key)
-    probability = jax.nn.softmax(query_predictions(row, meta_params, task, key))
+    probability = jax.nn.softmax(predictor(row)(meta_params, task, key))
     np.testing.assert_allclose(probability[:, :3].sum(axis=1), 1, atol=1e-6)
 
 
@@ -100,9 +103,8 @@ def test_same_key_same_bits(row, key):
     meta_params = row.learner.init(key, row.sample(key).support.x)
     again = row.learner.init(key, row.sample(key).support.x)
     chex.assert_trees_all_equal(meta_params, again)
-    predict = jax.jit(lambda p, t, k: query_predictions(row, p, t, k))
     chex.assert_trees_all_equal(
-        predict(meta_params, row.sample(key), key), predict(again, row.sample(key), key)
+        *(predictor(row)(start, row.sample(key), key) for start in (meta_params, again))
     )
 
 
@@ -124,9 +126,11 @@ def test_init_can_be_traced(row, key):
 def test_adapting_uses_the_support_set(row, key):
     meta_params, tasks = some_meta_params(row, key), tasks_of(row, key, 2)
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], tasks) for i in range(2))
-    predict = jax.jit(lambda task: query_predictions(row, meta_params, task, key))
-    elsewhere = predict(first._replace(support=second.support))
-    assert jnp.max(jnp.abs(predict(first) - elsewhere)) > 1e-4
+    here, elsewhere = (
+        predictor(row)(meta_params, first._replace(support=task.support), key)
+        for task in (first, second)
+    )
+    assert jnp.max(jnp.abs(here - elsewhere)) > 1e-4
 
 
 @every_learner
@@ -273,12 +277,10 @@ def test_evaluation_is_the_mean_over_tasks(row, key):
     meta_params = some_meta_params(row, key)
     scores = mj.evaluate(row.learner, meta_params, row.sample, row.loss, key=key, num_tasks=5)
 
-    @jax.jit
     def of_task(key):
         task_key, adapt_key = jax.random.split(key)
         task = row.sample(task_key)
-        predictions = query_predictions(row, meta_params, task, adapt_key)
-        return row.loss(predictions, task.query.y).mean()
+        return row.loss(predictor(row)(meta_params, task, adapt_key), task.query.y).mean()
 
     by_hand = [of_task(k) for k in jax.random.split(key, 5)]
     np.testing.assert_allclose(scores.values, by_hand, rtol=1e-4, atol=1e-5)

@@ -25,7 +25,8 @@ def test_logistic_regression_is_that_of_scikit_learn(strength, key):
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y, asked = rows(15), jnp.repeat(jnp.arange(3), 5), rows(20)
     learner = logistic(mj.pixels, strength)
-    found = learner.predict(learner.adapt((), mj.Examples(x, y), key), asked)[:, :3]
+    start = learner.init(key, x)
+    found = learner.predict(learner.adapt(start, mj.Examples(x, y), key), asked)[:, :3]
     theirs = linear_model.LogisticRegression(
         C=strength, fit_intercept=False, tol=1e-8, max_iter=5000
     )
@@ -38,13 +39,14 @@ def test_logistic_regression_is_that_of_scikit_learn(strength, key):
 def test_masked_examples_change_no_logistic_regression(key):
     x, y, asked = rows(6), jnp.array([0, 0, 0, 1, 1, 1]), rows(4)
     learner = logistic(mj.pixels, 10.0)
-    whole = learner.predict(learner.adapt((), mj.Examples(x, y), key), asked)
+    start = learner.init(key, x)
+    whole = learner.predict(learner.adapt(start, mj.Examples(x, y), key), asked)
     padded = mj.Examples(
         jnp.concatenate([x, jnp.full((2, 12), jnp.nan)]),
         jnp.concatenate([y, jnp.array([0, 7])]),
         jnp.arange(8) < 6,
     )
-    found = learner.predict(learner.adapt((), padded, key), asked)
+    found = learner.predict(learner.adapt(start, padded, key), asked)
     np.testing.assert_allclose(found[:, :2], whole[:, :2], atol=1e-5)
 
 
@@ -59,6 +61,29 @@ def test_every_baseline_tells_directions_apart(name):
         learner, meta_params, sample, mj.accuracy, key=jax.random.key(1), num_tasks=10
     )
     assert scores.mean == 1
+
+
+@pytest.mark.parametrize("name", ["logistic regression", "untrained r2d2"])
+def test_the_candidate_that_is_best_on_validation_tasks_is_chosen(name):
+    # Noise is so strong that the strength matters; the first learner takes the start of any other.
+    noisy = jnp.asarray(np.eye(4)[:, None] + RNG.normal(size=(4, 12, 4)), jnp.float32)
+    sample = mj.tasks.episodes(noisy, way=3, shot=4, query_shot=4)
+    key = jax.random.key(0)
+
+    def score(learner, start):
+        return float(
+            mj.evaluate(
+                learner, start, sample, mj.accuracy, key=key, num_tasks=40, inductive=False
+            ).mean
+        )
+
+    x, (first, *others) = sample(key).support.x, BASELINES[name](mj.pixels)
+    each = [score(first, c.init(key, x)) for c in (first, *others)]
+    assert max(each) > min(each)
+    learner, start = tuned(name, mj.pixels, sample, num_tasks=40)
+    assert score(first, start) == pytest.approx(max(each))
+    assert score(others[-1], others[-1].init(key, x)) == pytest.approx(each[-1])
+    assert jax.tree.structure(learner.init(key, x)) == jax.tree.structure(start)
 
 
 def test_areas_are_those_of_scikit_learn():

@@ -14,10 +14,17 @@ from metajax.learners.r2d2 import r2d2
 from metajax.masks import filled
 from metajax.metrics.losses import accuracy
 from metajax.recipes.language.networks import LENGTH
-from metajax.types import Learner, Model, Sample
+from metajax.types import Learner, Model, Params, Sample
 
 VALIDATION_TASKS = 100
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+
+
+class LogisticParams(NamedTuple):
+    """The weights of the embedding, and the logarithm of the strength."""
+
+    embed: Params
+    log_strength: jax.Array
 
 
 class LogisticState(NamedTuple):
@@ -36,17 +43,18 @@ def logistic(embed: Model, strength: float, *, num_steps: int = 200) -> Learner:
 
     Args:
       embed: Maps inputs to features `(n, d)`, frozen.
-      strength: scikit-learn's `C`, above 0.
+      strength: scikit-learn's `C`, above 0; the initial one of a meta-parameter.
       num_steps: The number of steps.
 
     Returns:
-      A learner for integer labels `(n,)`, whose predictions are logits `(n, columns)`, with as many columns
-      as the support has examples.
+      A learner for integer labels `(n,)`, whose meta-parameters are `LogisticParams`. Predictions are logits
+      `(n, columns)`, with as many columns as the support has examples.
 
     Example:
       >>> import jax, jax.numpy as jnp, metajax as mj
       >>> learner = logistic(mj.pixels, 10.0)
-      >>> adapted = learner.adapt((), mj.Examples(jnp.eye(2), jnp.array([1, 0])), jax.random.key(0))
+      >>> support, key = mj.Examples(jnp.eye(2), jnp.array([1, 0])), jax.random.key(0)
+      >>> adapted = learner.adapt(learner.init(key, support.x), support, key)
       >>> jnp.argmax(learner.predict(adapted, jnp.eye(2)), axis=-1).tolist()
       [1, 0]
 
@@ -54,13 +62,17 @@ def logistic(embed: Model, strength: float, *, num_steps: int = 200) -> Learner:
       Nesterov, Introductory lectures on convex optimization, 2004, section 2.2.1.
     """
 
+    def init(key, x):
+        return LogisticParams(embed.init(key, x), jnp.log(strength))
+
     def adapt(meta_params, support, key):
         del key
         check_labels("logistic", support.y)
+        strength = jnp.exp(meta_params.log_strength)
         x, y, mask = filled(support)
         labels = one_hot(y, mask)
         known, present = labels.sum(axis=1), labels.sum(axis=0) > 0
-        features = embed.apply(meta_params, x) * known[:, None]
+        features = embed.apply(meta_params.embed, x) * known[:, None]
         gram = features @ features.T
         greatest = jnp.max(jnp.sum(jnp.abs(gram), axis=1))  # bounds the greatest eigenvalue
         smoothness = 1 + strength * greatest / 2
@@ -79,10 +91,10 @@ def logistic(embed: Model, strength: float, *, num_steps: int = 200) -> Learner:
 
     def predict(adapted, x):
         meta_params, state = adapted
-        logits = embed.apply(meta_params, x) @ state.features.T @ state.duals
+        logits = embed.apply(meta_params.embed, x) @ state.features.T @ state.duals
         return lowest_where_absent(logits, state.present)
 
-    return Learner(embed.init, adapt, predict)
+    return Learner(init, adapt, predict)
 
 
 def _scaled(embed: Model) -> Model:
@@ -97,7 +109,7 @@ BASELINES: Mapping[str, Callable[[Model], list[Learner]]] = {
         r2d2(_scaled(embed), ridge=LENGTH**2 * share) for share in (0.01, 0.03, 0.1, 0.3, 1.0)
     ],
 }
-"""Each a function of rows of length 1, such as TF-IDF, to candidates."""
+"""Each a function of rows of length 1, such as TF-IDF, to candidates, whose meta-parameters alone differ."""
 
 
 def tuned(name: str, embed: Model, val: Sample, *, num_tasks: int = VALIDATION_TASKS) -> Any:
@@ -109,19 +121,17 @@ def tuned(name: str, embed: Model, val: Sample, *, num_tasks: int = VALIDATION_T
       val: Validation tasks of the size of the test tasks.
       num_tasks: The number of them.
     """
-    key, found = jax.random.key(0), []
-    for learner in BASELINES[name](embed):
-        x = jax.eval_shape(val, key).support.x
-        meta_params = learner.init(key, jnp.zeros(x.shape, x.dtype))
-        found.append((learner, meta_params))
-    if len(found) == 1:
-        return found[0]
+    key, candidates = jax.random.key(0), BASELINES[name](embed)
+    shape = jax.eval_shape(val, key).support.x
+    x = jnp.zeros(shape.shape, shape.dtype)
+    learner, starts = candidates[0], [each.init(key, x) for each in candidates]
+    if len(starts) == 1:
+        return learner, starts[0]
 
-    def score(candidate):
-        learner, meta_params = candidate
+    def score(meta_params):
         scores = evaluate(
             learner, meta_params, val, accuracy, key=key, num_tasks=num_tasks, inductive=False
         )
         return float(scores.mean)
 
-    return max(found, key=score)
+    return learner, max(starts, key=score)
