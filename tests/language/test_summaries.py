@@ -153,14 +153,14 @@ def test_invented_summaries_are_found_by_the_rule(p):
 @pytest.mark.slow
 def test_a_short_run_is_better_than_not_adapting(optimised):
     learner = "anil"
-    e = recipes.build(Summaries(learner=learner, outer_steps=200, summaries=0.0))
+    e = recipes.build(Summaries(learner=learner, outer_steps=100, summaries=0.0))
     state = mj.fit(
         e.learner,
         e.objective,
         optax.adam(3e-3),
         e.train,
         key=jax.random.key(0),
-        outer_steps=200,
+        outer_steps=100,
         meta_batch=8,
         show_progress=False,
     )
