@@ -90,12 +90,13 @@ def fits_of(every: Examples, val: Sample, key: jax.Array, sentences: int) -> Fit
     pooled = jax.jit(fitted)(every.x, every.y, 1.0, zeros)
     tasks = batch(light(val), key, VALIDATION)
 
+    @jax.jit  # once for all strengths
+    def share(tasks, centre, strength):
+        found = jax.lax.map(lambda task: _by_support(centre, strength, task, key), tasks)
+        return Found(sentences)(found, tasks.query.y).mean()
+
     def best(centre):
-        found = [
-            shares(partial(_by_support, centre, jnp.float32(b)), tasks, sentences).mean()
-            for b in STRENGTHS
-        ]
-        return jnp.float32(STRENGTHS[int(np.argmax(found))])
+        return jnp.float32(max(STRENGTHS, key=lambda strength: share(tasks, centre, strength)))
 
     return Fits(pooled, best(zeros), best(pooled))
 
