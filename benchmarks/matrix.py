@@ -26,10 +26,9 @@ import record
 
 RESULT = "matrix"
 CHECKOUT = record.HERE.parent
-TOOLS = (
-    *("pytest", "pytest-xdist", "hypothesis"),
-    *("chex", "dm-haiku", "equinox", "grain", "tensorboardX"),
-)
+TOOLS = ("pytest", "pytest-xdist", "chex")
+MORE_TOOLS = ("hypothesis", "dm-haiku", "equinox", "grain", "tensorboardX")
+"""What all tests need, and what those that are not fast do."""
 SHOWN = ("jax", "jaxlib", "optax", "flax", "numpy")
 FAST = (
     "tests/test_inner.py",
@@ -93,8 +92,8 @@ def bounds() -> dict[str, str]:
     return {match[1]: match[2] for match in pairs if match}
 
 
-def make(place: Path, environment: Environment, python: str) -> Path:
-    """Makes an environment with metajax in it, and returns its Python."""
+def make(place: Path, environment: Environment, python: str, tools: tuple[str, ...]) -> Path:
+    """Makes an environment with metajax and tools in it, and returns its Python."""
     own = place / "bin" / "python"
     if not own.exists():
         subprocess.run([python, "-m", "venv", place], check=True)
@@ -102,7 +101,7 @@ def make(place: Path, environment: Environment, python: str) -> Path:
     pins += [f"jaxlib=={bounds()['jax']}"]
     constraints = place / "constraints.txt"
     constraints.write_text("\n".join(pins if environment.pinned else []))
-    words = [own, "-m", "pip", "install", "-q", "-c", constraints, CHECKOUT, *TOOLS]
+    words = [own, "-m", "pip", "install", "-q", "-c", constraints, CHECKOUT, *tools]
     subprocess.run(words, check=True)
     return own
 
@@ -180,7 +179,7 @@ def main() -> None:
             raise SystemExit(f"matrix: there is no python{version}; name one by --python.")
         with tempfile.TemporaryDirectory() as passing:
             place = (arguments.keep or Path(passing)).absolute() / name
-            own = make(place, environment, python)
+            own = make(place, environment, python, TOOLS if arguments.fast else TOOLS + MORE_TOOLS)
             of = versions(own)
             print(name, json.dumps(of), flush=True)
             for group in ["basics"] if arguments.fast else arguments.groups:
