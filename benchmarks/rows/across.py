@@ -227,7 +227,9 @@ ANALYSIS = (
     "glyphs. Invented glyphs beside Omniglot, and distortions of both, which make characters of other slope, "
     "size and place, bring ten points on MNIST and one on Omniglot itself; which of the two does more was not "
     "measured. On Fashion-MNIST the plain ones are below the nearest neighbour of pixels: clothes are areas, "
-    "whose pixels tell more than a network that never saw an area."
+    "whose pixels tell more than a network that never saw an area. R2-D2, whose head is solved for each task, "
+    "is about level with prototypes on MNIST, a little ahead on characters, and loses a third as much on "
+    "Fashion-MNIST, where pixels are still ahead of it."
 )
 NOTE = (
     "Each line names what was trained on; a target that is named there too is tested on its held-out classes, "
