@@ -77,7 +77,7 @@ class _FewPrograms:
     """
 
     maps = Path("/proc/self/maps")
-    most = 30_000
+    most = 12_000  # of 2 GB or so
 
     def pytest_runtest_logfinish(self):
         if self.maps.exists() and self.maps.read_bytes().count(b"\n") > self.most:
