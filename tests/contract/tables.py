@@ -327,7 +327,7 @@ def _moved(row: Row, key_data: bytes):
             ],
         )
 
-    return moved(jax.random.wrap_key_data(np.frombuffer(key_data, np.uint32)))
+    return moved(jax.random.wrap_key_data(jnp.asarray(np.frombuffer(key_data, np.uint32))))
 
 
 @cache
