@@ -47,7 +47,7 @@ def suggestions(words: Sequence[str], commands: Mapping[str, type]) -> Iterator[
     used = [kinds[word] for word in words if word in kinds]
     flags = sorted({flag for kind in used or commands.values() for flag in _flags(kind)})
     asked = [recipes[word] for word in words if word in recipes]
-    of_flags = [_names(kind) for kind in (*asked, *recipes.values())]
+    of_flags = [_names(kind) for kind in (*asked, *recipes.values(), *commands.values())]
     known = {
         *recipes,
         *commands,
@@ -60,7 +60,7 @@ def suggestions(words: Sequence[str], commands: Mapping[str, type]) -> Iterator[
             if near:
                 yield f"Did you mean {' or '.join(f'--{flag}' for flag in near)} by '{word}'?"
         elif not word.startswith("-") and word not in known:
-            own = next((names[before] for names in of_flags if names.get(before)), known)
+            own = next((names[before] for names in of_flags if before in names), known)
             near_name = nearest(word, own)
             if near_name:
                 yield f"Did you mean '{near_name}' by '{word}'?"
@@ -81,7 +81,7 @@ def _flags(kind: type) -> Iterator[str]:
 
 
 def _names(kind: Any) -> dict[str, list[str]]:
-    """The names that each flag of a recipe takes."""
+    """The names that each flag with a value takes: none where it takes a number, or any word."""
 
     def inside(hint: Any) -> list[str]:
         if isinstance(hint, str):
@@ -89,4 +89,6 @@ def _names(kind: Any) -> dict[str, list[str]]:
         return [name for part in get_args(hint) for name in inside(part)]
 
     hints = get_type_hints(kind).items()
-    return {f"--{field.replace('_', '-')}": inside(hint) for field, hint in hints}
+    return {
+        f"--{field.replace('_', '-')}": inside(hint) for field, hint in hints if hint is not bool
+    }

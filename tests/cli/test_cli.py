@@ -103,6 +103,15 @@ def test_a_mistake_ends_in_one_sentence(tmp_path, capsys):
     assert "Did you mean 'mixed_mode' by 'mixed'?" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", [("evaluate", "run", "--num-tasks"), ("train", "omniglot", "--seed")]
+)
+def test_a_value_that_is_no_number_is_not_taken_for_a_name(words, capsys):
+    run(*words, "many", status=2)  # 'any' is a name of another flag
+    said = "".join(capsys.readouterr())
+    assert "many" in said and "Did you mean" not in said
+
+
 def test_what_is_no_number_is_said_to_have_diverged():
     from metajax.cli.output import cell, plain
 
