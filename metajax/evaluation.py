@@ -395,6 +395,8 @@ def _run(
         rows = jnp.arange(-(-number // size(mesh)) * size(mesh)) % number
         turns = jax.tree.map(lambda leaf: leaf[rows], (keys, given))
         shared, (keys, given) = placed(mesh, (shared, turns))
+    if tasks_per_pass is None:
+        tasks_per_pass = _usual_pass((shared, keys))
     found = _mapped(
         shared,
         (given, keys),
@@ -407,6 +409,20 @@ def _run(
     if mesh is not None and mesh.is_multi_process:
         found = unplaced(found)
     return jax.tree.map(lambda leaf: leaf[:number], found)
+
+
+_ON_CPU, _ELSEWHERE = 4, 100
+"""Tasks of a pass, where nothing is said."""
+
+
+def _usual_pass(arrays: Any) -> int | None:
+    """The tasks of a pass where arrays are; None inside a program, which may be for any platform."""
+    leaves = jax.tree.leaves(arrays)
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        return None
+    found = [leaf.devices() for leaf in leaves if isinstance(leaf, jax.Array)]
+    on_cpu = all(device.platform == "cpu" for devices in found for device in devices)
+    return _ON_CPU if on_cpu else _ELSEWHERE
 
 
 _STATIC = ("learner", "on_task", "num_steps", "tasks_per_pass", "mesh")
@@ -429,7 +445,7 @@ def _mapped(shared, turns, *, learner, on_task, num_steps, tasks_per_pass, mesh)
 
         if tasks_per_pass is not None:
             return in_passes(tasks_per_pass, turns)
-        on_cpu, elsewhere = (partial(in_passes, size) for size in (4, 100))
+        on_cpu, elsewhere = (partial(in_passes, size) for size in (_ON_CPU, _ELSEWHERE))
         return jax.lax.platform_dependent(turns, cpu=on_cpu, default=elsewhere)
 
     if mesh is not None and size(mesh) > 1:

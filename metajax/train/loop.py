@@ -590,16 +590,18 @@ def _tell_of_the_model(
     """Says what `fast` replaced in the model, and warns of convolutions that stay slow."""
     from metajax.train import report
 
-    untrained = partial(diagnosis.untrained, learner)
-    of_model = jax.make_jaxpr(untrained)(state.meta_params, tasks, jax.random.key(0))
     found = diagnosis.replaced(learner, state.meta_params, tasks)
     if found:
         parts = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
         report.say(f"Rewritten in the model to be fast: {parts}.", show)
     devices = [leaf.devices() for leaf in jax.tree.leaves(state.meta_params)]
     on_cpu = all(device.platform == "cpu" for group in devices for device in group)
+    if not on_cpu or not grouped_convolutions(program):
+        return
+    untrained = partial(diagnosis.untrained, learner)
+    of_model = jax.make_jaxpr(untrained)(state.meta_params, tasks, jax.random.key(0))
     # Groups of the model itself are its own choice; those that vmap makes are not.
-    if on_cpu and grouped_convolutions(program) and not grouped_convolutions(of_model):
+    if not grouped_convolutions(of_model):
         warnings.warn(
             "fit: tasks mapped by vmap turn this model's convolutions into grouped ones, which XLA "
             "computes slowly on a CPU. Rewrite the model with mj.fast(model), which leaves "
