@@ -19,8 +19,8 @@ from PIL import Image
 from metajax.data import cifar
 
 
-def pack(sheets: Path, folder: Path) -> Path:
-    """Write the archive; the first 500 images of a class go to its train part, the rest to test."""
+def pack(sheets: Path, folder: Path, level: int = 1) -> Path:
+    """Write the archive, packed as hard as level says; 500 images of a class are its train part."""
     pairs = [
         pair
         for path in sorted((sheets / "splits" / "cifar-fs").glob("*.json"))
@@ -42,7 +42,7 @@ def pack(sheets: Path, folder: Path) -> Path:
     files["coarse_label_names.txt"] = "\n".join(groups).encode()
     path = folder / "cifar_fs" / cifar.ARCHIVE
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+    with tarfile.open(path, "w:gz", compresslevel=level) as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(f"{cifar.FOLDER}/{name}")
             member.size = len(content)

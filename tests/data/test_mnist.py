@@ -5,7 +5,6 @@ import importlib
 import os
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -121,6 +120,7 @@ def test_the_real_digits(key):
         974,
         1009,
     ]
-    task = jax.jit(mj.tasks.mnist("test", shot=2, query_shot=1, size=14, data=named))(key)
-    assert task.support.x.shape == (20, 14, 14, 1)
+    sample = mj.tasks.mnist("test", shot=2, query_shot=1, size=14, data=named)
+    task = mj.tasks.batch(sample, key, 1)
+    assert task.support.x.shape == (1, 20, 14, 14, 1)
     assert 0.1 < float(task.support.x.mean()) < 0.2  # MNIST's ink covers 13 %

@@ -19,6 +19,7 @@ from metajax.recipes.language.low_resource import (
     low_resource,
     stacked,
     tokens_right,
+    unstacked,
 )
 from metajax.recipes.language.pieces import byte_pairs, whole_words
 from metajax.recipes.language.token_pairs import Encoded
@@ -133,6 +134,22 @@ def test_adapting_stops_when_translations_get_no_better(params):
     found = fine_tuned(NET, params, FEW, rates=(1e-2,), most_tokens=100_000, **how)
     assert (found.quality, found.steps) == (5.0, 25)
     assert next(qualities, None) is None
+
+
+def test_what_is_rehearsed_is_not_forgotten(params):
+    how: dict[str, Any] = HOW | {"patience": 8, "rates": (1e-2,), "most_tokens": 40_000}
+    start = fine_tuned(NET, params, MANY, **how).params
+    rows = unstacked(ROWS)
+    beside = jax.tree.map(lambda leaf: leaf[int(ROWS.numbers[0]) :], rows)  # those of MANY
+
+    def of_many(**rehearsed):
+        found = fine_tuned(NET, start, FEW, **how, **rehearsed)
+        return overlap(translate(NET, found.params, MANY.sources, beam=1), MANY.targets), found
+
+    (forgotten, alone), (kept, rehearsing) = of_many(), of_many(beside=beside, rehearsal=8)
+    assert kept > forgotten + 0.1
+    assert min(alone.quality, rehearsing.quality) > 0.3
+    assert rehearsing.tokens <= 40_000  # of both languages
 
 
 def test_greedy_translations_by_hand(params):

@@ -1,6 +1,6 @@
 """Adapting a translator to a few pairs: Adam on most of them, until it translates others no better."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,12 +25,14 @@ HELD_OUT = 10
 """One of so many pairs is held out."""
 LEAST, MOST = 20, 200
 """Pairs that are held out, whatever the number of all."""
+NEWEST = 0.3
+"""The weight of the newest parameters in their running average, at each look."""
 
 
 class Adapted(NamedTuple):
     """What fine-tuning led to.
 
-    params: Those that translate the sources of held-out pairs best, the first ones among equals.
+    params: The averages that translate the sources of held-out pairs best, the first ones among equals.
     quality: Of those translations.
     rate, steps: With which they were reached.
     tokens: Tokens of translations that all steps read, of other rates too.
@@ -76,11 +78,13 @@ def fine_tuned(
     word_dropout: float,
     length: int,
     seed: int,
+    beside: Packed | None = None,
+    rehearsal: int = 0,
 ) -> Adapted:
     """Trains all weights on pairs, with each rate, and returns the best on those that are held out.
 
-    Their sources are translated at every look. The loss of their tokens, and the share of those that are right
-    given the ones before, get worse long before translations do.
+    Their sources are translated at every look, by the running average of the weights. The loss of their tokens,
+    and the share of those that are right given the ones before, get worse long before translations do.
 
     Args:
       net: The Transformer.
@@ -88,46 +92,66 @@ def fine_tuned(
       pairs: Of which some are held out.
       quality: Of translations beside references, both as tokens; higher is better.
       rates: Step sizes of Adam.
-      most_tokens: Where each rate stops at the latest.
+      most_tokens: Where each rate stops at the latest; those of `beside` count.
       patience: How often in a row the quality may fail to improve. It is measured every 25 steps.
       smoothing: Of labels, in training.
       word_dropout: The share of the words of translations that `noisy` hides, in training.
       length: Of a row.
       seed: Of the order of rows, and of the words that are hidden.
+      beside: Rows of what the weights were trained on before.
+      rehearsal: How many of them each step reads beside 8 rows of the pairs, so that they are not forgotten.
+
+    References:
+      Chu, Dabre and Kurohashi, ACL 2017, section 3.3 (mixed fine-tuning). https://aclanthology.org/P17-2061
+      Izmailov et al., UAI 2018, section 3.2 (averages of weights). https://arxiv.org/abs/1803.05407
     """
     first, other = held_out(pairs)
-    own = pack(*first, length=length)
+    parts = [(pack(*first, length=length), AT_ONCE)]
+    if beside is not None and rehearsal:
+        parts.append((beside, rehearsal))
 
     def judged(params: Params) -> float:
         return quality(translate(net, params, other.sources, beam=1), other.targets)
 
-    tokens = float((own.segment > 0).sum()) / len(own.source)
-    most_calls = max(1, int(most_tokens / (tokens * AT_ONCE * STEPS * CALLS)))
+    tokens = sum(number * float((rows.segment > 0).sum(1).mean()) for rows, number in parts)
+    most_calls = max(1, int(most_tokens / (tokens * STEPS * CALLS)))
     best, read = Adapted(params, judged(params), rates[0], 0, 0), 0
     for number, rate in enumerate(rates):
         state = optax.adam(1.0, b2=0.98).init(params)
-        now, rng, missed, highest = params, np.random.default_rng([seed, number]), 0, -np.inf
+        now = average = params
+        missed, highest = 0, -np.inf
         keys = iter(jax.random.split(jax.random.key(seed), (most_calls, CALLS)).reshape(-1))
-        order = _turns(rng, len(own.source))
+        batches = _batches(parts, np.random.default_rng([seed, number]))
         for turn in range(1, most_calls + 1):
             for _ in range(CALLS):
-                rows = np.array([[next(order) for _ in range(AT_ONCE)] for _ in range(STEPS)])
-                batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], own)
+                batch = next(batches)
                 read += int((batch.segment > 0).sum())
                 now, state = _steps(
                     net, smoothing, word_dropout, now, state, batch, rate, next(keys)
                 )
-            reached = judged(now)
+            average = optax.incremental_update(now, average, NEWEST)
+            reached = judged(average)
             missed = 0 if reached > highest else missed + 1
             highest = max(highest, reached)
             if reached > best.quality:
-                best = Adapted(now, reached, rate, turn * CALLS * STEPS, 0)
+                best = Adapted(average, reached, rate, turn * CALLS * STEPS, 0)
             if missed >= patience:
                 break
     return best._replace(tokens=read)
 
 
-def _turns(rng: np.random.Generator, number: int):
+def _batches(parts: Sequence[tuple[Packed, int]], rng: np.random.Generator) -> Iterator[Packed]:
+    """Batches of the steps of a call, `(steps, rows, length)`, each with so many rows of every part."""
+    orders = [_turns(rng, len(rows.source)) for rows, _ in parts]
+    while True:
+        drawn = []
+        for (rows, number), order in zip(parts, orders, strict=True):
+            at = np.array([[next(order) for _ in range(number)] for _ in range(STEPS)])
+            drawn.append(jax.tree.map(lambda leaf, at=at: leaf[at], rows))
+        yield jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *drawn)
+
+
+def _turns(rng: np.random.Generator, number: int) -> Iterator[int]:
     """Rows without end, every row once in each pass."""
     while True:
         yield from rng.permutation(number)

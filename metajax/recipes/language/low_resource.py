@@ -50,6 +50,19 @@ def stacked(parts: Sequence[Packed]) -> Rows:
     return Rows(jax.tree.map(padded, *parts), jnp.array(numbers), total / sum(numbers))
 
 
+def unstacked(rows: Rows) -> Packed:
+    """Returns the packed pairs of all languages, one language after the other, without padding.
+
+    Example:
+      >>> from metajax.nn.seq2seq import pack
+      >>> rows = stacked([pack([[5], [6]], [[7], [8]], length=2), pack([[9]], [[9]], length=2)])
+      >>> unstacked(rows).source[:, 0].tolist()
+      [5, 6, 9]
+    """
+    exists = np.arange(rows.packed.source.shape[1]) < np.asarray(rows.numbers)[:, None]
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[exists], rows.packed)
+
+
 def examples(packed: Packed) -> Examples:
     """Rows as examples: what a model reads, without the labels, and the labels."""
     return Examples(packed._replace(label=None), Labels(packed.label, packed.segment))

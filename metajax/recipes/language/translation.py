@@ -104,6 +104,9 @@ class Translation:
     adapt_tokens: int | None = None
     """The most tokens of translations that adapting reads with each of --rates, by default 1,000,000, and
     150,000 of an invented language; from scratch at most --target-tokens."""
+    rehearsal: int = 4
+    """Rows of --languages that each step of adapting reads beside 8 of the third's, so that they are not
+    forgotten; 0 for none. A network from scratch has nothing to rehearse."""
     patience: int = 20
     """Adapting stops when held-out pairs were translated no better, by chrF, in so many looks, one every 25
     steps."""
@@ -132,6 +135,7 @@ def build(settings: Translation) -> Experiment:
     s = replace(s, **{name: value for name, value in sizes.items() if getattr(s, name) is None})
     if s.synthetic:
         s = replace(s, data_set=SYNTHETIC)
+    checks.count("translation", "rehearsal", s.rehearsal, least=0)
     for name, values in (("pairs", s.pairs), ("rates", s.rates)):
         if not values or min(values) <= 0:
             raise ValueError(f"translation: {name}={values} must be numbers above 0.")

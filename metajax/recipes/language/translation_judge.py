@@ -8,6 +8,7 @@ import jax
 from metajax.metrics.bleu import chrf
 from metajax.recipes.language.contenders import read
 from metajax.recipes.language.finetuning import Adapted, fine_tuned
+from metajax.recipes.language.low_resource import unstacked
 from metajax.recipes.language.token_pairs import Tokens
 from metajax.recipes.language.translate import translate
 from metajax.recipes.language.translation_data import Prepared
@@ -39,7 +40,8 @@ def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
 
     Args:
       p: The prepared sentences.
-      params: The weights at the start; None for new ones, which may read as many tokens as training did.
+      params: The weights at the start, which rehearse what they were trained on; None for new ones, which may
+        read as many tokens as training did.
       number: Of pairs.
       seed: Of new weights, and of the order of pairs.
     """
@@ -60,6 +62,8 @@ def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
         word_dropout=s.word_dropout,
         length=s.length,
         seed=seed,
+        beside=None if params is None else unstacked(p.train),
+        rehearsal=s.rehearsal,
     )
     return translated(p, adapted)
 

@@ -34,7 +34,8 @@ from metajax.recipes.training import Plan, Training, by_pretraining
 from metajax.recipes.vision.networks import NETWORKS, NetworkName, Options, networks
 from metajax.recipes.vision.outer import OUTER, OuterName
 from metajax.recipes.vision.published import Table
-from metajax.types import Sample
+from metajax.trees import as_pytree
+from metajax.types import Sample, Task
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,13 @@ def _reference(s: Images, data: DataSpec) -> jax.Array | None:
     if not s.reference:
         return None
     sample = data.source("train", s.train_way, 1, s.reference, "class")
-    return jax.jit(sample)(jax.random.key(0)).query.x
+    return _drawn(as_pytree(sample), jax.random.key(0)).query.x
+
+
+@jax.jit
+def _drawn(sample: Any, key: jax.Array) -> Task:
+    """A task of a source, whose pictures are an argument: as constants they take half a minute to compile."""
+    return sample(key)
 
 
 def published(s: Images, rows: Table) -> tuple[Published, ...]:
