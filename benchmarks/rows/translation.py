@@ -149,9 +149,9 @@ def analysis() -> str:
         f"BLEU of {JOINT}, which a practitioner would try first, above the others: {'; '.join(lead)}. The aim "
         "above a network from scratch is 8 at 1,000 pairs, where FOMAML is to be no more than 0.5 below "
         f"{JOINT}, and half a point above it at 200, where each row kept the weights after so many steps: "
-        f"{kept}. Rehearsal and averages were chosen on pairs that are held out and on validation sentences; one run "
-        "with both, and that fomaml had better start after 80 % of the tokens than after half, had been seen on "
-        "the test sentences before. Rows that could not be measured are printed as not run."
+        f"{kept}. Rehearsal and averages were chosen on pairs that are held out and on validation sentences; "
+        "one run with both, and that fomaml had better start after 80 % of the tokens than after half, had been "
+        "seen on the test sentences before. Rows that could not be measured are printed as not run."
     )
 
 
@@ -160,10 +160,10 @@ PAGE = Page(
     "From Multi30k's German, French and Czech to English. The training captions are split over the languages, "
     "so that no English sentence is in two of them; two languages are for training, and the third adapts from "
     "200, 1,000 and 4,000 pairs. Byte pairs are learned on the languages of training and the 200 pairs. Every "
-    "row adapts alike: Adam on all weights, of which a running average translates; a tenth of the pairs, from 20 "
-    "to 200, is held out to choose the step size, of two, and the number of steps, by chrF of their "
-    "translations: the loss of their tokens rises long before those get worse. A step reads 8 rows of 128 tokens "
-    f"of the pairs, and {STUDY.settings.rehearsal} of the languages of training, so that those are not "
+    "row adapts alike: Adam on all weights, of which a running average translates; a tenth of the pairs, from "
+    "20 to 200, is held out to choose the step size, of two, and the number of steps, by chrF of their "
+    "translations: the loss of their tokens rises long before those get worse. A step reads 8 rows of 128 "
+    f"tokens of the pairs, and {STUDY.settings.rehearsal} of the languages of training, so that those are not "
     f"forgotten. `{SCRATCH}` has none to rehearse, and may read as many tokens as training did. Reproduce with "
     f"`{COMMAND}`.",
     (
