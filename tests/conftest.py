@@ -20,8 +20,6 @@ if version("jaxlib").startswith("0.10."):
 
 jax.config.update("jax_num_cpu_devices", 2)  # so that spreading over devices is tested on two
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of the time would go into optimising thousands of tiny programs.
-jax.config.update("jax_disable_most_optimizations", True)
 matplotlib.use("agg")
 
 
@@ -84,6 +82,19 @@ class _FewPrograms:
             jax.clear_caches()
 
 
+def _of_all_processes(**options):
+    """Sets options of JAX here and in processes that tests start."""
+    for name, value in options.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
+
+
+# Most of the time would go into optimising thousands of tiny programs.
+_of_all_processes(
+    jax_disable_most_optimizations=True,
+    jax_persistent_cache_min_compile_time_secs=0.0,
+    jax_persistent_cache_min_entry_size_bytes=-1,
+)
 _PROGRAMS = "METAJAX_TEST_PROGRAMS"
 
 
@@ -94,14 +105,12 @@ def pytest_configure(config):
         where = Path(metajax.__file__)
         assert not where.is_relative_to(CHECKOUT), f"{where} is tested, not the installed wheel"
     config.pluginmanager.register(_FewPrograms())
-    # Programs that were forgotten, or compiled by the other worker, are read again: a fifth of the time.
+    # Programs that were forgotten, or compiled by another process, are read again: a fifth of the time.
     if _PROGRAMS not in os.environ:  # workers inherit it
         folder = tempfile.TemporaryDirectory(prefix="metajax-programs-")
         os.environ[_PROGRAMS] = folder.name
         config.add_cleanup(folder.cleanup)
-    jax.config.update("jax_compilation_cache_dir", os.environ[_PROGRAMS])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    _of_all_processes(jax_compilation_cache_dir=os.environ[_PROGRAMS])
 
 
 @pytest.fixture

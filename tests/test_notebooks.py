@@ -23,7 +23,6 @@ def figures(notebook):
 @every_notebook
 def test_notebook_runs(path, monkeypatch, tmp_path):
     monkeypatch.setenv("METAJAX_NOTEBOOK_STEPS", "12")
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     assert figures(notebook), f"{path.name} shows no figure"
