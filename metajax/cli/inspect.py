@@ -30,6 +30,7 @@ def run(command: Inspect) -> bool:
     from metajax.inspection import inspect
     from metajax.recipes.learners import takes_adjoint
     from metajax.recipes.run import restore
+    from metajax.tasks.batch import batch
 
     checks.count("inspect", "num_tasks", command.num_tasks)
     found = restore(command.run, data=command.data, trust=command.trust)
@@ -42,12 +43,11 @@ def run(command: Inspect) -> bool:
     reference = None
     if takes_adjoint(settings.learner):
         reference = recipes.build(replace(settings, adjoint="first_order")).learner
-    keys = jax.random.split(jax.random.key(1), command.num_tasks)
     report = inspect(
         experiment.learner,
         experiment.loss,
         found.meta_params,
-        jax.vmap(experiment.train)(keys),
+        batch(experiment.train, jax.random.key(1), command.num_tasks),
         jax.random.key(2),
         num_steps=experiment.validation_steps,
         reference=reference,

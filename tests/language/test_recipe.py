@@ -147,14 +147,15 @@ def test_train_evaluate_on_a_file_and_on_another_size(tmp_path, capsys):
 
     refused = run("evaluate", folder, "--on", mine, "--shot", 5, status=2)
     assert "line 2: label" in refused and "has 12 sentence(s), but a task needs 15" in refused
+    experiment: Any = mj.restore(folder).experiment
     mine.write_text("\n".join(["text,label", *lines, f"{' '.join(map(str, range(99)))},intent00"]))
-    refused = run("evaluate", folder, "--on", mine, status=2)
-    assert "line 74:" in refused and "n-grams do not fit in width=" in refused
+    with pytest.raises(ValueError, match=r"line 74:.*n-grams do not fit in width="):
+        experiment.on(str(mine), None, None)
     mine.write_text("text\nhi\n")
-    assert "but needs label" in run("evaluate", folder, "--on", mine, status=2)
-    assert "neither a data set of sentences nor a file" in run(
-        "evaluate", folder, "--on", "x", status=2
-    )
+    with pytest.raises(ValueError, match="but needs label"):
+        experiment.on(str(mine), None, None)
+    with pytest.raises(ValueError, match="neither a data set of sentences nor a file"):
+        experiment.on("x", None, None)
 
 
 def test_vectors_are_computed_once_and_checked(tmp_path):

@@ -286,7 +286,7 @@ def test_moments_of_a_first_layer_are_those_of_its_result(images, strides, first
     kernel = jax.random.normal(jax.random.fold_in(key, 1), (3, 3, images[-1], 32))
     pool = partial(mj.ops.max_pool, window_shape=(2, 2), strides=(2, 2))
 
-    def of(known):
+    def of(known, kernel, x, v):
         def quantities(kernel, x):
             layer = mj.ops.Convolution(kernel, strides)
             # Only of a `Convolution` it is known what it sees.
@@ -299,7 +299,7 @@ def test_moments_of_a_first_layer_are_those_of_its_result(images, strides, first
         mapped = jax.vmap(lambda k: gradient(k, x)[0])(jnp.stack([kernel, 2 * kernel]))
         return quantities(kernel, x), second, mapped
 
-    found, expected = jax.jit(lambda: (of(True), of(False)))()
+    found, expected = jax.jit(lambda *given: (of(True, *given), of(False, *given)))(kernel, x, v)
     # Sums over 36,864 places round by a share of their greatest entry, and some entries cancel.
     sizes = jax.tree.map(lambda leaf: jnp.abs(leaf).max(), expected)
     found, expected = (jax.tree.map(jnp.divide, tree, sizes) for tree in (found, expected))
@@ -345,7 +345,7 @@ def test_models_are_exported_for_any_number_of_examples(model, shape, key):
     )
     for images in (x, jnp.concatenate([x, 2 * x + 1])):
         chex.assert_trees_all_close(
-            exported.call(params, images), quantities(params, images), rtol=1e-3, atol=1e-4
+            exported.call(params, images), jax.jit(quantities)(params, images), rtol=1e-3, atol=1e-4
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+import metajax as mj
 from metajax import recipes
 from metajax.recipes.adjoints import ADJOINTS, IMPLICIT
 from metajax.recipes.learners import LEARNERS, ClassifierName, InContextName, RegressorName, names
@@ -67,7 +68,7 @@ def test_every_adjoint_gives_a_hypergradient_of_its_own(key):
     sizes = {}
     for name in (*ADJOINTS, *IMPLICIT):
         experiment = recipes.build(Omniglot(learner="imaml", adjoint=name, num_steps=2, **GLYPHS))
-        tasks = jax.vmap(experiment.train)(jax.random.split(key, 2))
+        tasks = mj.tasks.batch(experiment.train, key, 2)
         meta_params = experiment.learner.init(key, tasks.support.x[0])
         gradient = jax.jit(jax.grad(experiment.objective))(meta_params, tasks, key)
         sizes[name] = float(optax.tree.norm(gradient))
@@ -100,7 +101,7 @@ def test_resolved_settings_rebuild_the_same_experiment(settings, key):
     assert again.settings == experiment.settings
     losses = []
     for e in (experiment, again):
-        tasks = jax.vmap(e.train)(jax.random.split(key, 2))
+        tasks = mj.tasks.batch(e.train, key, 2)
         meta_params = e.learner.init(key, jax.tree.map(lambda leaf: leaf[0], tasks.support.x))
         losses.append(float(jax.jit(e.objective)(meta_params, tasks, key)))
     assert losses[0] == losses[1]
@@ -236,7 +237,7 @@ def test_a_pretrained_network_and_tasknorm_learn_from_real_characters(omniglot_d
         Omniglot(learner="reptile", **small),
     ):
         experiment = recipes.build(settings)
-        tasks = jax.vmap(experiment.train)(jax.random.split(key, 2))
+        tasks = mj.tasks.batch(experiment.train, key, 2)
         meta_params = experiment.learner.init(key, tasks.support.x[0])
         loss = jax.jit(experiment.objective)(meta_params, tasks, key)
         # A head of zeros is as good as chance, among five classes of a task or all 1100 of them;

@@ -129,7 +129,7 @@ def test_same_key_same_bits_under_jit_and_vmap(sample, key):
     chex.assert_trees_all_close(task, draw(sample, key), rtol=1e-5, atol=1e-5)
     chex.assert_trees_all_equal(draw(sample, key), draw(sample, key))
     keys = jax.random.split(key, 3)
-    mapped = jax.vmap(sample)(keys)
+    mapped = jax.jit(lambda sample, keys: jax.vmap(sample)(keys))(sample, keys)
     for i in range(3):
         chex.assert_trees_all_close(
             jax.tree.map(lambda leaf, i=i: leaf[i], mapped),
