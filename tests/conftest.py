@@ -121,9 +121,9 @@ def key():
 @pytest.fixture
 def optimised():
     """Compiles as users do: for laws about memory, bits and the forms of operations."""
-    jax.config.update("jax_disable_most_optimizations", False)
+    _of_all_processes(jax_disable_most_optimizations=False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    _of_all_processes(jax_disable_most_optimizations=True)
 
 
 @pytest.fixture
