@@ -105,7 +105,7 @@ def test_a_layer_between_convolutions_keeps_values_and_derivatives(name):
     assert_equal(lambda x: conv(LAYERS[name](conv(x))), sample(SHAPE))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_programs_keep_values_and_derivatives(seed):
     rng = np.random.default_rng(seed)
     chosen = rng.choice(list(LAYERS), size=6)
