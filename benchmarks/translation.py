@@ -24,7 +24,7 @@ from metajax import recipes
 from metajax.metrics import bleu
 from metajax.recipes import run as runs
 from metajax.recipes.language.translation_data import Prepared
-from metajax.recipes.language.translation_judge import SCRATCH, Judged, judge
+from metajax.recipes.language.translation_judge import SCRATCH, Judged, Start, judge
 from metajax.recipes.language.translation_learners import tokens_read
 from metajax.recipes.language.translation_report import scores
 from metajax.train import checkpoint
@@ -91,11 +91,11 @@ def of_row(folder: Path, name: str, size: int) -> Path:
     return folder / f"{plain(name)}-{size}.json"
 
 
-def keep(path: Path, p: Prepared, params: Any, size: int, seed: int) -> None:
+def keep(path: Path, p: Prepared, start: Start | None, size: int, seed: int) -> None:
     """Adapts a row to so many pairs, and keeps its translations."""
     begun = time.perf_counter()
-    found = judge(p, params, size, seed)._asdict()
-    read = 0 if params is None else tokens_read(p)
+    found = judge(p, start, size, seed)._asdict()
+    read = 0 if start is None else tokens_read(p)
     facts = {"seconds": time.perf_counter() - begun, "tokens_before": read}
     path.with_suffix(".part").write_text(json.dumps(found | facts))
     path.with_suffix(".part").rename(path)
@@ -161,7 +161,7 @@ def study(third: str, seed: int, sizes: Sequence[int], only: Sequence[str], budg
     first = [*STUDY.after, SCRATCH]
     last = [name for name in plans if name not in (*first, *STUDY.bases)]
     p = recipes.build(replace(STUDY.settings, third=third, seed=seed)).prepared
-    starts: dict[str, tuple[Prepared, Any]] = {SCRATCH: (p, None)}
+    starts: dict[str, tuple[Prepared, Start | None]] = {SCRATCH: (p, None)}
     for name, size in [(n, size) for names in (first, last) for size in sizes for n in names]:
         path = of_row(folder, name, size)
         if name not in only or path.exists():
@@ -169,7 +169,8 @@ def study(third: str, seed: int, sizes: Sequence[int], only: Sequence[str], budg
         if name not in starts:
             for base in needed_by(name):
                 trained(plans[base], folder / base)
-            starts[name] = trained(plans[name], folder / plain(name))
+            own, params = trained(plans[name], folder / plain(name))
+            starts[name] = own, Start(params, own.train)
         keep(path, *starts[name], size, seed + 1)
         write(third, p, folder, (*first, *last), budget)
     write(third, p, folder, (*first, *last), budget)

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -96,9 +97,9 @@ def test_the_report_has_every_row(base, capsys):
     p = recipes.build(Translation(beside=(str(base),), **SMALL)).prepared
     others = contenders(p, None)
     assert list(others) == ["joint", "joint of base", SCRATCH]
-    assert jax.tree.structure(others["joint of base"]) == jax.tree.structure(
-        mj.restore(base).meta_params
-    )
+    run: Any = mj.restore(base)
+    start: Any = others["joint of base"]
+    chex.assert_trees_all_equal(tuple(start), (run.meta_params, run.experiment.prepared.train))
 
 
 def test_joint_training_helps_a_new_language():

@@ -8,7 +8,7 @@ import jax
 from metajax.metrics.bleu import chrf
 from metajax.recipes.language.contenders import read
 from metajax.recipes.language.finetuning import Adapted, fine_tuned
-from metajax.recipes.language.low_resource import unstacked
+from metajax.recipes.language.low_resource import Rows, unstacked
 from metajax.recipes.language.token_pairs import Tokens
 from metajax.recipes.language.translate import translate
 from metajax.recipes.language.translation_data import Prepared
@@ -35,13 +35,19 @@ class Judged(NamedTuple):
     tokens: int
 
 
-def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
+class Start(NamedTuple):
+    """What adapting starts from: trained weights, and the packed pairs they were trained on, to rehearse."""
+
+    params: Params
+    trained_on: Rows
+
+
+def judge(p: Prepared, start: Start | None, number: int, seed: int) -> Judged:
     """Adapts to the first pairs of the third language, and translates its test sentences.
 
     Args:
       p: The prepared sentences.
-      params: The weights at the start, which rehearse what they were trained on; None for new ones, which may
-        read as many tokens as training did.
+      start: A run; None for new weights, which may read as many tokens as training did.
       number: Of pairs.
       seed: Of new weights, and of the order of pairs.
     """
@@ -52,17 +58,17 @@ def judge(p: Prepared, params: Params | None, number: int, seed: int) -> Judged:
 
     adapted = fine_tuned(
         net,
-        net.init(jax.random.key(seed)) if params is None else params,
+        net.init(jax.random.key(seed)) if start is None else start.params,
         p.support(number),
         quality=quality,
         rates=s.rates,
-        most_tokens=s.target_tokens if params is None else s.adapt_tokens,
+        most_tokens=s.target_tokens if start is None else s.adapt_tokens,
         patience=s.patience,
         smoothing=s.smoothing,
         word_dropout=s.word_dropout,
         length=s.length,
         seed=seed,
-        beside=None if params is None else unstacked(p.train),
+        beside=None if start is None else unstacked(start.trained_on),
         rehearsal=s.rehearsal,
     )
     return translated(p, adapted)
@@ -78,10 +84,10 @@ def translated(p: Prepared, adapted: Adapted) -> Judged:
     return Judged(beam, greedy, *adapted[1:])
 
 
-def contenders(p: Prepared, meta_params: Params) -> dict[str, Params | None]:
-    """The weights from which a run and those beside it adapt, by name, and None for new ones."""
-    found: dict[str, Params | None] = {p.settings.learner: meta_params}
+def contenders(p: Prepared, meta_params: Params) -> dict[str, Start | None]:
+    """What a run and those beside it adapt from, by name, and None for new weights."""
+    found: dict[str, Start | None] = {p.settings.learner: Start(meta_params, p.train)}
     for folder in p.settings.beside:
         params, other = read(p, "beside", folder)
-        found[f"{other.settings.learner} of {Path(folder).name}"] = params
+        found[f"{other.settings.learner} of {Path(folder).name}"] = Start(params, other.train)
     return {**found, SCRATCH: None}

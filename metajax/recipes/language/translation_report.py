@@ -5,6 +5,7 @@ from typing import Any
 
 from metajax.metrics import bleu
 from metajax.recipes.experiment import Report, ScoreTable
+from metajax.recipes.language.finetuning import AT_ONCE
 from metajax.recipes.language.translate import PENALTY
 from metajax.recipes.language.translation_data import Prepared
 from metajax.recipes.language.translation_judge import BEAM, Judged, contenders, judge
@@ -25,8 +26,8 @@ def judged(
     """
     on = p if there is None else there
     rows = {
-        name: [judge(on, params, number, seed) for number in on.settings.pairs]
-        for name, params in contenders(p, meta_params).items()
+        name: [judge(on, start, number, seed) for number in on.settings.pairs]
+        for name, start in contenders(p, meta_params).items()
     }
     return report(on, rows)
 
@@ -42,7 +43,8 @@ def report(p: Prepared, rows: Mapping[str, list[Judged]]) -> Report:
         tuple(ScoreTable(title, columns, cells, 1) for title, cells in scores(p, rows).items()),
         (
             f"{first} has read {tokens_read(p):,} tokens of translations before it adapts. All rows adapt "
-            "alike: Adam on all weights, where a tenth of the pairs chooses step size and number of steps",
+            "alike: Adam on all weights, where a tenth of the pairs chooses step size and number of steps. A "
+            f"step reads {AT_ONCE} rows of pairs, and {s.rehearsal} of what was trained on",
             f"Intervals are of 1,000 bootstrap samples of sentences, paired in differences; beams divide by "
             f"the length to the power of {PENALTY:g}",
             f"BLEU is {signatures[0]}, chrF is {signatures[1]}",
