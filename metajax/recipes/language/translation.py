@@ -102,8 +102,8 @@ class Translation:
     rates: tuple[float, ...] = (3e-4, 1e-3)
     """Adam's step sizes of adapting, of which held-out pairs choose one."""
     adapt_tokens: int | None = None
-    """The most tokens of translations that adapting reads with each of --rates, by default 1,000,000, and
-    150,000 of an invented language; from scratch at most --target-tokens."""
+    """The most tokens of translations that adapting reads with each of --rates, rehearsal included, by default
+    1,000,000, and 150,000 of an invented language; from scratch at most --target-tokens."""
     rehearsal: int = 4
     """Rows of --languages that each step of adapting reads beside 8 of the third's, so that they are not
     forgotten; 0 for none. A network from scratch has nothing to rehearse."""

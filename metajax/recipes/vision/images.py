@@ -296,7 +296,7 @@ def _reference(s: Images, data: DataSpec) -> jax.Array | None:
 
 @jax.jit
 def _drawn(sample: Any, key: jax.Array) -> Task:
-    """A task of a source, whose pictures are an argument: as constants they take half a minute to compile."""
+    """A task of a source, whose pictures are an argument: as constants they are compiled, and slowly."""
     return sample(key)
 
 
