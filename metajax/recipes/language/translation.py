@@ -20,7 +20,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "width": 256,
         "length": 128,
         "target_tokens": 4_000_000,
-        "adapt_tokens": 1_000_000,
+        "adapt_tokens": 1_500_000,
         "word_dropout": 0.3,
         "dropout": 0.2,
     },
@@ -29,7 +29,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "width": 64,
         "length": 64,
         "target_tokens": 300_000,
-        "adapt_tokens": 150_000,
+        "adapt_tokens": 225_000,
         "word_dropout": 0.0,
         "dropout": 0.0,
     },
@@ -103,7 +103,7 @@ class Translation:
     """Adam's step sizes of adapting, of which held-out pairs choose one."""
     adapt_tokens: int | None = None
     """The most tokens of translations that adapting reads with each of --rates, rehearsal included, by default
-    1,000,000, and 150,000 of an invented language; from scratch at most --target-tokens."""
+    1,500,000, and 225,000 of an invented language; from scratch at most --target-tokens."""
     rehearsal: int = 4
     """Rows of --languages that each step of adapting reads beside 8 of the third's, so that they are not
     forgotten; 0 for none. A network from scratch has nothing to rehearse."""
