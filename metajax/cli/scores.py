@@ -108,14 +108,15 @@ def _judged(
     }
     facts = {"step": step, "seed": seed, "source": e.test_name, "title": report.title}
     columns = report.tables[0].columns
-    files.write_json(path, facts | {"columns": columns, "tables": tables})
+    how = {"interval": report.interval}
+    files.write_json(path, facts | how | {"columns": columns, "tables": tables})
     console.print(f"[bold]metajax: {escape(report.title)}, outer step {step:,}[/]")
     for scores in report.tables:
         table = titled(escape(scores.title), ["", *scores.columns])
         for name, pairs in scores.rows.items():
             table.add_row(escape(name), *(cell(scores.digits, *pair) for pair in pairs))
         show(table)
-    for note in ("±: half of a 95% interval, 1.96 standard errors", *report.notes):
+    for note in (f"±: half of a 95% interval, {report.interval}", *report.notes):
         console.print(f"[dim]{escape(note)}.[/]")
 
 

@@ -1,4 +1,4 @@
-"""Invented languages: words and word orders of their own, so that no data are needed."""
+"""Invented languages: a family with word orders of their own, so that no data are needed."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,8 @@ import numpy as np
 from metajax.data.translations import Pairs, Translations
 
 TARGET = "plain"
+_KEPT = 0.75
+"""The probability that a language of the family has the inherited word."""
 _SIZES = {"noun": 24, "verb": 12, "adjective": 10, "place": 8}
 _ONSETS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
@@ -32,14 +34,15 @@ GRAMMARS = {
     "beta": _Grammar("vso", False, False, True),
     "gamma": _Grammar("osv", False, True, True),
 }
-"""The languages that are translated; no word is in two of them."""
+"""The languages that are translated. They are a family: most of their words are inherited, and alike."""
 
 
 def invented_languages(number: int = 3_000, *, others: int = 200, seed: int = 0) -> Translations:
     """Returns sentences of who does what to whom, and where, in three languages and a fourth.
 
-    Languages have their own word for every noun, verb, adjective and place, and their own order. A third of
-    the nouns have an adjective, and a half of the sentences a place.
+    The three are a family, so that two of them help to learn the third: three quarters of the words of each
+    are inherited, the others its own. Word orders are their own, and so is every word of the fourth, into
+    which all are translated. A third of the nouns have an adjective, and a half of the sentences a place.
 
     Args:
       number: Training pairs of each language; their sentences are their own.
@@ -56,7 +59,9 @@ def invented_languages(number: int = 3_000, *, others: int = 200, seed: int = 0)
     """
     rng = np.random.default_rng(seed)
     taken: set[str] = set()
-    lexicons = {language: _lexicon(rng, taken) for language in (TARGET, *GRAMMARS)}
+    inherited = _lexicon(rng, taken)
+    lexicons = {TARGET: _lexicon(rng, taken)}
+    lexicons |= {language: _heir(rng, inherited, taken) for language in GRAMMARS}
     seen: set[tuple] = set()
     parts = []
     for size in (number, others, others):
@@ -74,6 +79,16 @@ def _lexicon(rng: np.random.Generator, taken: set[str]) -> dict[str, list[str]]:
     """The words of a language by kind, all of them new."""
     sizes = {**_SIZES, "article": 1, "at": 1}
     return {kind: [_word(rng, taken) for _ in range(size)] for kind, size in sizes.items()}
+
+
+def _heir(
+    rng: np.random.Generator, inherited: dict[str, list[str]], taken: set[str]
+) -> dict[str, list[str]]:
+    """The words of a language of the family: inherited ones, and new ones."""
+    return {
+        kind: [word if rng.random() < _KEPT else _word(rng, taken) for word in words]
+        for kind, words in inherited.items()
+    }
 
 
 def _word(rng: np.random.Generator, taken: set[str]) -> str:

@@ -75,11 +75,15 @@ class ScoreTable(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a learner and its baselines score on frozen tasks: a title, tables, and notes below them."""
+    """What a learner and its baselines score on frozen tasks: a title, tables, and notes below them.
+
+    interval: How 95% intervals were computed, half of which tables hold.
+    """
 
     title: str
     tables: tuple[ScoreTable, ...]
     notes: tuple[str, ...]
+    interval: str = "1.96 standard errors"
 
 
 def pairs_of(found: Any) -> tuple[tuple[float, float], ...]:

@@ -1,13 +1,14 @@
 """Files of translations, what cannot be read, and the real data set."""
 
 import gzip
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
 from metajax.data import multi30k
-from metajax.data.invented_languages import GRAMMARS, TARGET, invented_languages
+from metajax.data.invented_languages import GRAMMARS, invented_languages
 from metajax.data.translations import apart, read_pairs
 
 
@@ -55,19 +56,23 @@ def test_every_caption_is_of_one_language_alone():
             assert target[sources[language].index(source)] == caption
 
 
-def test_invented_languages_share_neither_words_nor_sentences():
-    found = invented_languages(50, others=10)
+def test_invented_languages_are_a_family_and_share_no_sentences():
+    found = invented_languages(400, others=10)
     words = {lang: set(" ".join(pairs.sources).split()) for lang, pairs in found.train.items()}
-    words[TARGET] = {w for pairs in found.train.values() for t in pairs.targets for w in t.split()}
-    assert sum(map(len, words.values())) == len(set.union(*words.values()))
+    into = {w for pairs in found.train.values() for t in pairs.targets for w in t.split()}
+    assert not into & set.union(*words.values())
+    for one, other in itertools.combinations(words.values(), 2):
+        assert 0.25 < len(one & other) / len(one | other) < 0.55  # 9 / 23 in the mean
+    known = words["alpha"] | words["beta"]
+    assert 0.5 < len(words["gamma"] & known) / len(words["gamma"]) < 0.9
     targets = [
         target
         for part in (found.train, found.val, found.test)
         for pairs in part.values()
         for target in pairs.targets
     ]
-    assert len(set(targets)) == len(targets) == 3 * 70
-    assert invented_languages(50, others=10) == found  # of the seed alone
+    assert len(set(targets)) == len(targets) == 3 * 420
+    assert invented_languages(400, others=10) == found  # of the seed alone
 
 
 def test_word_orders_of_invented_languages_by_hand():

@@ -210,6 +210,19 @@ def test_differences_are_paired():
     assert alone == pytest.approx(theory._ci, rel=0.2)
 
 
+def test_chrf_has_its_interval():
+    found = bleu.chrf_with_interval(THEIRS, REFERENCES)
+    rng = np.random.default_rng(0)
+    samples = [
+        bleu.chrf([THEIRS[i] for i in drawn], [REFERENCES[i] for i in drawn])
+        for drawn in rng.integers(30, size=(300, 30))
+    ]
+    expected = bleu.with_interval(bleu.chrf(THEIRS, REFERENCES), np.array(samples))
+    assert found[0] == pytest.approx(expected[0], abs=0.01)
+    assert found[1] == pytest.approx(expected[1], rel=0.2)
+    assert bleu.chrf_with_interval(["x"] * 5, ["a b"] * 5) == (0.0, 0.0)
+
+
 def test_byte_pairs_write_every_text_again():
     pytest.importorskip("tokenizers")
     pieces = byte_pairs(["ein Hund läuft", "a dog runs"] * 5, 280)

@@ -93,7 +93,11 @@ def test_the_report_has_every_row(base, capsys):
     assert list(scores) == list(beams) == list(chrf) == ["joint", SCRATCH]
     difference = scores["joint"]["mean"][0] - scores[SCRATCH]["mean"][0]
     assert above[SCRATCH]["mean"][0] == pytest.approx(difference)
-    assert "tok:13a" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "tok:13a" in out
+    assert "95% interval, the middle of 1,000 bootstrap samples" in out
+    assert "standard errors" not in out
+    assert all(half > 0 for _, half in zip(*chrf["joint"].values(), strict=True))
     p = recipes.build(Translation(beside=(str(base),), **SMALL)).prepared
     others = contenders(p, None)
     assert list(others) == ["joint", "joint of base", SCRATCH]
@@ -126,7 +130,7 @@ def test_joint_training_helps_a_new_language():
     def reached(start):
         return fine_tuned(net, start, pairs, quality=quality, length=64, seed=0, **how).quality
 
-    assert reached(state.meta_params) > reached(net.init(jax.random.key(1))) + 3
+    assert reached(state.meta_params) > reached(net.init(jax.random.key(1))) + 8
 
 
 def test_another_language_from_two_files(base, tmp_path):

@@ -45,10 +45,10 @@ def report(p: Prepared, rows: Mapping[str, list[Judged]]) -> Report:
             f"{first} has read {tokens_read(p):,} tokens of translations before it adapts. All rows adapt "
             "alike: Adam on all weights, where a tenth of the pairs chooses step size and number of steps. A "
             f"step reads {AT_ONCE} rows of pairs, and {s.rehearsal} of what was trained on",
-            f"Intervals are of 1,000 bootstrap samples of sentences, paired in differences; beams divide by "
-            f"the length to the power of {PENALTY:g}",
+            f"Beams divide by the length to the power of {PENALTY:g}",
             f"BLEU is {signatures[0]}, chrF is {signatures[1]}",
         ),
+        f"the middle of {bleu.DRAWS:,} bootstrap samples of sentences, paired in differences",
     )
 
 
@@ -63,7 +63,7 @@ def scores(p: Prepared, rows: Mapping[str, list[Judged]]) -> dict[str, dict[str,
         for how in ("beam", "greedy")
     )
     chrf = {
-        name: tuple((bleu.chrf(one.beam, references), 0.0) for one in row)
+        name: tuple(bleu.chrf_with_interval(one.beam, references) for one in row)
         for name, row in rows.items()
     }
     first = next(iter(rows))
