@@ -127,6 +127,7 @@ from metajax.nn.nnx import nnx_model as nnx_model
 from metajax.nn.normalisation import calibrated as calibrated
 from metajax.nn.resnet import ResNet12 as ResNet12
 from metajax.nn.resnet import resnet12 as resnet12
+from metajax.nn.unit import unit_features as unit_features
 from metajax.objectives import Annealed as Annealed
 from metajax.objectives import TaskMean as TaskMean
 from metajax.objectives import multi_step_weights as multi_step_weights

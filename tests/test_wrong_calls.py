@@ -163,6 +163,7 @@ WRONG: list[tuple[str, Call, str]] = [
             "r2d2": lambda _: MJ.r2d2(mj.conv4),
             "lrd2": lambda _: MJ.lrd2(None, 1),
             "simpleshot": lambda _: MJ.simpleshot("net"),
+            "unit_features": lambda _: MJ.unit_features("net"),
             "matching": lambda _: MJ.matching(1.0),
             "relation": lambda _: MJ.relation(M, "net"),
             "ridge": lambda _: MJ.ridge(np.ones(3)),

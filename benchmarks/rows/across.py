@@ -19,7 +19,7 @@ TARGETS = (*WITHOUT_SPLIT, "omniglot", "glyphs", *PHOTOGRAPHS)
 PIXELS = "pixels"
 STEPS = (1, 3, 5, 10, 20, 40)
 """Inner steps among which those of each learner are chosen, on validation tasks of the source."""
-RATES = (0.03, 0.1, 0.3, 1.0)
+RATES = {"unit_probe": (0.3, 1.0, 3.0, 10.0), "finetune": (0.03, 0.1, 0.3, 1.0)}
 """Inner rates among which those of pretrained networks are chosen likewise."""
 
 
@@ -83,8 +83,8 @@ def _pretrained(source: str, base: Across) -> dict[str, Trained]:
     own = replace(base, learner="simpleshot", train_way=64, query_shot=1, meta_batch=2, reference=2)
     first = f"{source}_simpleshot"
     return {first: Trained(own)} | {
-        f"{source}_{name}": Trained(replace(own, learner=name), rates=RATES, same_training=first)
-        for name in ("linear_probe", "finetune")
+        f"{source}_{name}": Trained(replace(own, learner=name), rates=rates, same_training=first)
+        for name, rates in RATES.items()
     }
 
 

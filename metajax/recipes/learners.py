@@ -41,6 +41,7 @@ from metajax.learners.transformer import transformer
 from metajax.learners.warp import warp
 from metajax.names import choose
 from metajax.nn.models import linear, mlp, pixels
+from metajax.nn.unit import unit_features
 from metajax.recipes.adjoints import adjoint_of
 from metajax.recipes.densities import Density, binned, gaussian, point
 from metajax.recipes.experiment import refuse
@@ -246,6 +247,13 @@ LEARNERS: dict[str, Row] = {
     "linear_probe": Row(
         lambda i: linear_probe(i.body, i.loss, i.inner, i.num_steps, columns=i.outputs),
         classify=Use(20, 0.1),
+        objective=by_pretraining,
+    ),
+    "unit_probe": Row(
+        lambda i: linear_probe(
+            unit_features(i.body), i.loss, i.inner, i.num_steps, columns=i.outputs
+        ),
+        classify=Use(20, 1.0),
         objective=by_pretraining,
     ),
     "finetune": Row(

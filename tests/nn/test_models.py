@@ -287,3 +287,25 @@ def test_batch_statistics_see_masked_examples_as_copies(masked, exact, key):
 def test_counts_below_one_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_unit_features_make_a_linear_probe_blind_to_scale(key):
+    embed = mj.unit_features(mj.pixels)
+    x, y = jax.random.normal(key, (6, 4)), jnp.arange(6) % 3
+    probe = mj.linear_probe(embed, mj.cross_entropy, optax.sgd(1.0), 10, columns=3)
+
+    def logits(scale):
+        adapted = probe.adapt((), mj.Examples(scale * x, y), key)
+        return probe.predict(adapted, scale * x)
+
+    np.testing.assert_allclose(logits(1.0), logits(30.0), atol=1e-5)
+    noisy = mj.Model(
+        init=lambda key, x: (),
+        apply=lambda params, x: x,
+        train=lambda params, x, key: x + jax.random.normal(key, x.shape),
+    )
+    train = mj.unit_features(noisy).train
+    assert train is not None
+    np.testing.assert_allclose(jnp.linalg.norm(train((), x, key), axis=-1), 1.0, rtol=1e-6)
+    assert not jnp.allclose(train((), x, jax.random.key(7)), embed.apply((), x))
+    assert embed.train is None
