@@ -19,7 +19,12 @@ TARGETS = (*WITHOUT_SPLIT, "omniglot", "glyphs", *PHOTOGRAPHS)
 PIXELS = "pixels"
 STEPS = (1, 3, 5, 10, 20, 40)
 """Inner steps among which those of each learner are chosen, on validation tasks of the source."""
-RATES = {"unit_probe": (0.3, 1.0, 3.0, 10.0), "finetune": (0.03, 0.1, 0.3, 1.0)}
+RATES = {
+    "linear_probe": (0.03, 0.1, 0.3, 1.0),
+    "unit_probe": (0.3, 1.0, 3.0, 10.0),
+    "finetune": (0.03, 0.1, 0.3, 1.0),
+    "unit_finetune": (0.03, 0.1, 0.3, 1.0),
+}
 """Inner rates among which those of pretrained networks are chosen likewise."""
 
 

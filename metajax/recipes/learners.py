@@ -261,6 +261,11 @@ LEARNERS: dict[str, Row] = {
         classify=Use(20, 0.1),
         objective=by_pretraining,
     ),
+    "unit_finetune": Row(
+        lambda i: finetune(unit_features(i.body), i.loss, i.inner, i.num_steps, columns=i.outputs),
+        classify=Use(20, 0.1),
+        objective=by_pretraining,
+    ),
     "simpleshot": Row(
         lambda i: simpleshot(i.body),
         classify=Use(),
