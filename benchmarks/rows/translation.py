@@ -44,10 +44,11 @@ STUDY = Study(
         adapt_tokens=3_000_000,
         patience=20,
     ),
-    {"base": 0.5, "longer": 0.8},
+    {"base": 0.5, "longer": 0.8, "longest": 0.9},
     {
         JOINT: ("base", {"learner": "joint"}),
         "fomaml": ("longer", {"learner": "fomaml", **INNER}),
+        "fomaml, later": ("longest", {"learner": "fomaml", **INNER}),
         "reptile": ("longer", {"learner": "reptile", **INNER}),
     },
 )
@@ -62,8 +63,7 @@ def parent(language: str) -> str:
 def _cell(pair: Any, signed: bool = False) -> str:
     if pair is None:
         return NOT_RUN
-    value = f"{pair[0]:+.1f}" if signed else f"{pair[0]:.1f}"
-    return value if not pair[1] else f"{value} ± {pair[1]:.1f}"
+    return f"{pair[0]:+.1f} ± {pair[1]:.1f}" if signed else f"{pair[0]:.1f} ± {pair[1]:.1f}"
 
 
 def _table(title: str, found: Any, names: list[str], sizes: list[str]) -> str:
