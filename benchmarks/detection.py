@@ -3,6 +3,7 @@
 python benchmarks/detection.py train     trains what is missing, in runs/detection/
 python benchmarks/detection.py scenes    writes results/detection_scenes.json
 python benchmarks/detection.py cells     writes results/detection_cells.json, of as many draws as are kept
+python benchmarks/detection.py again --seed 1    trains and judges the learner once more, on scenes
 
 The study is in rows/detection.py. Every row is kept in runs/detection/, so that it goes on where it stopped.
 Nothing is selected on test tasks or test pictures. BCCD is read from METAJAX_DATA or --data, as published or as
@@ -165,11 +166,28 @@ def scenes(chosen: list[str]) -> None:
         "above": old.get("above", {}) | apart,
         "more": old.get("more", {}) | more(found),
         "step": old.get("step", 0) if run is None else run.step,
+        "seeds": old.get("seeds", {}),
         "settings": settings,
         "commits": commits_of(old, found),
         **record.context(),
     }
     print(record.write("detection_scenes", result))
+
+
+def again(seed: int) -> None:
+    """Trains the learner with another seed, and judges it on the same scenes."""
+    name, settings = f"{OURS}-{seed}", replace(TRAINED, seed=seed)
+    e, folder = recipes.build(settings), RUNS / f"{OURS}-{seed}"
+    state = train(e, settings, folder, report_every=500, resume=folder.exists())
+    if int(state.step) != settings.outer_steps:
+        raise SystemExit(f"{folder} was stopped; run again to go on")
+    values = kept(
+        f"scenes/{name}", lambda: {"ap": scored.measured(e.learner, state.meta_params, e.test)}
+    )["ap"]
+    old = before("detection_scenes", tasks=scored.TASKS, settings=settings_of(TRAINED))
+    found = {"row": cells({name: values})[name], "more": more({name: values})[name]}
+    seeds = old.get("seeds", {}) | {str(seed): found | {"commit": record.commit()}}
+    print(record.write("detection_scenes", old | {"seeds": seeds}))
 
 
 def measured(row: Any, c: Any, shot: int, draws: int) -> dict[str, np.ndarray]:
@@ -243,12 +261,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stage", choices=("train", "scenes", "cells"))
+    parser.add_argument("stage", choices=("train", "scenes", "cells", "again"))
     parser.add_argument("--data", type=Path, help="the folder that holds bccd/")
     parser.add_argument("--rows", nargs="*", default=[], help="of train and scenes; by default all")
     parser.add_argument("--draws", type=int, default=10, help="draws of the support")
+    parser.add_argument("--seed", type=int, default=1, help="of again")
     arguments = parser.parse_args()
-    if arguments.stage == "train":
+    if arguments.stage == "again":
+        again(arguments.seed)
+    elif arguments.stage == "train":
         train_all(arguments.rows)
     elif arguments.stage == "scenes":
         scenes(arguments.rows)

@@ -29,9 +29,10 @@ def batch(sample: Sample, key: jax.Array, num_tasks: int) -> Task:
     checks.prng_key("batch", key)
     num_tasks = checks.count("batch", "num_tasks", num_tasks)
     checks.source("batch", sample)
-    return _drawn(as_pytree(sample), jax.random.split(key, num_tasks))
+    return of_keys(as_pytree(sample), jax.random.split(key, num_tasks))
 
 
 @jax.jit
-def _drawn(sample, keys):
+def of_keys(sample: Sample, keys: jax.Array) -> Task:
+    """The tasks of these keys, where `sample` is a pytree."""
     return jax.vmap(lambda key: sample(jax.random.split(key)[0]))(keys)

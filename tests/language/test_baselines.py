@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import metajax as mj
+from metajax.recipes.experiment import Shots
+from metajax.recipes.language import judge as judging
 from metajax.recipes.language.baselines import BASELINES, logistic, tuned
 from metajax.recipes.language.discriminants import discriminants
-from metajax.recipes.language.judge import auroc
+from metajax.recipes.language.judge import auroc, judge
 from metajax.recipes.language.networks import BESIDE, LENGTH, beside, centred, residual, weighed
 from metajax.recipes.language.support import counted, statistics_of
 
@@ -48,6 +50,19 @@ def test_masked_examples_change_no_logistic_regression(key):
     )
     found = learner.predict(learner.adapt(start, padded, key), asked)
     np.testing.assert_allclose(found[:, :2], whole[:, :2], atol=1e-5)
+
+
+def test_tasks_that_are_drawn_in_parts_are_those_of_the_source(monkeypatch):
+    sample = mj.tasks.episodes(rows(32).reshape(4, 8, 12), way=3, shot=1, query_shot=2)
+    learner, size = mj.nearest_neighbour(mj.pixels), Shots(1, 2, 3)
+    key = jax.random.fold_in(jax.random.key(5), 0)
+    logits = mj.predictions(learner, (), sample, key=key, num_tasks=7)
+    expected = 100 * (logits.argmax(axis=-1) == np.repeat(np.arange(3), 2)).mean(axis=1)
+    for most in (2**20, 1):  # one part, and four of two tasks
+        monkeypatch.setattr(judging, "MOST_BYTES", most)
+        found = judge(learner, (), {"a": sample}, size, num_tasks=7, seed=5)
+        assert found.accuracy["a"].tolist() == expected.tolist()
+    assert len(set(expected)) > 1
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -1,5 +1,7 @@
 """Scores of sentences on frozen tasks: accuracy in every domain, and whether outsiders are told apart."""
 
+import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -8,11 +10,15 @@ import numpy as np
 from metajax.data.sentences import Sentences
 from metajax.evaluation import predictions
 from metajax.recipes.experiment import Shots
+from metajax.tasks.batch import of_keys
 from metajax.tasks.sentences import sentences, with_outside
-from metajax.types import Learner, Params, Sample
+from metajax.trees import as_pytree
+from metajax.types import Learner, Params, Sample, Task
 
 OUTSIDE = 50
 """The number of sentences without a label in a test task."""
+MOST_BYTES = 2**28
+"""Of tasks that are held at once."""
 
 
 class Judged(NamedTuple):
@@ -71,6 +77,20 @@ def sources(
     return found
 
 
+def _drawn(sample: Sample, key: jax.Array, number: int) -> Iterator[Task]:
+    """The tasks of `mj.tasks.batch` in parts of one size, which begin again in the last one.
+
+    They are drawn by a program of their own, which all learners share; to compile it takes longer than most
+    of those.
+    """
+    shapes = jax.tree.leaves(jax.eval_shape(sample, key))
+    most = MOST_BYTES // sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+    parts = math.ceil(number / max(2, most))
+    keys, size = jax.random.split(key, number), math.ceil(number / parts)
+    for begin in range(0, number, size):
+        yield of_keys(as_pytree(sample), keys[np.arange(begin, begin + size) % number])
+
+
 def judge(
     learner: Learner,
     meta_params: Params,
@@ -95,7 +115,8 @@ def judge(
     accuracy, ranking = {}, {}
     for place, (domain, sample) in enumerate(samples.items()):
         key = jax.random.fold_in(jax.random.key(seed), place)
-        found = predictions(learner, meta_params, sample, key=key, num_tasks=each)
+        parts = [predictions(learner, meta_params, tasks) for tasks in _drawn(sample, key, each)]
+        found = np.concatenate(parts)[:each]
         right = found[:, :inside].argmax(axis=-1) == labels
         accuracy[domain] = 100 * right.mean(axis=1)
         if found.shape[1] > inside:
