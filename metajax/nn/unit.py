@@ -8,10 +8,9 @@ from metajax.types import Model
 
 
 def unit_features(model: Model) -> Model:
-    """Returns a model whose features have length 1, so that inner rates suit inputs of any scale.
+    """Returns a model whose features have length 1, so that the same inner rates suit any network and input.
 
-    Features of pictures with more ink or light are longer, and steps that are right for one kind of pictures
-    overshoot on another.
+    The square of their length multiplies a step of a linear head, which overshoots on long ones.
 
     Args:
       model: Maps inputs to features `(n, d)`; features of zeros stay zeros.
