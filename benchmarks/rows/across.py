@@ -239,7 +239,7 @@ ANALYSIS = (
     "five points behind on MNIST and Omniglot from one picture, and ahead on Fashion-MNIST. From five pictures "
     "it is ahead of prototypes on both targets, and on Fashion-MNIST unit_probe alone passes pixels outside of "
     "the interval. Probes and fine-tuning of features as they are lose twenty points and more on Fashion-MNIST "
-    "from one picture: even the least of the rates overshoots on features that are twenty long, which costs "
+    "from one picture: even the least of the rates overshoots on features of this length, which costs "
     "nothing on strokes, where rates are chosen. Features of length 1 (unit_probe, unit_finetune) have rates "
     "among which some do not."
 )

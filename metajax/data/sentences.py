@@ -63,8 +63,9 @@ class Sentences(NamedTuple):
         of_domain = Counter(domain for domain, _ in count)
         for domain, number in of_domain.items():
             if number < way:
+                advice = f"use --way {number} or less" if number > 1 else "leave that domain out"
                 raise ValueError(
-                    f"{where}: {self.source or self.name}: domain {domain!r} has {number} labels, but "
-                    f"way={way}. Use --way {number} or less."
+                    f"{where}: {self.source or self.name}: domain {domain!r} has {number} label(s), but "
+                    f"way={way}. Add labels, or {advice}."
                 )
         return self

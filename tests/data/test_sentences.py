@@ -103,7 +103,7 @@ def test_labels_with_fewer_sentences_than_a_task_needs_are_named(tmp_path):
     found = read_sentences(path)
     with pytest.raises(ValueError, match=r"a.csv: line 5: label 'b' .* has 1 sentence.*needs 3"):
         found.with_enough("intents", 2, 3)
-    with pytest.raises(ValueError, match=r"a.csv: domain 'a' has 2 labels, but way=5"):
+    with pytest.raises(ValueError, match=r"a.csv: domain 'a' has 2 label\(s\), but way=5"):
         found.with_enough("intents", 5, 1)
 
 

@@ -182,7 +182,7 @@ REFUSED = [
     ({"vectors": "wordllama"}, "vectors='wordllama' has no effect with encoder='ngrams'"),
     ({"encoder": "vectors", "vectors": "word"}, "neither 'wordllama' nor 'module:function'"),
     ({"encoder": "vectors", "vectors": "json:embed"}, "module 'json' has no 'embed'"),
-    ({"way": 16}, "domain .* has 15 labels, but way=16. Use --way 15 or less"),
+    ({"way": 16}, "domain .* has 15 label\\(s\\), but way=16. Add labels, or use --way 15 or less"),
     ({"shot": 31}, "has 40 sentence.*but a task needs 41"),
     ({"learner": "anil", "train_way": 9}, "train_way=9 must equal way=5, because learner='anil'"),
     ({"mixed": 2.0}, "mixed=2 must be a share from 0 to 1"),
