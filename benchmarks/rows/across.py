@@ -229,12 +229,12 @@ def text() -> str:
 
 ANALYSIS = (
     "**What travels.** Prototypes of Omniglot's strokes serve MNIST, whose digits are strokes too, and "
-    "glyphs. Invented glyphs beside Omniglot, and distortions of both, which make characters of other slope, "
-    "size and place, bring ten points on MNIST and one on Omniglot itself; which of the two does more was not "
-    "measured. On Fashion-MNIST the plain ones are below the nearest neighbour of pixels: clothes are areas, "
-    "whose pixels tell more than a network that never saw an area. R2-D2 and LR-D2, whose heads are solved for "
-    "each task, are about level with prototypes on MNIST, a little ahead on characters, and lose less on "
-    "Fashion-MNIST, where pixels are still ahead of them.\n\n"
+    "glyphs. Distortions, which make characters of other slope, size and place, bring nearly ten points on "
+    "MNIST and two on Omniglot itself, and invented glyphs beside Omniglot about one more on MNIST. On "
+    "Fashion-MNIST the plain ones are below the nearest neighbour of pixels: clothes are areas, whose pixels "
+    "tell more than a network that never saw an area. R2-D2 and LR-D2, whose heads are solved for each task, "
+    "are about level with prototypes on MNIST, a little ahead on characters, and lose less on Fashion-MNIST, "
+    "where pixels are still ahead of them. On photographs no row is far above pixels.\n\n"
     "**Pretraining** on all classes at once (simpleshot, probes and fine-tuning share that network) is about "
     "five points behind on MNIST and Omniglot from one picture, and ahead on Fashion-MNIST. From five pictures "
     "it is ahead of prototypes on both targets, and on Fashion-MNIST unit_probe alone passes pixels outside of "
