@@ -53,6 +53,15 @@ def _datasets() -> dict[str, str]:
     }
 
 
+def _learners() -> dict[str, str]:
+    from metajax.recipes.learners import LEARNERS
+
+    composed = {name: row.about for name, row in LEARNERS.items() if row.about}
+    return _functions("metajax.learners")() | {
+        f"--learner {n}": line for n, line in composed.items()
+    }
+
+
 def _normalisations() -> dict[str, str]:
     from metajax.nn.normalisation import NORMALISATIONS
 
@@ -92,6 +101,7 @@ KINDS: dict[str, Kind] = {
     "recipes": Kind("Whole experiments: metajax train NAME", _recipes),
     "datasets": Kind("Published data: metajax data NAME", _datasets),
     **{name: Kind(what, _functions(*packages)) for name, (what, packages) in _PACKAGES.items()},
+    "learners": Kind(_PACKAGES["learners"][0], _learners),
     "normalisation": Kind("mj.conv4(normalisation=NAME)", _normalisations),
     "others": Kind("Masks, meshes and other tools", _others),
 }

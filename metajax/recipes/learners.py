@@ -121,6 +121,7 @@ class Row(NamedTuple):
     by_steps: Whether its default adjoint is chosen by the number of inner steps.
     fixed_head: Whether its network has an output for each class, so that the way is fixed.
     objective: How it is trained.
+    about: One line on it, where it is no public function of the same name.
     """
 
     build: Callable[[Ingredients], Learner]
@@ -131,6 +132,7 @@ class Row(NamedTuple):
     by_steps: bool = False
     fixed_head: bool = True
     objective: Callable[[Plan], Training] = by_query_loss
+    about: str = ""
 
     def fixes_train_way(self) -> bool:
         """Whether training tasks have as many classes as its head has outputs; pretraining has its own."""
@@ -148,11 +150,13 @@ LEARNERS: dict[str, Row] = {
     "fomaml": Row(
         lambda i: maml(i.model, i.loss, i.inner, i.num_steps, adjoint=first_order),
         classify=Use(1, 0.4),
+        about="mj.maml with adjoint=mj.first_order, which leaves out second derivatives",
     ),
     "reptile": Row(
         lambda i: maml(i.model, i.loss, i.inner, i.num_steps, adjoint=first_order),
         classify=Use(5, 0.1),
         objective=by_reptile,
+        about="mj.maml trained by mj.reptile, which moves towards the weights that tasks end in",
     ),
     "anil": Row(
         lambda i: anil(i.body, linear(i.outputs), i.loss, i.inner, i.num_steps, **i.options),
@@ -255,6 +259,7 @@ LEARNERS: dict[str, Row] = {
         ),
         classify=Use(20, 1.0),
         objective=by_pretraining,
+        about="mj.linear_probe on features of length 1, by mj.unit_features",
     ),
     "finetune": Row(
         lambda i: finetune(i.body, i.loss, i.inner, i.num_steps, columns=i.outputs),
@@ -265,6 +270,7 @@ LEARNERS: dict[str, Row] = {
         lambda i: finetune(unit_features(i.body), i.loss, i.inner, i.num_steps, columns=i.outputs),
         classify=Use(20, 0.1),
         objective=by_pretraining,
+        about="mj.finetune from features of length 1, by mj.unit_features",
     ),
     "simpleshot": Row(
         lambda i: simpleshot(i.body),
@@ -278,7 +284,9 @@ LEARNERS: dict[str, Row] = {
         in_context=Use(layers=3),
     ),
     "causal_transformer": Row(
-        lambda i: transformer(i.body, i.outputs, causal=True, **i.sizes), in_context=Use(layers=3)
+        lambda i: transformer(i.body, i.outputs, causal=True, **i.sizes),
+        in_context=Use(layers=3),
+        about="mj.transformer with causal=True, which reads examples one after the other",
     ),
     "prior_fitted": Row(
         lambda i: prior_fitted(i.body, i.outputs, **i.sizes),

@@ -159,6 +159,15 @@ def test_list_names_what_is_public_once(capsys):
     assert re.search(r"mj\.maml Learns .* \(Finn, Abbeel and Levine, ICML 2017\)", said)
 
 
+def test_list_describes_every_learner_of_the_recipes():
+    from metajax.cli.list import KINDS
+    from metajax.recipes.learners import LEARNERS
+
+    entries = KINDS["learners"].entries()
+    for name in LEARNERS:
+        assert entries.get(f"mj.{name}") or entries.get(f"--learner {name}"), name
+
+
 def test_list_of_an_unknown_kind_suggests_one(capsys):
     run("list", "learner", status=2)
     assert "did you mean 'learners'?" in capsys.readouterr().out
