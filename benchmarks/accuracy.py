@@ -145,7 +145,7 @@ def run(name: str, seed: int, data: str | None, beside: bool) -> None:
         "num_test_tasks": row.test_tasks,
         "test_seed": 1,
         "checkpoint": "last",
-        "interval": f"1.96 standard deviations over tasks / sqrt(tasks), of {models}",
+        "interval": f"Student's t times the standard deviation over tasks / sqrt(tasks), of {models}",
         **row.measure(experiment, learner, meta_params, row.test_tasks),
         "training_seconds": round(seconds, 3),
         "training_beside_other_work": beside,

@@ -198,7 +198,7 @@ def run(name: str, seed: int, num_tasks: int, test_only: bool) -> None:
         "settings": dataclasses.asdict(row),
         "outer_step": checkpoint.latest(folder / "checkpoints"),
         "rates": list(RATES),
-        "interval": "1.96 standard deviations over tasks / sqrt(tasks), of one trained optimiser",
+        "interval": "Student's t times the standard deviation over tasks / sqrt(tasks), of one optimiser",
         "training_seconds": reported["training_seconds"],
         **record.context(),
         "families": tested,

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from metajax import checks
+from metajax.intervals import standard_errors, standard_errors_of_some
 from metajax.masks import exists, filled, masked_mean
 from metajax.mesh import AXIS, placed, size, unplaced
 from metajax.objectives import predict_alone, steps_option
@@ -26,9 +27,9 @@ class Score(NamedTuple):
     """A metric over tasks. With several numbers of inner steps, each field has them as last axis.
 
     mean: The mean over the tasks that have queries.
-    interval: Half the width of the 95% interval of the mean, 1.96 standard deviations of the tasks'
-      values over the square root of their number. It covers the draw of the tasks, not that of the
-      training run.
+    interval: Half the width of the 95% interval of the mean: Student's t of one degree of freedom less
+      than there are tasks (1.96 of 600, 2.26 of 10), times the standard deviation of their values over
+      the square root of their number. It covers the draw of the tasks, not that of the training run.
     values: The value of each task, `(num_tasks,)`; nan for a task without queries.
     mask: `(num_tasks,)`, which tasks have queries; None where all do.
     """
@@ -81,7 +82,7 @@ def score(values: Any, mask: Any = None) -> Score:
       >>> import metajax as mj
       >>> found = mj.score([0.0, 1.0, 1.0, 0.0])
       >>> float(found.mean), round(float(found.interval), 3)
-      (0.5, 0.566)
+      (0.5, 0.919)
     """
     try:
         values = jnp.asarray(values)
@@ -94,7 +95,8 @@ def score(values: Any, mask: Any = None) -> Score:
     values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
     if mask is None:
         deviation = jnp.std(values, axis=0, ddof=1)
-        return Score(jnp.mean(values, axis=0), 1.96 * deviation / len(values) ** 0.5, values)
+        errors = float(standard_errors(len(values)))
+        return Score(jnp.mean(values, axis=0), errors * deviation / len(values) ** 0.5, values)
     mask = jnp.asarray(mask, bool)
     if not isinstance(mask, Tracer) and int(mask.sum()) < 2:
         raise ValueError(
@@ -106,7 +108,8 @@ def score(values: Any, mask: Any = None) -> Score:
     apart = jnp.where(weights, (values - mean[None]) ** 2, 0)
     deviation = jnp.sqrt(jnp.sum(apart, axis=0) / (number - 1))
     values = jnp.where(weights, values, jnp.nan)
-    return Score(mean, 1.96 * deviation / jnp.sqrt(number), values, mask)
+    errors = standard_errors_of_some(number, len(values))
+    return Score(mean, (errors * deviation / jnp.sqrt(number)).astype(mean.dtype), values, mask)
 
 
 def compare(first: Score | Evaluation, second: Score | Evaluation) -> Score:

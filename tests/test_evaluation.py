@@ -79,7 +79,9 @@ def test_a_score_is_the_mean_and_its_interval_of_those_that_count():
     values = np.array([1.0, 2.0, 3.0, 50.0])
     found = mj.score(values, mask=[True, True, True, False])
     assert float(found.mean) == pytest.approx(2)
-    assert float(found.interval) == pytest.approx(1.96 / 3**0.5, rel=1e-5)
+    assert float(found.interval) == pytest.approx(4.302653 / 3**0.5, rel=1e-5)  # Student's t of 2
+    assert float(mj.score(values[:3]).interval) == pytest.approx(float(found.interval))
+    assert float(jax.jit(mj.score)(values, values < 9).interval) == float(found.interval)
     assert found.num_empty == 1
     difference = mj.compare(found, mj.score(values - 1))
     assert float(difference.mean) == pytest.approx(1)

@@ -169,7 +169,7 @@ def _title(e: Experiment, step: int, number: int) -> str:
 
 
 def _notes(e: Experiment, scores: Evaluation, baselines: tuple[Baseline, ...]) -> None:
-    console.print("±: half of a 95% interval over tasks, 1.96 standard errors.")
+    console.print("±: half of a 95% interval over tasks, Student's t times the standard error.")
     if scores.num_empty:
         console.print(f"{scores.num_empty:,} tasks without queries are left out.")
     notes = [(baseline.name, baseline.note) for baseline in baselines]

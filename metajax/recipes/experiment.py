@@ -83,7 +83,7 @@ class Report(NamedTuple):
     title: str
     tables: tuple[ScoreTable, ...]
     notes: tuple[str, ...]
-    interval: str = "1.96 standard errors"
+    interval: str = "Student's t times the standard error"
 
 
 def pairs_of(found: Any) -> tuple[tuple[float, float], ...]:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from metajax import checks
+from metajax.intervals import standard_errors
 from metajax.mesh import AXIS
 
 
@@ -162,8 +163,6 @@ def over_seeds(values: Any) -> OverSeeds:
       >>> found.mean.tolist(), found.interval.round(2).tolist(), found.number.tolist()
       (2.0, 12.71, 2)
     """
-    from scipy.special import stdtrit  # takes a part of a second to load
-
     values = _floats("over_seeds", values)
     if values.ndim == 0 or not len(values):
         raise ValueError("over_seeds: values must hold a number for each seed.")
@@ -174,9 +173,7 @@ def over_seeds(values: Any) -> OverSeeds:
         mean = known.sum(axis=0) / number
         apart = np.where(finite, known - mean, 0.0)
         deviation = np.sqrt((apart**2).sum(axis=0) / (number - 1))
-        interval = (
-            stdtrit(np.where(number > 1, number - 1, np.nan), 0.975) * deviation / np.sqrt(number)
-        )
+        interval = standard_errors(number) * deviation / np.sqrt(number)
     return OverSeeds(mean, interval, number)
 
 

@@ -286,5 +286,5 @@ def test_evaluation_is_the_mean_over_tasks(row, key):
     np.testing.assert_allclose(scores.values, by_hand, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(scores.mean, np.mean(by_hand), rtol=1e-4)
     np.testing.assert_allclose(
-        scores.interval, 1.96 * np.std(by_hand, ddof=1) / np.sqrt(5), rtol=1e-3
+        scores.interval, 2.776445 * np.std(by_hand, ddof=1) / np.sqrt(5), rtol=1e-3
     )
