@@ -166,6 +166,256 @@ def test_files_in_neither_form_are_named(tmp_path):
         read_boxes(folder)
 
 
+def _grey(path: Path, brightness: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), (brightness,) * 3).save(path)
+
+
+def _json(path: Path, *named: str, **change) -> None:
+    """A COCO file whose image `i` has one box, `i + 1` columns wide."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "images": [{"id": i, "file_name": file} for i, file in enumerate(named)],
+        "categories": [{"id": 0, "name": "cat"}],
+        "annotations": [
+            {"image_id": i, "category_id": 0, "bbox": [0, 0, i + 1, 2]} for i in range(len(named))
+        ],
+    }
+    path.write_text(json.dumps(content | change))
+
+
+def _xml(path: Path, file: str, more: str = "", marks: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    box = "<xmin>0</xmin><ymin>0</ymin><xmax>4</xmax><ymax>2</ymax>"
+    thing = f"<object><name>cat</name>{marks}<bndbox>{box}</bndbox></object>"
+    path.write_text(f"<annotation><filename>{file}</filename>{more}{thing}</annotation>")
+
+
+def _brightness(found: Annotated) -> list[int]:
+    return [int(picture[0, 0, 0]) for picture in found.pictures]
+
+
+@pytest.mark.parametrize("place", ["", "images/", "data/2017/"])
+def test_a_picture_is_in_the_folder_of_its_subset(place, tmp_path):
+    for year in ("2014", "2017"):
+        _grey(tmp_path / f"{place}train{year}" / "1.png", 10 + int(year) % 7)
+        _grey(tmp_path / f"{place}val{year}" / "1.png", 20 + int(year) % 7)
+    for subset in ("val", "train"):
+        _json(tmp_path / "annotations" / f"instances_{subset}2017.json", "1.png")
+    found = read_boxes(tmp_path)
+    assert dict(zip(found.subsets, _brightness(found), strict=True)) == {"train": 11, "val": 21}
+
+
+def test_the_whole_name_of_a_picture_counts(tmp_path):
+    coco, voc = tmp_path / "coco", tmp_path / "voc"
+    for folder in (coco, voc):
+        _grey(folder / "data" / "left" / "1.png", 1)
+        _grey(folder / "data" / "right" / "1.png", 2)
+    _json(coco / "boxes.json", "right/1.png", "left/1.png")
+    found = read_boxes(coco)
+    assert _brightness(found) == [2, 1] and [own[0, 3] for own in found.boxes] == [1, 2]
+    _json(coco / "boxes.json", "/home/mine/right/1.png", "../left/1.png")  # as on another machine
+    assert _brightness(read_boxes(coco)) == [2, 1]
+    _xml(voc / "a.xml", "right/1.png")
+    _xml(voc / "b.xml", "left/1.png")
+    assert _brightness(read_boxes(voc)) == [2, 1]
+    (coco / "data" / "left" / "1.png").unlink()
+    _json(coco / "boxes.json", "left/1.png")
+    with pytest.raises(FileNotFoundError, match=re.escape("names left/1.png, which is neither")):
+        read_boxes(coco)
+
+
+@pytest.mark.parametrize("place", ["images", "JPEGImages"])
+def test_the_usual_place_of_a_picture_is_preferred(place, tmp_path):
+    _grey(tmp_path / place / "1.png", 1)
+    _grey(tmp_path / "SegmentationClass" / "1.png", 2)
+    if place == "images":
+        _json(tmp_path / "boxes.json", "1.png")
+    else:
+        _xml(tmp_path / "Annotations" / "1.xml", "1.png")
+    assert _brightness(read_boxes(tmp_path)) == [1]
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_a_name_of_several_pictures_is_refused(form, tmp_path):
+    _grey(tmp_path / "a" / "1.png", 1)
+    _grey(tmp_path / "b" / "1.png", 2)
+    if form == "coco":
+        _json(tmp_path / "boxes.json", "1.png")
+    else:
+        _xml(tmp_path / "1.xml", "1.png")
+    both = f"names 1.png, which may be {tmp_path / 'a' / '1.png'} or {tmp_path / 'b' / '1.png'}. Write the"
+    with pytest.raises(ValueError, match=re.escape(both)):
+        read_boxes(tmp_path)
+    (tmp_path / "b" / "1.png").unlink()
+    (tmp_path / "b" / "1.png").symlink_to(tmp_path / "a" / "1.png")  # one picture after all
+    (tmp_path / "b" / "again").symlink_to(tmp_path)
+    assert _brightness(read_boxes(tmp_path)) == [1]
+
+
+def test_a_folder_is_listed_once(tmp_path, monkeypatch):
+    calls = []
+    for name in ("glob", "rglob", "iterdir"):
+        own = getattr(Path, name)
+        monkeypatch.setattr(Path, name, lambda *a, own=own: calls.append(a) or own(*a))
+    for number in (2, 9):
+        files = [f"{i}.png" for i in range(number)]
+        for file in files:
+            _grey(tmp_path / "deep" / file, 1)
+        _json(tmp_path / "boxes.json", *files)
+        assert len(read_boxes(tmp_path).files) == number
+    assert len(calls) % 2 == 0 and calls[: len(calls) // 2] == calls[len(calls) // 2 :]
+
+
+def _two_images(folder):
+    images = [{"id": 3, "file_name": "a.png"}, {"id": 3, "file_name": "b.png"}]
+    _json(folder / "boxes.json", images=images)
+
+
+def _two_kinds(folder):
+    kinds = [{"id": 0, "name": "cat"}, {"id": 0, "name": "dog"}]
+    _json(folder / "boxes.json", "a.png", categories=kinds)
+
+
+def _two_files(folder):
+    _json(folder / "annotations" / "instances_train.json", "a.png")
+    _json(folder / "annotations" / "person_keypoints_train.json", "a.png")
+
+
+def _two_subsets(folder):
+    _json(folder / "train.json", "a.png")
+    _json(folder / "val.json", "a.png")
+
+
+def _two_forms(folder):
+    _json(folder / "boxes.json", "a.png")
+    _xml(folder / "b.xml", "b.png")
+
+
+def _two_markups(folder):
+    _xml(folder / "a.xml", "a.png")
+    _xml(folder / "c.xml", "a.png")
+
+
+def _two_lists(folder):
+    _xml(folder / "a.xml", "a.png")
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    for subset in ("train", "val"):
+        (folder / "ImageSets" / "Main" / f"{subset}.txt").write_text("a 1\n")
+
+
+@pytest.mark.parametrize(
+    "write, message",
+    [
+        (_two_images, "boxes.json has two images with id 3, a.png and b.png. Give each an id"),
+        (_two_kinds, "boxes.json has two categories with id 0, cat and dog. Give each an id"),
+        (
+            lambda folder: _json(folder / "boxes.json", "a.png", "./a.png"),
+            "a.png twice. Keep one of",
+        ),
+        (
+            _two_files,
+            "instances_train.json and by {}/annotations/person_keypoints_train.json. Keep one",
+        ),
+        (
+            _two_subsets,
+            "a.png is named by {}/train.json and by {}/val.json. Keep one of these files",
+        ),
+        (
+            _two_forms,
+            "holds JSON of COCO, {}/boxes.json, and XML of Pascal VOC, {}/b.xml. Keep the",
+        ),
+        (_two_markups, "a.png is named by {}/a.xml and by {}/c.xml. Keep one of these files"),
+        (_two_lists, "val.txt names a, which is in train.txt, too. Remove it from one of them"),
+    ],
+)
+def test_what_is_there_twice_is_refused(write, message, tmp_path):
+    for file in ("a.png", "b.png"):
+        _grey(tmp_path / file, 1)
+    write(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(message.replace("{}", str(tmp_path)))):
+        read_boxes(tmp_path)
+
+
+def _sized(form, folder, width, height):
+    if form == "coco":
+        image = {"id": 0, "file_name": "a.png", "width": width, "height": height}
+        box = {"image_id": 0, "category_id": 0, "bbox": [0, 0, 4, 2]}
+        _json(folder / "boxes.json", images=[image], annotations=[box])
+    else:
+        _xml(
+            folder / "a.xml",
+            "a.png",
+            f"<size><width>{width}</width><height>{height}</height></size>",
+        )
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_a_size_that_the_picture_does_not_have_is_refused(form, tmp_path):
+    _grey(tmp_path / "a.png", 1)  # 8 x 6
+    for size in ((8, 6), (0, 0), ("", None), (8, 0)):
+        _sized(form, tmp_path, *size)
+        np.testing.assert_array_equal(read_boxes(tmp_path).boxes[0], [[0, 0, 2, 4]])
+    _sized(form, tmp_path, 16, 12)
+    with pytest.raises(
+        ValueError, match=r"says that a\.png has 16 x 12 pixels, but it has 8 x 6\. Use"
+    ):
+        read_boxes(tmp_path)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: to be turned by a quarter
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png", exif=turned)
+    _sized(form, tmp_path, 8, 6)
+    message = "has 8 x 6 pixels, but it has 6 x 8. Its EXIF orientation may have turned it; its boxes are then"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_boxes(tmp_path)
+
+
+def test_corners_are_edges_and_difficult_boxes_count(tmp_path):
+    _grey(tmp_path / "a.png", 1)
+    _xml(tmp_path / "a.xml", "a.png", marks="<difficult>1</difficult>")
+    np.testing.assert_array_equal(read_boxes(tmp_path).boxes[0], [[0, 0, 2, 4]])
+
+
+@pytest.mark.parametrize(
+    "stem, subset",
+    [
+        ("instances_train2017", "train"),
+        ("my-training.v2", "train"),
+        ("valid", "val"),
+        ("Validation_3", "val"),
+        ("testing", "test"),
+        ("latest", ""),
+        ("trainval", ""),
+        ("train_and_val", ""),
+    ],
+)
+def test_subsets_are_whole_words_of_a_name(stem, subset, tmp_path):
+    _grey(tmp_path / "a.png", 1)
+    _json(tmp_path / f"{stem}.json", "a.png")
+    assert read_boxes(tmp_path).subsets == ([subset] if subset else [])
+
+
+@pytest.mark.parametrize("write, place", [(_voc, "Annotations/._a.xml"), (_coco, "._boxes.json")])
+def test_hidden_files_are_ignored(write, place, tmp_path):
+    folder = write(tmp_path / "own")
+    (folder / place).write_bytes(b"\0\5\26\7Mac OS X")
+    (folder / ".hidden").mkdir()
+    Image.new("RGB", (1, 1)).save(folder / ".hidden" / "a.png")
+    assert read_boxes(folder).files == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+@pytest.mark.parametrize("place", ["", "JPEGImages", "deep"])
+def test_suffixes_are_compared_without_case(form, place, tmp_path):
+    _grey(tmp_path / place / "IMG.JPG", 7)
+    if form == "coco":
+        _json(tmp_path / "boxes.json", "IMG.jpg")
+    else:
+        _xml(tmp_path / "Annotations" / "1.xml", "IMG")
+    found = read_boxes(tmp_path)
+    assert found.files == ["IMG.JPG"] and _brightness(found) == [7]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_in_boxes_is_cut_out_as_squares(channels):
     picture = np.zeros((20, 30, channels), np.uint8)

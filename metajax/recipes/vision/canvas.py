@@ -32,12 +32,17 @@ class Canvas(NamedTuple):
 def canvas(found: Annotated, side: int = SIDE) -> Canvas:
     """Scales pictures to fit into one canvas, and splits them where the data do not.
 
-    Without a published split, half of the pictures are for draws of exemplars, a quarter for validation and
-    a quarter for test, by a permutation with seed 0.
+    A published split of train, val and test is kept. With train and test only, the last third of the training
+    pictures is for validation. With train and val only, as in COCO, the val pictures are for test, and the
+    last third of the training pictures is for validation. Without a published split, half of the pictures are
+    for draws of exemplars, a quarter for validation and a quarter for test, by a permutation with seed 0.
 
     Args:
       found: Pictures of any sizes.
       side: The longer side of a picture after scaling.
+
+    Raises:
+      ValueError: If only some pictures are in a subset, or there are no train pictures or no others.
     """
     small = [scaled(*pair, side) for pair in zip(found.pictures, found.boxes, strict=True)]
     shapes = [picture.shape[:2] for picture, _ in small]
@@ -52,13 +57,24 @@ def canvas(found: Annotated, side: int = SIDE) -> Canvas:
 
 
 def _subsets(found: Annotated) -> dict[str, np.ndarray]:
-    if found.subsets and set(found.subsets) >= {"train", "test"}:
-        named = np.array(found.subsets)
-        own = {name: np.flatnonzero(named == name) for name in ("train", "val", "test")}
-        if len(own["val"]):
-            return own
-        cut = len(own["train"]) * 2 // 3
-        return {**own, "train": own["train"][:cut], "val": own["train"][cut:]}
+    if any(found.subsets):
+        return _published(np.array(found.subsets))
     order = np.random.default_rng(0).permutation(len(found.pictures))
     half, last = len(order) // 2, len(order) * 3 // 4
     return {"train": order[:half], "val": order[half:last], "test": order[last:]}
+
+
+def _published(named: np.ndarray) -> dict[str, np.ndarray]:
+    own = {name: np.flatnonzero(named == name) for name in ("train", "val", "test")}
+    train, val, test = own.values()
+    if sum(map(len, own.values())) < len(named) or not len(train) or not len(val) + len(test):
+        sizes = ", ".join(f"{len(places)} in {name}" for name, places in own.items())
+        raise ValueError(
+            f"canvas: of {len(named)} pictures, {sizes}. Every picture must be in one, and train and test, or "
+            "train and val, must hold some. Complete the lists in ImageSets/Main or the names of the JSON "
+            "files, or leave subsets out of all of them for a random split."
+        )
+    if len(val) and len(test):
+        return own
+    cut = len(train) * 2 // 3
+    return {"train": train[:cut], "val": train[cut:], "test": test if len(test) else val}
