@@ -1,10 +1,12 @@
 """Normalised correlation at several scales: the baseline of finding what an exemplar shows."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from metajax.boxes import Detections, suppress
 from metajax.learners.conditioned import cut_out
@@ -12,6 +14,9 @@ from metajax.masks import exists, filled
 from metajax.types import Learner
 
 PATCH = 16
+LARGEST, STEPS = 8**0.5, 6
+"""Patches are compared with pictures of many sizes, the largest enlarged so much, and so many for each halving,
+so that in one of them any object from 6 pixels on has nearly the size of a patch."""
 SCALES = (0.7, 0.84, 1.0, 1.19, 1.42)
 """Sizes of objects, in sizes of the exemplar."""
 MOST = 12
@@ -53,17 +58,28 @@ def correlation(scales: tuple[float, ...] = SCALES, overlap: float = OVERLAP) ->
         return CorrelationState(patches / (norm + 1e-6), sizes, mask)
 
     def predict(state, x):
-        def of_box(patch, size, exist):
-            def of_scale(scale):
-                return _found(x, patch, size * scale)
-
-            corners, scores = jax.lax.map(of_scale, jnp.array(scales))
-            return corners, jnp.where(exist, scores, 0)
-
-        corners, scores = jax.lax.map(lambda row: of_box(*row), tuple(state))
+        height, width = x.shape[1:3]
+        factors, found = [], []
+        for octave in _octaves(height, width):
+            shape = [max(PATCH, math.ceil(octave * side)) for side in (height, width)]
+            own = octave * 2.0 ** -(np.arange(STEPS) / STEPS)
+            of_size = partial(_peaks, x, state.patches, shape)
+            found.append(jax.lax.map(of_size, jnp.array(own, x.dtype)))
+            factors.extend(own)
+        middles, likeness = (jnp.concatenate(part) for part in zip(*found, strict=True))
+        sizes = state.sizes[:, None] * jnp.array(scales)[None, :, None]
+        wanted = jnp.log(PATCH / jnp.max(sizes, axis=-1))
+        level = jnp.argmin(
+            jnp.abs(wanted[..., None] - jnp.log(jnp.array(factors))[None, None]), axis=-1
+        )
+        at = level, slice(None), jnp.arange(len(sizes))[:, None]
+        middle, scores = middles[at], jnp.where(state.mask[:, None, None, None], likeness[at], 0)
+        half = sizes[:, :, None, None] / 2
+        corners = jnp.concatenate([middle - half, middle + half], axis=-1)
         corners = jnp.moveaxis(corners, 2, 0).reshape(len(x), -1, 4)
-        scores = jnp.moveaxis(scores, 2, 0).reshape(len(x), -1)
-        best, at = jax.lax.top_k(scores, min(4 * MOST, scores.shape[1]))
+        best, at = jax.lax.top_k(
+            jnp.moveaxis(scores, 2, 0).reshape(len(x), -1), min(4 * MOST, corners.shape[1])
+        )
         corners = jnp.take_along_axis(corners, at[..., None], axis=1)
         found = suppress(Detections(corners, best), overlap)
         return Detections(found.corners[:, :MOST], found.scores[:, :MOST])
@@ -71,32 +87,45 @@ def correlation(scales: tuple[float, ...] = SCALES, overlap: float = OVERLAP) ->
     return Learner(lambda key, x: (), adapt, predict)
 
 
-def _found(x: jax.Array, patch: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The best places of a patch for boxes of a size: corners `(n, MOST, 4)` and correlations."""
+def _octaves(height: int, width: int) -> list[float]:
+    """How much pictures are scaled, half as much each time, down to where they hold one patch."""
+    least = PATCH / min(height, width)
+    return [LARGEST / 2**i for i in range(1 + max(0, math.ceil(math.log2(LARGEST / least))))]
+
+
+def _peaks(
+    x: jax.Array, patches: jax.Array, shape: list[int], factor: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The best places of each patch in pictures of one size: middles and correlations, `(n, boxes, MOST)`."""
     n, height, width, channels = x.shape
-    factor = jnp.minimum(PATCH / jnp.max(size), 1.0)
-    small = jax.vmap(
+    scaled = jax.vmap(
         lambda picture: jax.image.scale_and_translate(
-            picture, picture.shape, (0, 1), jnp.full(2, factor), jnp.zeros(2), "linear"
+            picture, (*shape, channels), (0, 1), jnp.full(2, factor), jnp.zeros(2), "linear"
         )
     )(x)
-    window, strides = (1, PATCH, PATCH, 1), (1, 1, 1, 1)
 
     def total(values):
-        values = values.sum(axis=-1, keepdims=True)
-        return jax.lax.reduce_window(values, 0.0, jax.lax.add, window, strides, "VALID")[..., 0]
+        return _windows(values.sum(axis=-1, keepdims=True), jax.lax.add, 0.0, PATCH, "VALID")
 
     product = jax.lax.conv_general_dilated(
-        small, patch[..., None], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[..., 0]
+        scaled, patches, (1, 1), "VALID", dimension_numbers=("NHWC", "OHWI", "NHWC")
+    )
     number = PATCH**2 * channels
-    spread = jnp.maximum(total(small**2) - total(small) ** 2 / number, 0)
+    spread = jnp.maximum(total(scaled**2) - total(scaled) ** 2 / number, 0)
     likeness = product / jnp.sqrt(spread + 1e-2 * number / 256)
-    peak = jax.lax.reduce_window(likeness, -jnp.inf, jax.lax.max, (1, 5, 5), (1, 1, 1), "SAME")
-    likeness = jnp.where(likeness >= peak, jnp.maximum(likeness, 0), 0)
-    scores, at = jax.lax.top_k(likeness.reshape(n, -1), MOST)
-    across = likeness.shape[2]
+    peak = _windows(likeness, jax.lax.max, -jnp.inf, 5, "SAME")
+    likeness = jnp.moveaxis(jnp.where(likeness >= peak, jnp.maximum(likeness, 0), 0), 3, 1)
+    across, places = likeness.shape[3], likeness.reshape(n, len(patches), -1)
+    best, at = jax.lax.top_k(places, min(MOST, places.shape[-1]))
+    best = jnp.pad(best, [(0, 0), (0, 0), (0, MOST - best.shape[-1])])
+    at = jnp.pad(at, [(0, 0), (0, 0), (0, MOST - at.shape[-1])])
     middle = (jnp.stack([at // across, at % across], axis=-1) + PATCH / 2) / factor
-    half = size.reshape(1, 1, 2) / 2
-    inside = jnp.all(middle < jnp.array([height, width]).reshape(1, 1, 2), axis=-1)
-    return jnp.concatenate([middle - half, middle + half], axis=-1), jnp.where(inside, scores, 0)
+    inside = jnp.all(middle < jnp.array([height, width]).reshape(1, 1, 1, 2), axis=-1)
+    return middle, jnp.where(inside, best, 0)
+
+
+def _windows(values: jax.Array, reduce, start: float, side: int, padding: str) -> jax.Array:
+    """Reduces square windows of pictures `(n, h, w, c)`, along one axis after the other."""
+    for window in ((1, side, 1, 1), (1, 1, side, 1)):
+        values = jax.lax.reduce_window(values, start, reduce, window, (1, 1, 1, 1), padding)
+    return values
