@@ -82,7 +82,7 @@ def suppress(found: Detections, most: float = 0.5) -> Detections:
       most: The greatest intersection over union that two detections of a picture may have.
 
     Returns:
-      The same detections, the best first; those that are dropped have score 0.
+      The same detections, the best first; those that are dropped have score 0. A score of nan stays.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -106,7 +106,7 @@ def suppress(found: Detections, most: float = 0.5) -> Detections:
 
         rows = (jnp.arange(len(scores)), above)
         kept, _ = jax.lax.scan(step, jnp.zeros(len(scores), bool), rows)
-        return Detections(corners, jnp.where(kept, scores, 0))
+        return Detections(corners, jnp.where(kept | jnp.isnan(scores), scores, 0))
 
     return jax.vmap(picture)(*found)
 
@@ -124,7 +124,7 @@ def average_precision(found: Detections, boxes: Boxes, least: float = 0.5) -> ja
       least: The least intersection over union of a hit: 0.5 for AP50, 0.75 for AP75.
 
     Returns:
-      A scalar in [0, 1]; nan where no picture has a box, which COCO leaves out.
+      A scalar in [0, 1]; nan where no picture has a box, which COCO leaves out, and where a score is nan.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -150,11 +150,13 @@ def average_precision(found: Detections, boxes: Boxes, least: float = 0.5) -> ja
     reached = (recall > point) | ((recall == point) & ~jnp.asarray(_STRICT)[:, None])
     reached = reached & real[None]
     best = jnp.where(jnp.any(reached, axis=1), precision[jnp.argmax(reached, axis=1)], 0)
-    return jnp.where(total > 0, jnp.mean(best), jnp.nan)
+    return jnp.where((total > 0) & ~jnp.isnan(scores).any(), jnp.mean(best), jnp.nan)
 
 
 def _hits(corners, scores, boxes, mask, *, least: float) -> jax.Array:
     """Which detections of a picture take a box."""
+    if not len(mask):
+        return jnp.zeros(len(scores), bool)
     overlap = jnp.where(mask[None], iou(corners, boxes), -1)
     order = jnp.argsort(-scores, stable=True)
     most = mask.shape[0]

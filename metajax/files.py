@@ -72,6 +72,35 @@ def _remove(part: Path | None) -> None:
             part.unlink()
 
 
+def check_place(path: Path) -> None:
+    """Checks that a file can be written at a path, before what it will hold is computed.
+
+    Raises:
+      FileNotFoundError: If its folder does not exist.
+      IsADirectoryError: If the path is a folder.
+    """
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} cannot be written, because there is no folder {path.parent}. Make it, or name another."
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it.")
+
+
+def is_cut_off(text: str) -> bool:
+    r"""Whether a text has half of a character, as JSON may hold one, which no file in UTF-8 can.
+
+    Example:
+      >>> is_cut_off("\ud83d"), is_cut_off("a")
+      (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text in UTF-8, whole or not at all; see `whole`."""
     with whole(path) as file:

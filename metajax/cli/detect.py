@@ -26,7 +26,7 @@ class Detect:
     num_steps: int = 20
     """Steps of fine-tuning on the support; with 0 the run is used as it is."""
     least: float = 0.3
-    """The least score of a box, from 0 to 1."""
+    """The least score of a box, from 0 to 1; 40 boxes are found at most."""
     data: str | None = None
     """The folder of the data sets, if it has moved."""
 
@@ -39,6 +39,7 @@ def run(command: Detect) -> bool:
     from metajax.recipes.run import restore
     from metajax.recipes.vision.detect import detect
 
+    files.check_place(command.out)
     support = read_boxes(command.support, where="detect")
     picture = decode(command.image, "detect")
     found = detect(

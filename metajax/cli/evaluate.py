@@ -1,7 +1,9 @@
 """`metajax evaluate RUN`: tests a run on new tasks, its own or those of another source."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -29,6 +31,9 @@ class Evaluate:
     """Support examples of each class; by default as in the run."""
     query_shot: int | None = None
     """Query examples of each class; by default as in the run."""
+    ink: Literal["any"] | None = None
+    """Leave pictures as they are, of which ink has no clear polarity; by default drawings are turned to that of
+    the run."""
     num_tasks: int | None = None
     """Test tasks; by default the recipe's own number."""
     num_steps: tuple[int, ...] | None = None
@@ -56,10 +61,13 @@ def run(command: Evaluate) -> bool:
         )
     file = "evaluation.json"
     size = {"way": command.way, "shot": command.shot, "query_shot": command.query_shot}
+    if command.ink is not None:
+        experiment = as_they_are(experiment, command.on)
     if command.on is not None or any(value is not None for value in size.values()):
         data = getattr(found.settings, "data", None) if command.data is None else command.data
         experiment = elsewhere(experiment, command.on, **size, data=data)
-        file = f"evaluation-{experiment.test_name}.json"
+        name = re.sub(r"[^\w.,+ -]", "-", experiment.test_name)
+        file = f"evaluation-{name}.json"
     if command.num_steps is not None:
         experiment = with_steps(experiment, command.num_steps)
     test(
@@ -74,12 +82,29 @@ def run(command: Evaluate) -> bool:
     return True
 
 
+def as_they_are(experiment: Experiment, on: str | None) -> Experiment:
+    """Returns the experiment that leaves the polarity of other pictures as it is.
+
+    Raises:
+      ValueError: Where nothing is read, or no pictures.
+    """
+    if experiment.preprocessing is None or on is None:
+        raise ValueError(
+            "evaluate: ink='any' has no effect without --on and pictures. Leave --ink out."
+        )
+    return replace(experiment, preprocessing=experiment.preprocessing._replace(ink=None))
+
+
 def with_steps(experiment: Experiment, num_steps: tuple[int, ...]) -> Experiment:
     """Returns the experiment with other numbers of inner steps at evaluation.
 
     Raises:
-      ValueError: For a learner without an inner loop.
+      ValueError: For a learner without an inner loop, and for a recipe with a report of its own.
     """
+    if experiment.judge is not None:
+        raise ValueError(
+            "evaluate: the report of this run has its own numbers of inner steps. Leave --num-steps out."
+        )
     if experiment.eval_steps is None:
         raise ValueError("evaluate: this learner has no inner loop. Leave --num-steps out.")
     columns = tuple(f"step {n}" for n in num_steps)

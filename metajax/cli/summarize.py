@@ -31,13 +31,16 @@ class Summarize:
 def run(command: Summarize) -> bool:
     """Adapts to the labelled documents, prints the summaries, and writes the page."""
     from metajax.data.documents import read_documents
-    from metajax.recipes.language.documents import extract
+    from metajax.recipes.language.documents import cut, extract
     from metajax.recipes.language.summarize import summarize
     from metajax.recipes.language.summary_page import page
     from metajax.recipes.run import restore
 
+    files.check_place(command.out)
     labelled, documents = read_documents(command.labelled), read_documents(command.documents)
     found = summarize(restore(command.run, data=command.data), labelled, documents)
+    for note in (*cut("the labelled file", labelled), *cut("the file", documents)):
+        console.print(f"{escape(note)}.")
     for number, one in enumerate(found, 1):
         title = one.document.title or f"Document {number}"
         console.print(f"[bold]{escape(title)}[/]\n{escape(extract(one.document, one.after))}")

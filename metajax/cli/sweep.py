@@ -161,14 +161,10 @@ def _train_together(found: sweep.Plan, asked: Asked, folder: Path, spread_over: 
     from metajax.recipes.together import can_trace, train
 
     for group in sweep.groups(found, can_trace):
-        left = sweep.left(group, lambda name, settings: not _is_over(folder / name, settings))
+        left = sweep.left(group, lambda name, _: not sweep_report.state_of(folder / name).is_over)
         if left.members and not train(left, folder, spread_over, report_every=asked.report_every):
             return False
     return True
-
-
-def _is_over(folder: Path, settings: Any) -> bool:
-    return sweep_report.state_of(folder, settings.outer_steps).is_over
 
 
 def _train_apart(
@@ -180,17 +176,15 @@ def _train_apart(
       ValueError: If a process ends in another error than that of numbers which are not finite.
     """
     begun, failed, stopped = time.perf_counter(), [], False
-    outer_steps = {
-        name: cell.settings.outer_steps for cell in found.cells for name in found.folders(cell)
-    }
+    names = [name for cell in found.cells for name in found.folders(cell)]
 
     def is_over(name: str) -> bool:
-        state = sweep_report.state_of(folder / name, outer_steps[name])
+        state = sweep_report.state_of(folder / name)
         tested = (folder / name / sweep_report.EVALUATION).exists()
         return state.is_over and (tested or state.diverged is not None)
 
-    left = [name for name in outer_steps if not is_over(name)]
-    number, done = len(outer_steps), len(outer_steps) - len(left)
+    left = [name for name in names if not is_over(name)]
+    number, done = len(names), len(names) - len(left)
     data = getattr(asked.settings, "data", None) or ""
     arguments = ("trust" if trust else "", str(machine.devices or ""), str(data))
     for ended in processes.train(folder, left, asked.jobs or 1, arguments):
@@ -241,8 +235,8 @@ def _test(found: sweep.Plan, best: sweep.Cell, folder: Path, e: Experiment) -> N
     from metajax.mesh import task_mesh
     from metajax.train import checkpoint
 
-    mesh, steps = task_mesh(), best.settings.outer_steps
-    states = {name: sweep_report.state_of(folder / name, steps) for name in found.folders(best)}
+    mesh, steps = task_mesh(), e.settings.outer_steps
+    states = {name: sweep_report.state_of(folder / name) for name in found.folders(best)}
     left = [
         name
         for name, state in states.items()

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from metajax import files
 from metajax.data.delimited import bytes_of, named_once, separator_of
@@ -52,9 +53,9 @@ def read_sentences(path: str | Path) -> Sentences:
                 f"{path}: the name must end in {', '.join(READERS)}, or one of them and .gz."
             )
         rows, wrong, total = [], [], 0
-        for line, row in READERS[Path(name).suffix](path, text):
+        for line, row, reason in READERS[Path(name).suffix](path, text):
             total += 1
-            reason = row if isinstance(row, str) else _reason(row)
+            reason = reason or _reason(row)
             if reason:
                 wrong.append(f"line {line}: {reason}")
             else:
@@ -78,16 +79,20 @@ def read_sentences(path: str | Path) -> Sentences:
         )
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
+Rows: TypeAlias = Iterator[tuple[int, dict, str | None]]
+"""Lines by number, what they hold, and why they cannot be read."""
+
+
+def _json_lines(path: Path, text: str) -> Rows:
     for number, line in enumerate(text.split("\n"), 1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            row = f"it is no JSON ({error.msg})"
-        yield number, row if isinstance(row, dict | str) else "it is no JSON object"
+            row, wrong = json.loads(line), "it is no JSON object"
+        except (json.JSONDecodeError, RecursionError) as error:
+            row, wrong = None, f"it is no JSON ({getattr(error, 'msg', 'too deep')})"
+        yield (number, row, None) if isinstance(row, dict) else (number, {}, wrong)
 
 
-def _table(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
+def _table(path: Path, text: str) -> Rows:
     separator = separator_of(next(iter(text.splitlines()), ""))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header = [name.strip() for name in next(reader, [])]
@@ -101,16 +106,16 @@ def _table(path: Path, text: str) -> Iterator[tuple[int, dict | str]]:
     begin = reader.line_num + 1
     try:
         for fields in reader:
-            good = len(fields) == len(header)
             wrong = f"{len(fields)} fields, but {len(header)} columns" if fields else "it is empty"
-            yield begin, dict(zip(header, fields, strict=True)) if good else wrong
+            good = len(fields) == len(header)
+            yield begin, dict(zip(header, fields, strict=False)), None if good else wrong
             begin = reader.line_num + 1
     except csv.Error as error:  # a quote that does not end takes all lines after it
-        yield begin, f"its quotes do not match ({error})"
+        yield begin, {}, f"its quotes do not match ({error})"
 
 
 READERS = {".jsonl": _json_lines, ".csv": _table, ".tsv": _table}
-"""Endings to functions of a file's path and text, which yield lines by number, or what is wrong with them."""
+"""Endings to functions of a file's path and text."""
 
 
 def _reason(row: dict) -> str | None:
@@ -125,4 +130,7 @@ def _reason(row: dict) -> str | None:
                 else (f"{name}={row[name]!r} must be text")
             )
     domain = row.get("domain")
-    return None if domain is None or isinstance(domain, str) else f"domain={domain!r} must be text"
+    if domain is not None and not isinstance(domain, str):
+        return f"domain={domain!r} must be text"
+    cut_off = [name for name in (*COLUMNS, "domain") if files.is_cut_off(row.get(name) or "")]
+    return f"{cut_off[0]} has half of a character (a lone surrogate)" if cut_off else None

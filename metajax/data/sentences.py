@@ -46,8 +46,20 @@ class Sentences(NamedTuple):
         """The domain and the label of each sentence, which are its class."""
         return list(zip(self.domains, self.labels, strict=True))
 
-    def with_enough(self, where: str, way: int, least: int) -> "Sentences":
+    def with_enough(
+        self,
+        where: str,
+        way: int,
+        least: int,
+        name: str = "way",
+        lower: str = "--shot or --query-shot",
+    ) -> "Sentences":
         """Checks that each class has `least` sentences and each domain `way` classes.
+
+        Args:
+          where: The first word of the message.
+          way, least: The least numbers.
+          name: The setting that `way` is of, and `lower`, those that `least` is of, for the message.
 
         Raises:
           ValueError: Naming the first class or domain that has not, and the line where it begins.
@@ -58,14 +70,15 @@ class Sentences(NamedTuple):
                 first = self.classes().index((domain, label))
                 raise ValueError(
                     f"{where}: {self.where(first)}: label {label!r} of domain {domain!r} has {number} "
-                    f"sentence(s), but a task needs {least}. Add sentences, or lower --shot or --query-shot."
+                    f"sentence(s), but a task needs {least}. Add sentences, or lower {lower}."
                 )
         of_domain = Counter(domain for domain, _ in count)
         for domain, number in of_domain.items():
             if number < way:
-                advice = f"use --way {number} or less" if number > 1 else "leave that domain out"
+                flag = f"--{name.replace('_', '-')}"
+                advice = f"use {flag} {number} or less" if number > 1 else "leave that domain out"
                 raise ValueError(
                     f"{where}: {self.source or self.name}: domain {domain!r} has {number} label(s), but "
-                    f"way={way}. Add labels, or {advice}."
+                    f"{name}={way}. Add labels, or {advice}."
                 )
         return self

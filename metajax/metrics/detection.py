@@ -4,7 +4,7 @@ Maps are `(n, h, w, 5)`, for cells of `STRIDE` pixels a side: the logit of a cen
 and width in `UNIT` pixels, and the place of the centre from the middle of the cell, in cells.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def detections(maps: jax.Array, most: int = 12, overlap: float = 0.5) -> Detecti
       overlap: As in `mj.boxes.suppress`.
 
     Returns:
-      `Detections` of `most` boxes in each picture, scored by the probability of a centre.
+      `Detections` of `most` boxes in each picture, scored by the probability of a centre; nan where maps are.
 
     Example:
       >>> import jax.numpy as jnp, metajax as mj
@@ -103,16 +103,18 @@ def detections(maps: jax.Array, most: int = 12, overlap: float = 0.5) -> Detecti
     most = min(most, height * width)
     p = jax.nn.sigmoid(maps[..., 0])
     peak = jax.lax.reduce_window(p, -jnp.inf, jax.lax.max, (1, 3, 3), (1, 1, 1), "SAME")
-    scores, at = jax.lax.top_k(jnp.where(p >= peak, p, 0).reshape(n, -1), most)
+    # A nan stays one, in place of a score of 0, so that a detector that has diverged is not without boxes.
+    scores, at = jax.lax.top_k(jnp.where((p >= peak) | jnp.isnan(p), p, 0).reshape(n, -1), most)
     rest = jnp.take_along_axis(maps[..., 1:].reshape(n, -1, 4), at[..., None], axis=1)
     cell = jnp.stack([at // width, at % width], axis=-1) + 0.5
     middle, half = (cell + rest[..., 2:]) * STRIDE, jnp.exp(rest[..., :2]) * UNIT / 2
     corners = jnp.concatenate([middle - half, middle + half], axis=-1)
+    scores = jnp.where(jnp.isnan(corners).any(axis=-1), jnp.nan, scores)
     return suppress(Detections(corners, scores), overlap)
 
 
 def average_precision(
-    least: float | tuple[float, ...] = 0.5, *, find: Callable[[Any], Detections] = detections
+    least: float | Sequence[float] = 0.5, *, find: Callable[[Any], Detections] = detections
 ) -> Any:
     """A metric for `evaluate`: COCO's average precision over the queries of a task.
 
@@ -138,11 +140,11 @@ def average_precision(
     Reference:
       Lin et al., ECCV 2014. https://arxiv.org/abs/1405.0312
     """
-    several = least if isinstance(least, tuple) else (least,)
+    several = tuple(least) if isinstance(least, Sequence) else (least,)
     for number in several:
         if not 0 < number <= 1:
             raise ValueError(f"average_precision: least={number:g} must be above 0 and at most 1.")
-    return AveragePrecision(least, find)
+    return AveragePrecision(several if isinstance(least, Sequence) else several[0], find)
 
 
 @dataclass(frozen=True)

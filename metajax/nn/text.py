@@ -210,7 +210,7 @@ class Encoder(nn.Module):
         exists = ids > 0
         start = nn.initializers.normal(0.02)
         x = nn.Embed(self.size, self.width, embedding_init=start)(ids)
-        x = x + self.param("places", start, (ids.shape[1], self.width))[None]
+        x = x + self._places(start, ids.shape[1])[None]
         drop = nn.Dropout(self.dropout, deterministic=not train)
         visible = exists[:, None, None, :]
         for _ in range(self.layers):
@@ -222,6 +222,19 @@ class Encoder(nn.Module):
             x = x + drop(Dense(self.width)(nn.relu(Dense(4 * self.width)(LayerNorm()(x)))))
         x = jnp.where(exists[..., None], LayerNorm()(x), 0)
         return jnp.sum(x, axis=1) / jnp.maximum(jnp.sum(exists, axis=1), 1)[:, None]
+
+    def _places(self, start, length: int):
+        """The embeddings of the first places, of as many as `init` has seen."""
+        known = (
+            self.get_variable("params", "places") if self.has_variable("params", "places") else None
+        )
+        most = length if known is None else len(known)
+        if length > most:
+            raise ValueError(
+                f"token_encoder: ids have {length} places, but init has seen {most}. Cut them to {most}, or "
+                "initialise with longer ids."
+            )
+        return self.param("places", start, (most, self.width))[:length]
 
 
 def token_encoder(

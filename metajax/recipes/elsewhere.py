@@ -66,8 +66,8 @@ def _shots(e: Experiment, way: int | None, shot: int | None, query_shot: int | N
         checks.count("evaluate", name, value)
     if way is not None and e.shots.way is None:
         raise ValueError(
-            f"evaluate: way={way} has no effect, because this run's tasks are regression without "
-            "classes. Leave --way out."
+            f"evaluate: way={way} has no effect, because this run's tasks have no classes to choose. Leave "
+            "--way out."
         )
     shots = e.shots._replace(**given)
     if e.fixed_way is not None and shots.way != e.fixed_way:
@@ -94,7 +94,7 @@ def _source(
         return e.test_name, e.draw(shots)
     on = e.test_name if on is None else on
     if on in e.sources:
-        return on, e.sources[on](shots)
+        return Path(on).name, e.sources[on](shots)
     if e.preprocessing is None:
         return on, e.sources[choose("evaluate", "on", on, e.sources)](shots)
     found = find(
@@ -103,9 +103,9 @@ def _source(
         data,
         e.preprocessing.size,
         e.preprocessing.channels,
-        [*e.sources],
+        [name for name in e.sources if not Path(name).is_absolute()],
     )
-    if found.origin in e.sources:  # a folder by another path
+    if found.parts is None and found.origin in e.sources:  # a folder by another path
         return found.name, e.sources[found.origin](shots)
     if found.origin in e.trained_on:
         raise ValueError(

@@ -1,6 +1,6 @@
 """What a recipe builds: everything that training and evaluation need, from one frozen dataclass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +114,8 @@ class Experiment:
     sources: Other sources whose tasks the learner can read, by name.
     trained_on: Data sets and folders of pictures that training has seen classes of; `sources` may have others
       of their classes.
+    parts: The names of what each part of data that may change has, such as classes of folders for training;
+      `settings.json` keeps them, because another number of them is split otherwise.
     fixed_way: The number of classes that the network has outputs for; None where it takes any way.
     fixed_support: The number of support examples that the network counts, or None.
     preprocessing: How pictures become inputs; None where inputs are no pictures.
@@ -154,6 +156,7 @@ class Experiment:
     draw: Callable[[Shots], Sample] | None = None
     sources: Mapping[str, Callable[[Shots], Sample]] = field(default_factory=dict)
     trained_on: frozenset[str] = frozenset()
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     fixed_way: int | None = None
     fixed_support: int | None = None
     preprocessing: Preprocessing | None = None

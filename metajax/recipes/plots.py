@@ -97,16 +97,24 @@ def adaptation(
     return figure
 
 
-def episode(images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, title: str) -> Figure:
+def episode(
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    title: str,
+    *,
+    inverted: bool = True,
+) -> Figure:
     """Draws query images `(n, h, w, c)` with their predicted classes; wrong ones are red.
 
-    Grey images are drawings, shown as dark ink; colours are shown from the least number to the greatest.
+    Grey images are shown `inverted`, as drawings with bright ink are read, or as they are; colours from the
+    least number to the greatest.
     """
     n = len(images)
     if images.shape[-1] == 3:
         shown = (images - images.min()) / max(float(np.ptp(images)), 1e-6)
     else:
-        shown = 1 - images[..., 0]
+        shown = 1 - images[..., 0] if inverted else images[..., 0]
     columns = min(n, 10)
     rows = -(-n // columns)
     figure = Figure(figsize=(1.1 * columns, 1.35 * rows + 0.5), layout="constrained")

@@ -91,10 +91,12 @@ def validation(experiment: Experiment, meta_params: Params, seed: Any, mesh: Mes
 
 
 def written(experiment: Experiment) -> dict[str, Any]:
-    """Returns what settings.json holds of an experiment: its resolved settings and preprocessing."""
+    """Returns what settings.json holds: resolved settings, preprocessing, and what parts of the data hold."""
     found = recipes.to_json(experiment.settings)
     if experiment.preprocessing is not None:
         found["preprocessing"] = experiment.preprocessing._asdict()
+    if experiment.parts:
+        found["parts"] = {part: list(names) for part, names in experiment.parts.items()}
     return found
 
 
@@ -108,16 +110,35 @@ def read(run_dir: str | Path, data: str | Path | None = None, *, trust: bool = F
 
     Raises:
       FileNotFoundError: For a folder without a run, and for data that are missing.
-      ValueError: For a run that was not made by a recipe, for settings that are damaged, and for one
-        that names code, without `trust`.
+      ValueError: For a run that was not made by a recipe, for settings that are damaged, for one that
+        names code, without `trust`, and for data that are not those of the run.
     """
     experiment = recipes.build(settings_of(run_dir, data, trust=trust))
-    how = read_settings(Path(run_dir))["settings"].get("preprocessing")
+    kept = read_settings(Path(run_dir))["settings"]
+    _check_parts(run_dir, experiment, kept.get("parts") or {})
+    how = kept.get("preprocessing")
     if how is None:
         return experiment
     with files.naming(Path(run_dir) / "settings.json"):
         pairs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in how.items()}
         return replace(experiment, preprocessing=Preprocessing(**pairs))
+
+
+def _check_parts(run_dir: str | Path, experiment: Experiment, kept: Mapping[str, Any]) -> None:
+    """Checks that data are split as they were, so that nothing that was trained on is tested.
+
+    Raises:
+      ValueError: Naming what is new or missing.
+    """
+    for part, names in kept.items():
+        now, before = set(experiment.parts.get(part, ())), set(names)
+        if now != before:
+            found = {"new": sorted(now - before)[:3], "missing": sorted(before - now)[:3]}
+            told = " and ".join(f"{', '.join(own)} is {how}" for how, own in found.items() if own)
+            raise ValueError(
+                f"{run_dir}: {part} is no longer what it was when the run began: {told}. Data with other names "
+                "are split otherwise, and what was trained on would be tested. Restore them, or train again."
+            )
 
 
 def settings_of(run_dir: str | Path, data: str | Path | None = None, *, trust: bool = False) -> Any:
@@ -128,7 +149,7 @@ def settings_of(run_dir: str | Path, data: str | Path | None = None, *, trust: b
             f"{run_dir} was not made by `metajax train`. Resume it from Python with "
             "mj.fit(..., run_dir=..., resume=True)."
         )
-    fields = {k: v for k, v in values.items() if k not in ("recipe", "preprocessing")}
+    fields = {k: v for k, v in values.items() if k not in ("recipe", "preprocessing", "parts")}
     if data is not None:
         fields["data"] = str(data)
     with files.naming(Path(run_dir) / "settings.json"):

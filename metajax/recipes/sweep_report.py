@@ -11,7 +11,7 @@ from metajax import files, recipes
 from metajax.recipes.experiment import Experiment
 from metajax.recipes.sweep import Cell, Plan
 from metajax.train import checkpoint
-from metajax.train.records import read_failure, read_metrics
+from metajax.train.records import read_failure, read_metrics, read_settings
 from metajax.train.sweep import best_cell, over_seeds
 
 EVALUATION = "evaluation.json"
@@ -43,9 +43,13 @@ class State(NamedTuple):
     is_over: bool
 
 
-def state_of(folder: Path, outer_steps: int) -> State:
-    """Reads where a member is from its folder."""
+def state_of(folder: Path) -> State:
+    """Reads where a member is from its folder, whose resolved settings hold the number of its outer steps."""
     step = checkpoint.latest(folder / "checkpoints") or 0
+    try:
+        outer_steps = read_settings(folder)["settings"]["outer_steps"]
+    except FileNotFoundError:  # not begun
+        return State(0, float("nan"), None, False)
     failed = read_failure(folder).get("step")
     if isinstance(failed, int) and step == failed < outer_steps:
         return State(step, float("nan"), failed, True)
@@ -58,10 +62,7 @@ def state_of(folder: Path, outer_steps: int) -> State:
 
 def states(found: Plan, folder: Path) -> list[list[State]]:
     """Those of the members of every cell."""
-    return [
-        [state_of(folder / name, cell.settings.outer_steps) for name in found.folders(cell)]
-        for cell in found.cells
-    ]
+    return [[state_of(folder / name) for name in found.folders(cell)] for cell in found.cells]
 
 
 def chosen(found: Plan, of_cells: Sequence[Sequence[State]], higher_is_better: bool) -> Cell | None:

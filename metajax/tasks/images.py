@@ -82,6 +82,8 @@ def images(
         pictures = folder.read(pictures, size=size, channels=channels)
     elif not isinstance(pictures, Pictures):
         pictures = Pictures([_array(name, i, of_class) for i, of_class in enumerate(pictures)], [])
+        if not pictures.classes:
+            raise ValueError(f"{name}: there is no class. Give one array of pictures per class.")
     _check_enough(name, pictures, checks.count(name, "shot", shot), query_shot)
     classes = [resized(of_class, size, channels) for of_class in pictures.classes]
     if ink is not None and ink != (pictures.ink or polarity(classes, name)):
@@ -121,7 +123,7 @@ def polarity(classes: Sequence[np.ndarray], name: str = "polarity") -> Ink:
         f"{name}: ink is needed bright or dark, but the border is brighter than the whole in "
         f"{np.mean(brighter > 0):.0%} of the pictures, and at least {AGREE:.0%} must agree. Give the "
         'polarity as Pictures(..., ink="bright") or "dark", or leave the pictures as they are: ink=None, or '
-        "--ink any."
+        "--ink any on the command line."
     )
 
 

@@ -67,7 +67,10 @@ def scenes(
       >>> task.query.x.shape, task.query.y.corners.shape, int(task.support.y.mask.sum())
       ((2, 96, 96, 1), (2, 3, 4), 1)
     """
-    least, most = (exemplars, exemplars) if isinstance(exemplars, int) else exemplars
+    (least, most), targets, objects = (
+        _two(name, *given)
+        for given in (("exemplars", exemplars), ("targets", targets), ("objects", objects))
+    )
     for argument, value in {
         "exemplars": least,
         "queries": queries,
@@ -90,6 +93,14 @@ def scenes(
     array = _checked(name, drawings, 1 + distractors, most + targets[1])
     settings = Scenes((least, most), queries, targets, objects, distractors, side, rotate)
     return jax.tree_util.Partial(settings, jnp.asarray(array), jnp.asarray(ink_boxes(array)))
+
+
+def _two(name: str, argument: str, value: Any) -> tuple[int, int]:
+    """The least and the greatest number, which one number is both of."""
+    numbers = np.ravel(np.asarray(value)).tolist()
+    if len(numbers) not in (1, 2) or not all(isinstance(number, int) for number in numbers):
+        raise ValueError(f"{name}: {argument}={value!r} must be one integer, or two.")
+    return numbers[0], numbers[-1]
 
 
 def _checked(name: str, drawings: Any, characters: int, hands: int) -> np.ndarray:

@@ -75,6 +75,13 @@ REFUSED = [
     ("a.jsonl", b'{"text": "hi", "label": 3}\n', "line 1: label=3 must be text"),
     ("a.jsonl", b'{"text": "hi", "label": "a"}\nhi\n', "line 2: it is no JSON"),
     ("a.jsonl", b"[1]\n", "line 1: it is no JSON object"),
+    ("a.jsonl", b'"hi there"\n', "line 1: it is no JSON object"),
+    ("a.jsonl", b'""\n', "line 1: it is no JSON object"),
+    (
+        "a.jsonl",
+        b'{"text": "hi \\ud83d", "label": "a"}\n',
+        "line 1: text has half of a character (a lone surrogate)",
+    ),
     ("a.txt", b"hi\n", "the name must end in .jsonl, .csv, .tsv, or one of them"),
     ("a.csv.gz", b"text,label\n", "is not a whole gzip file"),
 ]

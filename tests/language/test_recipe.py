@@ -12,13 +12,16 @@ import metajax as mj
 from metajax import recipes
 from metajax.cli import main as cli
 from metajax.data.invented_sentences import invented_sentences
+from metajax.data.sentence_files import read_sentences
 from metajax.recipes.experiment import Shots
 from metajax.recipes.language.classify import learner_of
 from metajax.recipes.language.intents import Intents
 from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.relations import Relations
 from metajax.recipes.language.report import rows_of
-from metajax.recipes.language.vectors import kept
+from metajax.recipes.language.split import by_domain
+from metajax.recipes.language.unseen import unseen
+from metajax.recipes.language.vectors import kept, vectors_of
 
 
 def quick(kind: Any = Intents, **options: Any):
@@ -147,6 +150,9 @@ def test_train_evaluate_on_a_file_and_on_another_size(tmp_path, capsys):
 
     refused = run("evaluate", folder, "--on", mine, "--shot", 5, status=2)
     assert "line 2: label" in refused and "has 12 sentence(s), but a task needs 15" in refused
+    refused = run("evaluate", folder, "--num-steps", 3, status=2)
+    assert "has its own numbers of inner steps. Leave --num-steps out" in refused
+    assert "Leave --ink out" in run("evaluate", folder, "--on", mine, "--ink", "any", status=2)
     experiment: Any = mj.restore(folder).experiment
     mine.write_text("\n".join(["text,label", *lines, f"{' '.join(map(str, range(99)))},intent00"]))
     with pytest.raises(ValueError, match=r"line 74:.*n-grams do not fit in width="):
@@ -168,11 +174,82 @@ def test_vectors_are_computed_once_and_checked(tmp_path):
     first = kept("mine:embed", embed, ["a", "bb"], tmp_path)
     np.testing.assert_array_equal(first, kept("mine:embed", embed, ["a", "bb"], tmp_path))
     kept("mine:embed", embed, ["a", "b"], tmp_path)
-    assert calls == [2, 2]
+    assert calls == [2, 2, 2]  # the second to compare
+    texts = [f"text {i}" for i in range(100)]
+    kept("mine:embed", embed, texts, tmp_path)
+    kept("mine:embed", embed, texts, tmp_path)
+    assert calls[3:] == [100, 8]
+    changed = kept("mine:embed", lambda texts: 2 * embed(texts), texts, tmp_path)
+    np.testing.assert_allclose(changed, 2 * letters(texts), rtol=1e-6)
     with pytest.raises(ValueError, match=r"returns shape \(2,\) for 2 sentences"):
         kept("one", lambda texts: np.zeros(len(texts)), ["a", "b"], tmp_path)
     with pytest.raises(ValueError, match=r"nan or infinity for 1 sentence.*'b'"):
         kept("two", lambda texts: np.array([[1.0], [np.nan]]), ["a", "b"], tmp_path)
+
+
+def test_vectors_of_a_module_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_vectors_here.py").write_text(
+        "def embed(texts):\n    return [[1.0]] * len(texts)\nsize = 3"
+    )
+    assert vectors_of("my_vectors_here:embed")(["a"]) == [[1.0]]
+    with pytest.raises(ValueError, match="'size' of module 'my_vectors_here' is no function"):
+        vectors_of("my_vectors_here:size")
+    (tmp_path / "my_needy_vectors.py").write_text("import not_installed_anywhere")
+    with pytest.raises(ModuleNotFoundError, match="needs 'not_installed_anywhere'"):
+        vectors_of("my_needy_vectors:embed")
+    with pytest.raises(ModuleNotFoundError, match="there is no module 'nowhere'"):
+        vectors_of("nowhere:embed")
+
+
+def rows(domains):
+    """Sentences of domains with so many labels each, 20 of each label."""
+    return [
+        f"word{d}x{label}x{i} thing,label{d}x{label},domain{d}"
+        for d, number in enumerate(domains)
+        for label in range(number)
+        for i in range(20)
+    ]
+
+
+def test_training_domains_of_few_labels(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["text,label,domain", *rows([6, 6, 6, 6, 3])]))
+    seed = next(
+        seed
+        for seed in range(20)
+        if "domain4" in by_domain("x", read_sentences(path), "drawn", seed, {}).train.domains
+    )
+    settings = Intents(learner="anil", data_set=str(path), split_seed=seed, test_tasks=6)
+    e = recipes.build(settings)
+    assert e.settings.train_way == 3
+    assert recipes.build(e.settings).settings == e.settings
+    with pytest.raises(ValueError, match=r"has 3 label.*train_way=4.*use --train-way 3 or less"):
+        recipes.build(replace(settings, train_way=4))
+    with pytest.raises(ValueError, match=r"needs 31.*lower --shot or --test-query-shot"):
+        recipes.build(replace(settings, test_query_shot=30))
+    path.write_text("\n".join(["text,label,domain", *rows([6, 6, 6, 6, 1])]))
+    with pytest.raises(ValueError, match=r"'domain4' has 1 label.*leave that domain out"):
+        recipes.build(settings)
+
+
+def test_what_the_run_has_seen_is_no_test(built, tmp_path):
+    p = built.prepared
+    found, notes = unseen(p, invented_sentences())
+    assert found.texts == p.test.texts
+    assert (
+        "classes of synthetic are left out, because the run was trained or validated on" in notes[0]
+    )
+    with pytest.raises(ValueError, match="only classes that this run was trained or validated on"):
+        unseen(p, p.train)
+    new = replace_text(p.test, 0, p.train.texts[0])
+    found, notes = unseen(p, new)
+    assert (found, notes[0][:10]) == (new, "1 of 1,200")
+    assert built.on("synthetic", None, None).test_name == "synthetic"
+
+
+def replace_text(found, index, text):
+    return found._replace(texts=[*found.texts[:index], text, *found.texts[index + 1 :]])
 
 
 REFUSED = [
@@ -184,7 +261,10 @@ REFUSED = [
     ({"encoder": "vectors", "vectors": "json:embed"}, "module 'json' has no 'embed'"),
     ({"way": 16}, "domain .* has 15 label\\(s\\), but way=16. Add labels, or use --way 15 or less"),
     ({"shot": 31}, "has 40 sentence.*but a task needs 41"),
-    ({"learner": "anil", "train_way": 9}, "train_way=9 must equal way=5, because learner='anil'"),
+    (
+        {"learner": "anil", "train_way": 9},
+        "train_way=9 must be at most way=5, because learner='anil'",
+    ),
     ({"mixed": 2.0}, "mixed=2 must be a share from 0 to 1"),
     ({"width": 16}, "n-grams do not fit in width=16"),
     ({"split": "first"}, "split='first' is unknown"),

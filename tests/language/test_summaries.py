@@ -1,5 +1,6 @@
 """Styles, the scorers of sentences, and the recipe of summaries."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -17,7 +18,7 @@ from metajax.cli import main as cli
 from metajax.data.documents import Document
 from metajax.recipes import run as runs
 from metajax.recipes.language import rouge_rows as rouge_table
-from metajax.recipes.language import style_scores, styles, summary_baselines
+from metajax.recipes.language import style_scores, styles, summary_baselines, summary_report
 from metajax.recipes.language.choice_model import fitted, scores_of
 from metajax.recipes.language.documents import best_sentences, oracle, table
 from metajax.recipes.language.rouge_rows import ORACLE, rouge_rows
@@ -103,6 +104,46 @@ def test_a_set_is_as_likely_as_all_orders_of_choosing_it():
     utility = jnp.log(jnp.array([[2.0, 1.0, 1.0]]))
     found = log_likelihood(utility, jnp.array([[0.5, 0.5, 0.0]]), 2)
     assert float(jnp.exp(found[0])) == pytest.approx(1 / 4 + 1 / 6)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_probability_of_being_among_the_chosen(number):
+    utility = jnp.array([[2.0, 0.0, -1.0, 1.0, -1e9]])
+    found = styles.inclusion(utility, number)
+    sets = [list(own) for own in itertools.combinations(range(4), number)]
+    labels = jax.nn.one_hot(jnp.array(sets), 5).sum(axis=1)
+    odds = jnp.exp(log_likelihood(jnp.repeat(utility, len(sets), axis=0), labels, number))
+    np.testing.assert_allclose(found[0], odds @ labels, atol=1e-6)
+    assert float(found.sum()) == pytest.approx(number)
+
+
+def test_documents_that_were_seen_or_are_cut_are_told(run, tmp_path, monkeypatch):
+    said = {}
+    monkeypatch.setattr(summary_report, "judged", lambda p, *rest: said.update(p=rest[-1]))
+    run.experiment.on("synthetic", None, None).judge(run.meta_params, 1)
+    corpus, whole = said["p"].corpus, run.experiment.prepared.corpus
+    assert corpus.test == whole.test
+    assert (
+        "documents are left out, because the run was trained or validated on them"
+        in corpus.notes[-1]
+    )
+    rows = [
+        {"document": [f"Sentence {i} of {j}." for i in range(30)], "summary": "x"}
+        for j in range(25)
+    ]
+    path = tmp_path / "long.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    run.experiment.on(str(path), None, None).judge(run.meta_params, 1)
+    assert (
+        said["p"]
+        .corpus.notes[-1]
+        .startswith("25 of 25 documents of long have more than 24 sentences")
+    )
+    path.write_text(
+        "\n".join(map(json.dumps, [*rows[:-1], {"document": "None here. At all. Ever."}]))
+    )
+    with pytest.raises(ValueError, match="1 of 25 documents of long have no summary, such as"):
+        recipes.build(Summaries(data_set=str(path), shot=1, query=1, **SMALL))
 
 
 def test_styles_choose_what_they_prefer(p):

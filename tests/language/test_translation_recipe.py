@@ -143,6 +143,8 @@ def test_another_language_from_two_files(base, tmp_path):
     found = run.experiment.on(str(source), None, None).judge(run.meta_params, 1)
     assert found.title.startswith("joint from nl to plain on 16 sentences of mine")
     assert list(found.tables[0].rows) == ["joint", SCRATCH]
+    with pytest.raises(ValueError, match=r"must be the file of sentences in the other language"):
+        run.experiment.on(str(target), None, None)
     target.write_text("\n".join(pairs.targets[:-1]))
     with pytest.raises(ValueError, match=r"mine.nl: line 80 has no translation"):
         run.experiment.on(str(source), None, None)
@@ -166,6 +168,8 @@ WRONG = {
         "learner": "reptile", "support": 5, "batches": 2, "start": "somewhere",
     },
     "translation: pairs=(0, 50) must be numbers above 0": {"pairs": (0, 50)},
+    "translation: pairs=(30, 50) must be at least 40 each": {"pairs": (30, 50)},
+    "translation: vocabulary=7 has no effect with data_set='synthetic'": {"vocabulary": 7},
     "translation: smoothing=1 must be from 0 to below 1": {"smoothing": 1.0},
     "translation: dropout=1 must be from 0 to below 1": {"dropout": 1.0},
     "did you mean 'gamma'?": {"third": "gama"},

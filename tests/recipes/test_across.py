@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from metajax import recipes
+from metajax.cli.evaluate import as_they_are
 from metajax.data import cifar
 from metajax.recipes import plots
+from metajax.recipes import run as runs
 from metajax.recipes.elsewhere import elsewhere
 from metajax.recipes.vision.across import Across
 
@@ -45,12 +47,37 @@ def test_training_validation_and_test_have_no_class_in_common(tones):
     there = elsewhere(e, "glyphs")
     assert there.test_name == "glyphs"
     # Named by whatever path, the folder has only the classes that were held out.
-    assert _tones(elsewhere(e, str(tones)).test) == parts[2]
-    assert _tones(elsewhere(e, f"{tones}/../{tones.name}").test) == parts[2]
+    for path in (str(tones), f"{tones}/../{tones.name}"):
+        same = elsewhere(e, path)
+        assert _tones(same.test) == parts[2] and same.test_name == tones.name
     other = recipes.build(Across(**{**vars(settings), "test_source": "glyphs"}))
     assert len(_tones(other.train)) == 8 and other.test_name == f"glyphs, trained on {tones.name}"
     with pytest.raises(ValueError, match="has classes that this run was trained on"):
         elsewhere(other, str(tones))
+
+
+def test_a_folder_with_another_class_is_no_longer_that_of_the_run(tmp_path, monkeypatch):
+    def add(label):
+        (tmp_path / "birds" / label).mkdir(parents=True)
+        for i in range(2):
+            tone = Image.new("L", (16, 16), 20 * i)
+            tone.save(tmp_path / "birds" / label / f"{i}.png")
+
+    for label in "abcdefgh":
+        add(label)
+    monkeypatch.chdir(tmp_path)
+    settings = Across(
+        learner="protonet", source=("birds",), way=2, ink="any", size=16, query_shot=1,
+        test_query_shot=1, outer_steps=1, meta_batch=1, channels=1, network="conv4",
+    )  # fmt: skip
+    runs.train(recipes.build(settings), settings, tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # the folder was given from another one
+    kept = runs.read(tmp_path / "run").parts
+    assert sorted(name for part in kept.values() for name in part) == [*"abcdefgh"]
+    add("i")
+    with pytest.raises(ValueError, match=r"birds, for .* is no longer what it was .*is new"):
+        runs.read(tmp_path / "run")
 
 
 def _photographs(data):
@@ -81,6 +108,9 @@ def test_published_splits_are_for_training_and_for_testing(monkeypatch, tones, k
     assert classes(elsewhere(e, "fc100").test) == set(split["test"])
     with pytest.raises(ValueError, match="on='cifar_fs' has classes that this run was trained on"):
         elsewhere(e, "cifar_fs")
+    e = recipes.build(Across(source=("cifar_fs",), **options))
+    with pytest.raises(ValueError, match="on='fc100' has classes that this run was trained on"):
+        elsewhere(e, "fc100")
     with pytest.raises(ValueError, match="images: fc100 and cifar_fs are of the same pictures"):
         recipes.build(Across(source=("fc100",), test_source="cifar_fs", **options))
     # A run on other pictures is tested on the published test classes.
@@ -144,7 +174,8 @@ def test_several_sources_are_mixed(tones):
         ({"source": ("glyphs", "glyphs")}, "and none twice"),
         ({"rotations": "class"}, "rotations='class' has no effect with source=('glyphs',)"),
         ({"distortion": 0.6}, "distortion=0.6 must be at least 0 and below 0.5"),
-        ({"source": ("FOLDER", "FOLDER/.")}, "are of the same pictures"),
+        ({"source": ("FOLDER", "FOLDER/.")}, "and none twice"),
+        ({"split_seed": 7}, "split_seed=7 has no effect with source=('glyphs',)"),
         ({"size": 8}, "images: size=8 must be an integer of at least 16"),
         ({"channels": 2}, "images: channels=2 must be 1 (grey) or 3 (colours)"),
         (
@@ -166,6 +197,13 @@ def test_what_cannot_work_is_named(change, message, tones):
         recipes.build(Across(**{**change, "source": sources}, learner="protonet"))
 
 
+def test_other_pictures_may_stay_as_they_are(tones):
+    e = recipes.build(Across(learner="protonet", way=2, test_query_shot=1))
+    with pytest.raises(ValueError, match="ink is needed bright or dark"):
+        elsewhere(e, str(tones))
+    assert elsewhere(as_they_are(e, str(tones)), str(tones)).test_name == tones.name
+
+
 def test_photographs_are_shown_in_colours_and_drawings_as_dark_ink():
     photographs = np.zeros((2, 4, 4, 3))
     photographs[1] = [-1.0, 0.0, 3.0]  # normalised, the least is -1 and the greatest 3
@@ -177,3 +215,6 @@ def test_photographs_are_shown_in_colours_and_drawings_as_dark_ink():
     drawing = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
     (axes,) = plots.episode(drawing, np.zeros(1), np.zeros(1), "").axes
     assert np.asarray(axes.images[0].get_array()).tolist() == [[1.0, 0.0]]
+    for inverted, tone in ((True, 0.1), (False, 0.9)):
+        figure = plots.episode(np.full((1, 4, 4, 1), 0.9), *np.zeros((2, 1)), "", inverted=inverted)
+        np.testing.assert_allclose(figure.axes[0].images[0].get_array(), tone)

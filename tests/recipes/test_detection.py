@@ -18,6 +18,7 @@ from metajax.recipes.vision import photographs
 from metajax.recipes.vision.blobs import blobs
 from metajax.recipes.vision.canvas import canvas
 from metajax.recipes.vision.correlation import correlation
+from metajax.recipes.vision.detect import _in_pixels
 from metajax.recipes.vision.detection import Detection
 from metajax.recipes.vision.detection_elsewhere import elsewhere
 
@@ -60,12 +61,43 @@ def test_correlation_finds_a_copy_of_the_exemplar(key):
     assert found.scores[0, 1] > 0.9 > found.scores[0, 2]
 
 
+@pytest.mark.parametrize("size", [8, 12, 20])
+def test_correlation_finds_objects_of_any_size(size, key):
+    rng = np.random.default_rng(size)
+    picture = 0.1 * rng.random((1, 48, 48, 1)).astype(np.float32)
+    picture[0, 10 : 10 + size, 13 : 13 + size, 0] = rng.random((size, size)) > 0.5
+    corners = jnp.array([[[10.0, 13, 10 + size, 13 + size]]])
+    learner = correlation()
+    support = mj.Examples(jnp.asarray(picture), Boxes(corners, jnp.ones((1, 1), bool)))
+    found = jax.jit(learner.predict)(learner.adapt((), support, key), support.x)
+    assert mj.boxes.iou(found.corners[0, :1], corners[0]).item() > 0.8
+
+
+def test_a_detector_that_has_diverged_scores_nan():
+    boxes = Boxes(jnp.array([[[7.0, 7, 29, 29]]]), jnp.ones((1, 1), bool))
+    metric = mj.average_precision([0.5, 0.75])
+    maps = jnp.full((1, 8, 8, 5), -9.0).at[:, 4, 4].set(jnp.array([9.0, 0, 0, 0, 0]))
+    assert metric.average(metric(maps, boxes), None).tolist() == [1.0, 1.0]
+    for place in (..., (0, 4, 4, 1)):
+        diverged = maps.at[place].set(jnp.nan)
+        assert np.isnan(metric.average(metric(diverged, boxes), None)).all()
+    none = Boxes(jnp.zeros((1, 0, 4)), jnp.zeros((1, 0), bool))
+    assert np.isnan(metric.average(metric(maps, none), None)).all()
+
+
 def test_blobs_find_the_colour_of_the_support():
     (given, boxes), (asked, expected) = SHEETS[:2]
     (found,) = blobs([given / 255], [boxes], [asked / 255])
     order = np.argsort(found.corners[:2, 1])
     np.testing.assert_allclose(found.corners[:2][order], expected, atol=2)
     assert len(blobs([given / 255], [np.zeros((0, 4), np.float32)], [asked / 255])[0].scores) == 0
+
+
+def test_what_is_beside_the_picture_on_its_canvas_is_left_out():
+    picture = np.zeros((160, 120, 3), np.uint8)
+    corners = np.array([[10.0, 130, 30, 150], [10, 100, 30, 130]])
+    found = _in_pixels(picture, 1, corners, np.array([0.9, 0.8]), np.zeros((40, 40)), 0.3)
+    assert found.corners.tolist() == [[10, 100, 30, 120]] and found.scores.tolist() == [0.8]
 
 
 def test_photographs_become_scenes_by_their_support_alone():
@@ -83,6 +115,35 @@ def test_photographs_become_scenes_by_their_support_alone():
     assert grey[0, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() > 0.8 > 0.3 > np.median(grey[0])
     whole = canvas(FOUND._replace(subsets=[]))
     assert [len(whole.subsets[name]) for name in ("train", "val", "test")] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "subsets, expected",
+    [
+        (["test", "train", "val", "train", "val", "train"], ([1, 3, 5], [2, 4], [0])),
+        (["train", "train", "test", "train", "test", "test"], ([0, 1], [3], [2, 4, 5])),
+        (["val", "train", "train", "val", "train", "val"], ([1, 2], [4], [0, 3, 5])),
+        ([""] * 6, None),
+    ],
+)
+def test_a_published_split_is_kept(subsets, expected):
+    found = canvas(FOUND._replace(subsets=subsets), side=8).subsets
+    drawn = canvas(FOUND._replace(subsets=[]), side=8).subsets
+    for i, name in enumerate(("train", "val", "test")):
+        np.testing.assert_array_equal(found[name], expected[i] if expected else drawn[name])
+
+
+@pytest.mark.parametrize(
+    "subsets, sizes",
+    [
+        (["train", "train", "val", "val", "test", ""], "2 in train, 2 in val, 1 in test"),
+        (["train"] * 6, "6 in train, 0 in val, 0 in test"),
+        (["val", "test"] * 3, "0 in train, 3 in val, 3 in test"),
+    ],
+)
+def test_a_part_of_a_split_is_refused(subsets, sizes):
+    with pytest.raises(ValueError, match=f"canvas: of 6 pictures, {sizes}. Every picture must be"):
+        canvas(FOUND._replace(subsets=subsets), side=8)
 
 
 def test_mirror_images_keep_what_is_in_their_boxes():

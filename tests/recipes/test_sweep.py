@@ -6,6 +6,7 @@ import pytest
 
 from metajax import recipes
 from metajax.recipes import sweep, sweep_report
+from metajax.recipes.language.translation import Translation
 from metajax.recipes.synthetic.sinusoid import Sinusoid
 from metajax.recipes.vision.omniglot import Omniglot
 
@@ -74,6 +75,9 @@ def test_small_learners_share_a_program_and_large_ones_do_not():
 def written(folder, validation, scores=None, failed=None):
     """What a member leaves in its folder, as far as a summary reads it."""
     (folder / "checkpoints").mkdir(parents=True)
+    (folder / "settings.json").write_text(
+        '{"settings": {"outer_steps": 3}, "fit": {}, "versions": {}}'
+    )
     (folder / "checkpoints" / f"{3 if failed is None else failed}.npz").touch()
     if failed is not None:
         (folder / "failure.json").write_text(json.dumps({"step": failed}))
@@ -105,15 +109,21 @@ def test_a_summary_is_of_the_cell_that_validation_tasks_choose(tmp_path):
     assert (theirs["mean"], theirs["number"]) == ([4.0, None], [2, 0])
 
 
+def test_members_whose_outer_steps_are_resolved_later_are_not_over(tmp_path):
+    found = sweep.plan(Translation(synthetic=True), 2)
+    assert found.settings.outer_steps is None
+    assert [state.is_over for state in sweep_report.states(found, tmp_path)[0]] == [False, False]
+
+
 def test_a_member_that_is_stopped_is_not_over(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    assert sweep_report.state_of(tmp_path, 3) == (
-        0,
-        pytest.approx(float("nan"), nan_ok=True),
-        None,
-        False,
+    not_begun = (0, pytest.approx(float("nan"), nan_ok=True), None, False)
+    assert sweep_report.state_of(tmp_path) == not_begun
+    (tmp_path / "settings.json").write_text(
+        '{"settings": {"outer_steps": 3}, "fit": {}, "versions": {}}'
     )
+    assert sweep_report.state_of(tmp_path) == not_begun
     (tmp_path / "checkpoints" / "2.npz").touch()
-    assert not sweep_report.state_of(tmp_path, 3).is_over
+    assert not sweep_report.state_of(tmp_path).is_over
     (tmp_path / "failure.json").write_text('{"step": 1}')  # of a step that was taken again since
-    assert sweep_report.state_of(tmp_path, 3).diverged is None
+    assert sweep_report.state_of(tmp_path).diverged is None

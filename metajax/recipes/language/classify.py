@@ -31,8 +31,8 @@ class Classify:
     way: int = 5
     """Classes in a task, all of one domain."""
     train_way: int | None = None
-    """Classes in a training task; by default --way, or 10 if that is fewer. Learners with an output for each
-    class, anil and maml, always take --way."""
+    """Classes in a training task; by default --way, or 10 if that is fewer, or as many as each training domain
+    has. Learners with an output for each class, anil and maml, take --way at most."""
     shot: int = 1
     """Support sentences of each class."""
     query_shot: int = 5
@@ -85,10 +85,10 @@ def check(name: str, s: Classify) -> None:
             raise ValueError(
                 f"{name}: {setting}={getattr(s, setting):g} must be a share from 0 to 1."
             )
-    if LEARNERS[s.learner].fixed_head and s.train_way not in (None, s.way):
+    if LEARNERS[s.learner].fixed_head and (s.train_way or 0) > s.way:
         raise ValueError(
-            f"{name}: train_way={s.train_way} must equal way={s.way}, because learner={s.learner!r} has one "
-            "output per class. Leave train_way out."
+            f"{name}: train_way={s.train_way} must be at most way={s.way}, because learner={s.learner!r} has "
+            "one output per class. Leave train_way out."
         )
 
 

@@ -61,6 +61,17 @@ def table(documents: Sequence[Document], how: Reading, sentences: int) -> Table:
     return Table(*map(jnp.asarray, (stats, words, exists, labels)))
 
 
+def cut(name: str, documents: Sequence[Document]) -> tuple[str, ...]:
+    """A note on documents of which the last sentences cannot be chosen; none where there are none."""
+    number = sum(len(document.sentences) > MOST for document in documents)
+    if not number:
+        return ()
+    return (
+        f"{number:,} of {len(documents):,} documents of {name} have more than {MOST} sentences, of which the "
+        f"first {MOST} alone can be chosen",
+    )
+
+
 def oracle(document: Document, sentences: int) -> list[int]:
     """The sentences of the highest ROUGE-1, added one by one as long as each helps; in their order.
 

@@ -16,6 +16,7 @@ from metajax.recipes.language.classify import learner_of, training, untrained
 from metajax.recipes.language.learners import LEARNERS
 from metajax.recipes.language.prepared import Prepared
 from metajax.recipes.language.report import UNTRAINED, report, rows_of
+from metajax.recipes.language.unseen import unseen
 from metajax.tasks.sentences import sentences
 from metajax.types import Params
 
@@ -23,7 +24,9 @@ Read = Callable[[str, str | Path | None], Sentences]
 """The name of a data set or a file, and the folder of data sets, to sentences for a test."""
 
 
-def judged(p: Prepared, meta_params: Params, shots: Shots, seed: int) -> Report:
+def judged(
+    p: Prepared, meta_params: Params, shots: Shots, seed: int, notes: tuple[str, ...] = ()
+) -> Report:
     """The report of a run beside its baselines, and beside the same learner before training."""
     name, learner = p.settings.learner, learner_of(p)
     candidates = {
@@ -31,7 +34,8 @@ def judged(p: Prepared, meta_params: Params, shots: Shots, seed: int) -> Report:
         f"{UNTRAINED} {name} of this network": (learner, untrained(p, learner)),
     }
     rows = rows_of(p, candidates, shots, num_tasks=p.settings.test_tasks, seed=seed)
-    return report(p, rows, shots, name)
+    found = report(p, rows, shots, name)
+    return found._replace(notes=(*found.notes, *notes))
 
 
 def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
@@ -88,6 +92,13 @@ def experiment(p: Prepared, read: Read, thing: str) -> Experiment:
             p, experiment(p, read, thing), read, name, data, size
         ),
         prepared=p,
+        parts={
+            f"{part.name}, for {name}": sorted(
+                {f"{domain}: {label}" for domain, label in part.classes()}
+            )
+            for name, part in (("training", p.train), ("validation", p.val), ("test", p.test))
+            if part.source is not None
+        },
     )
 
 
@@ -101,8 +112,8 @@ def elsewhere(
 ) -> Experiment:
     """Returns the experiment of a trained learner on other sentences, or on tasks of another size.
 
-    The encoder stays that of the run, its inverse frequencies too; baselines are tuned on its validation
-    tasks.
+    Classes that the run was trained or validated on are left out. The encoder stays that of the run, its
+    inverse frequencies too; baselines are tuned on its validation tasks.
 
     Args:
       p: The prepared sentences of the run.
@@ -114,11 +125,12 @@ def elsewhere(
 
     Raises:
       ValueError: For lines that cannot be read, a label with too few sentences, a domain with too few
-        labels, and a sentence that does not fit the width: each with its file and line.
+        labels, and a sentence that does not fit the width: each with its file and line; and for sentences of
+        which every class is one of the run.
     """
     shots = own.shots if shots is None else shots
     assert shots is not None
-    test = p.test if on is None else read(on, data)
+    test, notes = (p.test, ()) if on is None else unseen(p, read(on, data))
     test.with_enough(p.name, shots.way or 1, shots.shot + shots.query_shot)
     p.fitted.inputs(test)  # names a sentence that does not fit
     p.val.with_enough(p.name, 1, shots.shot + shots.query_shot)
@@ -127,5 +139,5 @@ def elsewhere(
         own,
         test_name=test.name,
         shots=shots,
-        judge=lambda meta_params, seed: judged(there, meta_params, shots, seed),
+        judge=lambda meta_params, seed: judged(there, meta_params, shots, seed, notes),
     )

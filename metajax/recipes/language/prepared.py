@@ -63,13 +63,15 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
       ValueError: For a label with too few sentences, a domain with too few labels, and a sentence that does
         not fit the width.
     """
-    parts.train.with_enough(name, 1, s.shot + s.query_shot)
-    for part in (parts.val, parts.test):
-        part.with_enough(name, 1, s.shot + s.test_query_shot)
-    parts.test.with_enough(name, s.way, s.shot + s.test_query_shot)
+    lower = "--shot or --test-query-shot"
+    parts.train.with_enough(name, 2, s.shot + s.query_shot, "train_way")
+    parts.val.with_enough(name, 2, s.shot + s.test_query_shot, lower=lower)
+    parts.test.with_enough(name, s.way, s.shot + s.test_query_shot, lower=lower)
     if s.train_way is None:
         usual = s.way if LEARNERS[s.learner].fixed_head else max(s.way, 10)
-        s = replace(s, train_way=min(usual, least_way(parts.train)))
+        s = replace(s, train_way=max(1, min(usual, least_way(parts.train))))
+    elif s.mixed < 1:
+        parts.train.with_enough(name, s.train_way, s.shot + s.query_shot, "train_way")
     cut = ENCODERS[s.encoder].cut
     if s.outer_rate is None:
         s = replace(s, outer_rate=ENCODERS[s.encoder].rate)

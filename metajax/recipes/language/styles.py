@@ -118,6 +118,26 @@ def log_likelihood(utility: jax.Array, y: jax.Array, sentences: int) -> jax.Arra
     return jax.nn.logsumexp(jnp.stack(orders), axis=0)
 
 
+def inclusion(utility: jax.Array, sentences: int) -> jax.Array:
+    """The probability that each sentence is among those chosen one after the other, `(n, sentences of it)`.
+
+    Example:
+      >>> inclusion(jnp.zeros((1, 4)), 2).tolist()
+      [[0.5, 0.5, 0.5, 0.5]]
+    """
+    first = jax.nn.softmax(utility)
+    if sentences == 1:
+        return first
+    number = utility.shape[-1]
+    left = jnp.where(jnp.eye(number, dtype=bool), -1e9, utility[..., None, :])
+    return first + jnp.einsum("nj,nji->ni", first, inclusion_of_rows(left, sentences - 1))
+
+
+def inclusion_of_rows(utility: jax.Array, sentences: int) -> jax.Array:
+    """`inclusion` of several utilities of each document, `(n, rows, sentences of it)`."""
+    return jax.vmap(lambda rows: inclusion(rows, sentences))(utility)
+
+
 def ideal_observer(task: Task, key: jax.Array, sentences: int) -> jax.Array:
     """Bayes' prediction, which knows how styles are drawn and reads the support: `(queries, sentences)`.
 
@@ -132,7 +152,7 @@ def ideal_observer(task: Task, key: jax.Array, sentences: int) -> jax.Array:
 
     def add(total, one):
         weights, share = one
-        return total + share * jax.nn.softmax(utilities(weights, task.query.x)), None
+        return total + share * inclusion(utilities(weights, task.query.x), sentences), None
 
     total, _ = jax.lax.scan(add, jnp.zeros(task.query.y.shape), (drawn, weight))
     return jnp.where(task.query.x["exists"], total, -1e9)

@@ -12,7 +12,7 @@ from metajax.recipes.language import style_scores
 from metajax.recipes.language import summary_report as report
 from metajax.recipes.language.scorers import LEARNERS, Found, Sizes, SummariesLearner, choice_loss
 from metajax.recipes.language.styles import styles
-from metajax.recipes.language.summary_data import Prepared, prepared
+from metajax.recipes.language.summary_data import Prepared, parts_of, prepared
 
 
 @dataclass(frozen=True)
@@ -112,4 +112,5 @@ def experiment(p: Prepared) -> Experiment:
         judge=lambda meta_params, seed: report.judged(p, learner, meta_params, seed),
         on=lambda name, data, shots: report.elsewhere(p, experiment(p), name, data),
         prepared=p,
+        parts=parts_of(p),
     )

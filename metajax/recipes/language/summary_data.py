@@ -1,5 +1,6 @@
 """Documents of the recipe of summaries: by name or from a file, split and read."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from metajax.data.documents import Corpus, read_documents
 from metajax.data.invented_documents import invented_documents
 from metajax.data.legal_summarization import shuffled
 from metajax.names import neither
-from metajax.recipes.language.documents import Table, table
+from metajax.recipes.language.documents import Table, cut, table
 from metajax.recipes.language.sentence_features import Reading, reading
 
 SYNTHETIC = "synthetic"
@@ -76,8 +77,15 @@ def prepared(s: Any, corpus: Corpus | None = None) -> Prepared:
     path = Path(s.data_set).expanduser()
     if s.data_set not in (SYNTHETIC, *DATASETS) and path.exists():
         s = replace(s, data_set=str(path.resolve()))
-    written = all(document.summaries for document in corpus.train)
-    if s.summaries > 0 and not written:
+    every = (*corpus.train, *corpus.val, *corpus.test)
+    corpus = corpus._replace(notes=(*corpus.notes, *cut(corpus.name, every)))
+    missing = [i for i, document in enumerate(every) if not document.summaries]
+    if 0 < len(missing) < len(every):
+        raise ValueError(
+            f"summaries: {len(missing):,} of {len(every):,} documents of {corpus.name} have no summary, such "
+            f"as the one that begins {every[missing[0]].sentences[0][:60]!r}. Give all a summary, or none."
+        )
+    if s.summaries > 0 and missing:
         raise ValueError(
             f"summaries: summaries={s.summaries:g} needs written summaries, but documents of {corpus.name} "
             "have none. Use summaries=0."
@@ -91,6 +99,18 @@ def prepared(s: Any, corpus: Corpus | None = None) -> Prepared:
         for name, part in (("train", train), ("val", val), ("test", test))
     )
     return Prepared(s, corpus, how, *long, pool=train, judged=test)
+
+
+def parts_of(p: Prepared) -> dict[str, list[str]]:
+    """A digest of the documents of each part, where they are of a file, as `Experiment.parts`."""
+    if not Path(p.settings.data_set).is_absolute():
+        return {}
+    found = {}
+    for part in ("train", "val", "test"):
+        texts = ["\n".join(document.sentences) for document in getattr(p.corpus, part)]
+        digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+        found[f"{len(texts):,} documents of {p.corpus.name}, for {part}"] = [digest]
+    return found
 
 
 def _long(s: Any, corpus: str, name: str, part: Table) -> Table:

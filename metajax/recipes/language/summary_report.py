@@ -8,7 +8,7 @@ import numpy as np
 
 from metajax.evaluation import Score, compare, score
 from metajax.recipes.experiment import Experiment, Report, ScoreTable
-from metajax.recipes.language.documents import table
+from metajax.recipes.language.documents import cut, table
 from metajax.recipes.language.rouge_rows import rouge_rows
 from metajax.recipes.language.style_scores import BEST, IDEAL, adapting, style_shares
 from metajax.recipes.language.summary_baselines import NOT_ADAPTED
@@ -91,10 +91,24 @@ def elsewhere(p: Prepared, own: Experiment, on: str, data: str | Path | None) ->
       data: The folder of the data sets.
 
     Raises:
-      ValueError: For documents without summaries, and as `corpus_of`.
+      ValueError: For documents without summaries or that the run has all seen, and as `corpus_of`.
     """
     other = corpus_of(on, data)
-    every = (*other.train, *other.val, *other.test)
+    known = {document.sentences for document in (*p.corpus.train, *p.corpus.val)}
+    read_before = (*other.train, *other.val, *other.test)
+    every = tuple(document for document in read_before if document.sentences not in known)
+    if not every:
+        raise ValueError(
+            f"evaluate: this run was trained or validated on every document of {other.name}. Use others, or "
+            "leave --on out for the run's own test documents."
+        )
+    if len(every) < len(read_before):
+        seen = len(read_before) - len(every)
+        note = (
+            f"{seen:,} of {len(read_before):,} documents are left out, because the run was trained or "
+            "validated on them"
+        )
+        other = other._replace(notes=(*other.notes, note))
     missing = sum(not document.summaries for document in every)
     if missing:
         raise ValueError(
@@ -106,6 +120,7 @@ def elsewhere(p: Prepared, own: Experiment, on: str, data: str | Path | None) ->
             f"evaluate: {other.name} has {len(every)} documents, but shot={p.settings.shot} are needed, and "
             "more to judge."
         )
+    other = other._replace(notes=(*other.notes, *cut(other.name, every)))
     read = table(every, p.how, p.settings.sentences)
     whole = p._replace(corpus=other._replace(train=every, test=every), pool=read, judged=read)
     return replace(

@@ -9,6 +9,7 @@ from metajax.metrics import bleu
 from metajax.names import choose
 from metajax.recipes.experiment import Experiment, refuse_ignored
 from metajax.recipes.language.contenders import started
+from metajax.recipes.language.finetuning import LEAST
 from metajax.recipes.language.split import SYNTHETIC
 from metajax.recipes.language.translation_data import prepared
 from metajax.recipes.language.translation_experiment import experiment
@@ -135,10 +136,15 @@ def build(settings: Translation) -> Experiment:
     s = replace(s, **{name: value for name, value in sizes.items() if getattr(s, name) is None})
     if s.synthetic:
         s = replace(s, data_set=SYNTHETIC)
+    refuse_ignored("translation", s, "data_set", {"vocabulary": s.data_set != SYNTHETIC})
     checks.count("translation", "rehearsal", s.rehearsal, least=0)
     for name, values in (("pairs", s.pairs), ("rates", s.rates)):
         if not values or min(values) <= 0:
             raise ValueError(f"translation: {name}={values} must be numbers above 0.")
+    if min(s.pairs or ()) < 2 * LEAST:
+        raise ValueError(
+            f"translation: pairs={s.pairs} must be at least {2 * LEAST} each, to hold {LEAST} of them out."
+        )
     for name in ("smoothing", "word_dropout", "dropout"):
         share = getattr(s, name)
         if not 0 <= share < 1:

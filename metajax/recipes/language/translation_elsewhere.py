@@ -23,10 +23,15 @@ def elsewhere(p: Prepared, own: Experiment, on: str) -> Experiment:
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: For files of unequal length, empty or long sentences and other encodings, naming file and
-        line; and for too few pairs.
+      ValueError: For the file of translations itself, and for too few pairs. For files of unequal length,
+        empty or long sentences and other encodings, naming file and line.
     """
     paths = Path(on).expanduser(), Path(on).expanduser().with_suffix(f".{p.corpus.target}")
+    if not paths[0].suffix or paths[0] == paths[1]:
+        raise ValueError(
+            f"evaluate: on={on!r} must be the file of sentences in the other language, whose name ends in that "
+            f"language, such as mine.nl, beside {paths[1].name} with their translations."
+        )
     pairs, s = read_pairs(*paths), p.settings
     whole = encoded(p.pieces, pairs, lambda i, side: f"{paths[side]}: line {i + 1}", s.length)
     number = len(pairs.sources)

@@ -1,6 +1,6 @@
 """Few-shot classification of pictures from any source, tested on any other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,14 @@ from metajax.names import choose
 from metajax.recipes.experiment import Experiment, Preprocessing, Shots, refuse_ignored
 from metajax.recipes.vision.images import DataSpec, Images, experiment
 from metajax.recipes.vision.pictures import invented
-from metajax.recipes.vision.sources import Found, check_disjoint, find, split, turned
+from metajax.recipes.vision.sources import (
+    SOURCES,
+    Found,
+    check_disjoint,
+    find,
+    split,
+    turned,
+)
 from metajax.tasks.episodes import Labels
 from metajax.tasks.images import images
 from metajax.tasks.mixture import mixture
@@ -56,7 +63,9 @@ def build(settings: Across) -> Experiment:
       ValueError: For settings that do not go together, unknown sources, and too few classes or pictures.
       FileNotFoundError: For data that are missing.
     """
-    s = settings
+    s = replace(settings, source=tuple(map(_path, settings.source)))
+    if s.test_source is not None:
+        s = replace(s, test_source=_path(s.test_source))
     _check(s)
     ink = None if s.ink == "any" else s.ink
     how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), ink)
@@ -110,8 +119,20 @@ def build(settings: Across) -> Experiment:
             preprocessing=how,
             sources={GLYPHS: invent} | own,
             trained_on=frozenset(found.origin for found in given.values()),
+            parts={
+                f"{found.name}, for {subset}": part.names
+                for name, found in given.items()
+                if found.parts is None
+                for subset, part in parts[name].items()
+            },
         ),
     )
+
+
+def _path(name: str) -> str:
+    """A source, from the root where it is a folder, so that a run finds it from any other."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name not in (GLYPHS, *SOURCES) and path.is_dir() else name
 
 
 def _tasks(s: Across, name, found: Pictures, shots, labels: Labels = "episode", trains=False):
@@ -144,7 +165,12 @@ def _check(s: Across) -> None:
             f"images: source={s.source} must name at least one, such as glyphs, and none twice."
         )
     read = any(name != GLYPHS for name in s.source)
-    refuse_ignored("images", s, "source", {"rotations": read, "distortion": read})
+    drawn = any(
+        name != GLYPHS and not (name in SOURCES and SOURCES[name].is_split) for name in s.source
+    )
+    refuse_ignored(
+        "images", s, "source", {"rotations": read, "distortion": read, "split_seed": drawn}
+    )
 
 
 def _find(s: Across, name: str, setting: str = "source") -> Found:

@@ -150,6 +150,7 @@ def chosen(row: Row, c: Canvas, label: int, shot: int) -> Chosen:
             np.mean([scores(row, how, c, at, places) for at in settings], axis=0).tolist(),
             strict=True,
         )
+        if np.isfinite(values).all()  # not where steps have diverged
     }
     best = max(ap50 for ap50, _ in means.values())
     return max(

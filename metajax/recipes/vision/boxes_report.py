@@ -15,7 +15,7 @@ from metajax.recipes.vision.adapting import (
     row_of,
     rows_for,
 )
-from metajax.recipes.vision.canvas import Canvas
+from metajax.recipes.vision.canvas import MOST, Canvas
 from metajax.recipes.vision.detection_report import BLOBS
 from metajax.types import Params
 
@@ -59,7 +59,8 @@ def judged(
         title,
         tuple(tables),
         (
-            "Means are over draws of annotated training pictures; AP is COCO's, and all test pictures count",
+            "Means are over draws of annotated training pictures; AP is COCO's, of at most "
+            f"{MOST} boxes in a picture, and all test pictures count",
             f"The number of steps, of {', '.join(map(str, STEPS))}, the inner rate, {TIMES[0]} or {TIMES[1]} "
             "times that of training, and whether pictures are mirrored are chosen for each class on "
             f"validation pictures: {'; '.join(notes)}",

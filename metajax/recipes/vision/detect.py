@@ -40,7 +40,7 @@ def detect(
     num_steps: int = 20,
     least: float = 0.3,
 ) -> tuple[Detected, ...]:
-    """Finds in pictures what the boxes of annotated pictures show.
+    """Finds in pictures what the boxes of annotated pictures show, 40 boxes in a picture at most.
 
     Args:
       run: As `mj.restore` returns it, of `metajax train detection`.
@@ -48,13 +48,13 @@ def detect(
       pictures: uint8 `(h, w, 1)` or `(h, w, 3)`.
       label: The class to look for; it may be left out where there is one.
       num_steps: Steps of fine-tuning on the support; with 0 the run is used as it is.
-      least: The least score of a box.
+      least: The least score of a box, from 0 to 1.
 
     Returns:
       A `Detected` for each picture.
 
     Raises:
-      ValueError: For another run, an unknown class, and no picture.
+      ValueError: For another run, an unknown class, no picture, and steps that diverge.
 
     Reference:
       Fan, Zhuo, Tang and Tai, CVPR 2020. https://arxiv.org/abs/1908.01998
@@ -64,6 +64,8 @@ def detect(
             "detect: the run was not made by `metajax train detection`. Give such a run."
         )
     num_steps = checks.count("detect", "num_steps", num_steps, least=0)
+    if not 0 <= least <= 1:
+        raise ValueError(f"detect: least={least:g} must be a score from 0 to 1.")
     if label is None and len(support.names) > 1:
         raise ValueError(
             f"detect: the support has boxes of {', '.join(support.names)}. Name one as label."
@@ -83,6 +85,11 @@ def detect(
     )
     x = photographs.inputs(c.colours[len(support.pictures) :], read)
     maps = jax.jit(run.learner.predict)(state, x)
+    if not np.isfinite(maps).all():
+        raise ValueError(
+            f"detect: after {num_steps} steps on the support, the detector's numbers are not finite. Use fewer "
+            "num_steps."
+        )
     found = detections(maps, MOST)
     heat = np.asarray(jax.nn.sigmoid(maps[..., 0]))
     return tuple(
@@ -106,8 +113,10 @@ def _together(support: Annotated, pictures: Sequence[np.ndarray]) -> Canvas:
 
 def _in_pixels(picture, reduced: int, corners, scores, heat, least: float) -> Detected:
     scale = reduced * max(picture.shape[:2]) / SIDE
-    kept = scores >= least
     height, width = picture.shape[:2]
+    middle = scale * (corners[:, :2] + corners[:, 2:]) / 2
+    # What a picture does not cover of the canvas holds nothing.
+    kept = (scores >= least) & np.all((middle >= 0) & (middle < (height, width)), axis=1)
     corners = np.clip(corners[kept] * scale, 0, np.array([height, width, height, width]))
     whole = np.broadcast_to(picture, (height, width, 3))
     return Detected(whole, corners, scores[kept], heat, STRIDE * scale)

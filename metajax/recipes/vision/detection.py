@@ -70,7 +70,7 @@ def build(settings: Detection) -> Experiment:
         raise ValueError(
             f"detection: exemplars={s.exemplars} must be two numbers of at most {MOST_EXEMPLARS}."
         )
-    steps = checks.count("detection", "num_steps", s.num_steps or 1)
+    steps = checks.count("detection", "num_steps", 1 if s.num_steps is None else s.num_steps)
     s = replace(s, num_steps=steps if inside else None)
     return experiment(s)
 

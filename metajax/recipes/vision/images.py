@@ -1,7 +1,8 @@
 """Few-shot classification of images: what the recipes of its data sets share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -115,7 +116,7 @@ class DataSpec(NamedTuple):
     test_name: The name of the source of the test tasks.
     preprocessing: How pictures become inputs.
     sources: Other sources of pictures, by name.
-    trained_on: As in `Experiment`.
+    trained_on, parts: As in `Experiment`.
     """
 
     name: str
@@ -131,6 +132,7 @@ class DataSpec(NamedTuple):
     preprocessing: Preprocessing
     sources: Mapping[str, Callable[[Shots], Sample]]
     trained_on: frozenset[str] = frozenset()
+    parts: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def experiment(settings: Images, data: DataSpec) -> Experiment:
@@ -173,13 +175,14 @@ def experiment(settings: Images, data: DataSpec) -> Experiment:
         learned=f"to tell {s.way} {data.thing} it has never seen apart, from {s.shot} of each.",
         next_flags="--num-tasks 10000",
         picture=lambda meta_params: _picture(
-            learner, meta_params, draw(shots._replace(query_shot=4))
+            learner, meta_params, draw(shots._replace(query_shot=4)), data.preprocessing.ink
         ),
         test_name=data.test_name,
         shots=shots,
         draw=draw,
         sources=data.sources,
         trained_on=data.trained_on,
+        parts=data.parts,
         fixed_way=s.way if row.fixed_head else None,
         fixed_support=counted,
         preprocessing=data.preprocessing,
@@ -311,11 +314,12 @@ def published(s: Images, rows: Table) -> tuple[Published, ...]:
     )
 
 
-def _picture(learner, meta_params, sample):
+def _picture(learner, meta_params, sample, ink):
     from metajax.recipes import plots  # loads matplotlib
 
     support, query = sample(jax.random.key(0))
     adapted = learner.adapt(meta_params, support, jax.random.key(0))
     predictions = jnp.argmax(learner.predict(adapted, query.x), axis=-1)
     title = "Queries of one new task, and the class each was given"
-    return plots.episode(np.asarray(query.x), np.asarray(query.y), np.asarray(predictions), title)
+    arrays = map(np.asarray, (query.x, query.y, predictions))
+    return plots.episode(*arrays, title, inverted=ink == "bright")

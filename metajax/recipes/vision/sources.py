@@ -24,10 +24,12 @@ class Source(NamedTuple):
 
     origin: The data set that its pictures are of.
     read: The data folder to its pictures, and to their published split; None where there is none.
+    is_split: Whether there is one.
     """
 
     origin: str
     read: Callable[[Folder], tuple[Pictures, Parts | None]]
+    is_split: bool = False
 
 
 class Found(NamedTuple):
@@ -80,9 +82,9 @@ def _cifar(split: cifar.Split) -> Callable[[Folder], tuple[Pictures, Parts]]:
 SOURCES: dict[str, Source] = {
     name: Source(name, _unsplit(row.pictures)) for name, row in DATASETS.items() if row.pictures
 } | {
-    "omniglot": Source("omniglot", _omniglot),
-    "cifar_fs": Source("cifar_fs", _cifar("cifar-fs")),
-    "fc100": Source("cifar_fs", _cifar("fc100")),
+    "omniglot": Source("omniglot", _omniglot, is_split=True),
+    "cifar_fs": Source("cifar_fs", _cifar("cifar-fs"), is_split=True),
+    "fc100": Source("cifar_fs", _cifar("fc100"), is_split=True),
 }
 """Every named source: the data sets with pictures, and FC100, another split of CIFAR-100."""
 
