@@ -11,7 +11,7 @@ Nothing is selected on test tasks or test pictures. BCCD is read from METAJAX_DA
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ def scenes(chosen: list[str]) -> None:
     }
     settings = settings_of(TRAINED)
     old = before("detection_scenes", tasks=scored.TASKS, settings=settings)
-    ours = found.get(OURS)
+    seed, ours = of_seed(found)
     apart = {
         name: above({OURS: ours[: len(values)], name: values}, OURS)[name]
         for name, values in found.items()
@@ -164,6 +164,7 @@ def scenes(chosen: list[str]) -> None:
         "rows": old.get("rows", {}) | cells(found),
         "numbers": old.get("numbers", {}) | {name: len(values) for name, values in found.items()},
         "above": old.get("above", {}) | apart,
+        "above_of_seed": old.get("above_of_seed", {}) | dict.fromkeys(apart, seed),
         "more": old.get("more", {}) | more(found),
         "step": old.get("step", 0) if run is None else run.step,
         "seeds": old.get("seeds", {}),
@@ -172,6 +173,15 @@ def scenes(chosen: list[str]) -> None:
         **record.context(),
     }
     print(record.write("detection_scenes", result))
+
+
+def of_seed(found: Mapping[str, np.ndarray]) -> tuple[int, np.ndarray | None]:
+    """The values of the learner, task by task, of the first seed that is kept here."""
+    if OURS in found:
+        return 0, found[OURS]
+    for path in sorted(RUNS.glob(f"scenes-{OURS}-*.npz")):
+        return int(path.stem.rsplit("-", 1)[1]), np.load(path)["ap"]
+    return 0, None
 
 
 def again(seed: int) -> None:

@@ -52,6 +52,8 @@ def in_scenes() -> str:
         pairs = [_cell(*pair) for pair in result["rows"][name]]
         apart = result["above"].get(name)
         shown = "" if apart is None else f"{_signed(*apart[0])}; {_signed(*apart[2])}"
+        seed = result.get("above_of_seed", {}).get(name, 0)
+        shown += f" (seed {seed})" if shown and seed else ""
         tasks = result["numbers"][name]
         rows.append([name if tasks == result["tasks"] else f"{name}, {tasks} tasks", *pairs, shown])
         if name == OURS:

@@ -216,5 +216,7 @@ def test_photographs_are_shown_in_colours_and_drawings_as_dark_ink():
     (axes,) = plots.episode(drawing, np.zeros(1), np.zeros(1), "").axes
     assert np.asarray(axes.images[0].get_array()).tolist() == [[1.0, 0.0]]
     for inverted, tone in ((True, 0.1), (False, 0.9)):
-        figure = plots.episode(np.full((1, 4, 4, 1), 0.9), *np.zeros((2, 1)), "", inverted=inverted)
+        figure = plots.episode(
+            np.full((1, 4, 4, 1), 0.9), np.zeros(1), np.zeros(1), "", inverted=inverted
+        )
         np.testing.assert_allclose(figure.axes[0].images[0].get_array(), tone)

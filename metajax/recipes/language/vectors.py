@@ -38,7 +38,7 @@ def vectors_of(name: str) -> Vectors:
         )
     try:
         with _from_here():
-            found = getattr(importlib.import_module(module), function)
+            found: Any = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
         inside = error.name is not None and not f"{module}.".startswith(f"{error.name}.")
         raise ModuleNotFoundError(
@@ -112,7 +112,7 @@ def _as_before(name: str, vectors: Vectors, texts: Sequence[str], before: np.nda
     """Whether some of the texts have the vectors that were kept."""
     if before.ndim != 2 or len(before) != len(texts):
         return False
-    places = np.unique(np.linspace(0, len(texts) - 1, _COMPARED).astype(int))
+    places = np.unique(np.linspace(0, len(texts) - 1, _COMPARED).astype(int)).tolist()
     anew = _computed(name, vectors, [texts[i] for i in places])
     same_width = anew.shape[1] == before.shape[1]
     return same_width and np.allclose(anew, before[places], rtol=0, atol=1e-2 * np.abs(anew).max())

@@ -321,5 +321,5 @@ def _picture(learner, meta_params, sample, ink):
     adapted = learner.adapt(meta_params, support, jax.random.key(0))
     predictions = jnp.argmax(learner.predict(adapted, query.x), axis=-1)
     title = "Queries of one new task, and the class each was given"
-    arrays = map(np.asarray, (query.x, query.y, predictions))
-    return plots.episode(*arrays, title, inverted=ink == "bright")
+    images, labels, found = map(np.asarray, (query.x, query.y, predictions))
+    return plots.episode(images, labels, found, title, inverted=ink == "bright")
