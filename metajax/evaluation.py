@@ -98,6 +98,10 @@ def score(values: Any, mask: Any = None) -> Score:
         errors = float(standard_errors(len(values)))
         return Score(jnp.mean(values, axis=0), errors * deviation / len(values) ** 0.5, values)
     mask = jnp.asarray(mask, bool)
+    if mask.shape != values.shape[:1]:
+        raise ValueError(
+            f"score: mask has shape {mask.shape} for {len(values)} tasks; give ({len(values)},)."
+        )
     if not isinstance(mask, Tracer) and int(mask.sum()) < 2:
         raise ValueError(
             f"score: {int(mask.sum())} of {len(values)} tasks have queries; an interval needs 2 tasks."
@@ -313,6 +317,8 @@ def _on_tasks(
     checks.learner(where, learner)
     if options["mesh"] is not None:
         size(options["mesh"], where)
+    if options["tasks_per_pass"] is not None:
+        checks.count(where, "tasks_per_pass", options["tasks_per_pass"])
     num_steps = steps_option(where, learner, num_steps).get("num_steps")
     run = partial(
         _run,

@@ -143,6 +143,7 @@ def query_loss(
     checks.loss("query_loss", loss)
     options = steps_option("query_loss", learner, num_steps)
     several = isinstance(options.get("num_steps"), tuple)
+    weights = None if weights is None else jnp.asarray(weights)
     _check_weights(weights, options.get("num_steps"))
 
     def after_adapting(meta_params, task, key):
@@ -293,5 +294,6 @@ def multi_step_weights(step: jax.Array, num_steps: int, until: int) -> jax.Array
     https://arxiv.org/abs/1810.09502
     """
     num_steps = checks.count("multi_step_weights", "num_steps", num_steps)
+    until = checks.count("multi_step_weights", "until", until)
     early = jnp.maximum(1 - step / until, 0.03) / num_steps
     return jnp.full(num_steps, early).at[-1].set(1 - (num_steps - 1) * early)

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from metajax import checks
 from metajax.estimators.sharded import parallel
-from metajax.mesh import task_mesh
+from metajax.mesh import size, task_mesh
 from metajax.outer import outer_step
 from metajax.types import Estimator, Objective, Params, Task
 
@@ -138,6 +138,7 @@ def tune(
         checks.positive("tune", "memory_mb", memory_mb)
     meta_batch = checks.batch_size(tasks)
     mesh = task_mesh(checks.count("tune", "meta_batch", meta_batch)) if mesh is None else mesh
+    size(mesh, "tune")
     started = time.perf_counter()
     tried, left = _compiled(
         objectives, (meta_params, tasks, key), mesh, memory_mb, started + COMPILING * seconds

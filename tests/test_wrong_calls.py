@@ -22,6 +22,7 @@ CLASSES = [np.zeros((9, 2), np.float32) for _ in range(5)]
 SINE = mj.tasks.sinusoid()
 GLYPHS = mj.tasks.glyphs(way=2, shot=1)
 KEY = jax.random.key(0)
+NEAREST = mj.nearest_neighbour(mj.pixels)
 MJ: Any = mj
 
 Call = Callable[[Any], Any]
@@ -78,6 +79,17 @@ COUNTS: dict[str, tuple[str, Call]] = {
     "episodes": ("shot", lambda v: mj.tasks.episodes(CLASSES, way=2, shot=v, query_shot=1)),
     "images": ("size", lambda v: mj.tasks.images("nowhere", way=2, shot=1, query_shot=1, size=v)),
     "batch": ("num_tasks", lambda v: mj.tasks.batch(SINE, KEY, v)),
+    "evaluate": (
+        "tasks_per_pass",
+        lambda v: mj.evaluate(
+            NEAREST, (), GLYPHS, mj.accuracy, key=KEY, num_tasks=2, tasks_per_pass=v
+        ),
+    ),
+    "multi_step_weights": ("until", lambda v: mj.multi_step_weights(jnp.array(0), 4, v)),
+    "sweep": (
+        "members_per_pass",
+        lambda v: mj.sweep(lambda key: key, seeds=[0], members_per_pass=v),
+    ),
     "optimizers.lstm": ("hidden", lambda v: mj.optimizers.lstm(v)),
     "optimizers.mlp": ("layers", lambda v: mj.optimizers.mlp(layers=v)),
     "optimizers.meta_lstm": ("hidden", lambda v: mj.optimizers.meta_lstm(v)),
@@ -228,6 +240,8 @@ WRONG: list[tuple[str, Call, str]] = [
     ("evaluate: mesh", lambda _: MJ.evaluate(LEARNER, (), SINE, LOSS, key=KEY, num_tasks=2, mesh=2),
      "evaluate: mesh=2 must be a mesh of devices"),
     ("sharded: mesh", lambda _: MJ.sharded([0, 1]), "must be a mesh of devices"),
+    ("sweep: mesh", lambda _: MJ.sweep(lambda key: key, seeds=[0], mesh="cpu"), "mesh"),
+    ("score: mask", lambda _: mj.score([1.0, 2.0, 3.0], mask=[True, True]), r"mask has shape \(2,\) for 3"),
     ("evaluate: num_tasks", lambda _: MJ.evaluate(LEARNER, (), SINE, LOSS, key=KEY, num_tasks="9"),
      "num_tasks='9'"),
     ("evaluate: num_steps", lambda _: MJ.evaluate(LEARNER, (), SINE, LOSS, key=KEY, num_tasks=2,

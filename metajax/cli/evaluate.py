@@ -46,8 +46,12 @@ class Evaluate:
     """Import and call the function that --vectors named when the run was trained."""
 
 
+NO_FILE_NAME = r"[^\w.,+ -]"
+"""Characters that no file's name has."""
+
+
 def run(command: Evaluate) -> bool:
-    """Tests a run; its own evaluation.json is overwritten only by its own test tasks."""
+    """Tests a run; evaluation.json is that of its own test tasks, in their own number and steps."""
     from metajax.mesh import task_mesh
     from metajax.recipes.elsewhere import elsewhere
     from metajax.recipes.run import restore
@@ -59,22 +63,22 @@ def run(command: Evaluate) -> bool:
             f"evaluate: {command.run} was not made by `metajax train`, so its learner is unknown. Use "
             "mj.restore and mj.evaluate from Python."
         )
-    file = "evaluation.json"
     size = {"way": command.way, "shot": command.shot, "query_shot": command.query_shot}
     if command.ink is not None:
         experiment = as_they_are(experiment, command.on)
     if command.on is not None or any(value is not None for value in size.values()):
         data = getattr(found.settings, "data", None) if command.data is None else command.data
         experiment = elsewhere(experiment, command.on, **size, data=data)
-        name = re.sub(r"[^\w.,+ -]", "-", experiment.test_name)
-        file = f"evaluation-{name}.json"
+    asked = (command.on, *size.values(), command.num_tasks, command.num_steps, command.ink)
+    own = all(value is None for value in asked) and command.seed == Evaluate.seed
+    name = "" if own else f"-{re.sub(NO_FILE_NAME, '-', experiment.test_name)}"
     if command.num_steps is not None:
         experiment = with_steps(experiment, command.num_steps)
     test(
         experiment,
         found.step,
         found.meta_params,
-        command.run / file,
+        command.run / f"evaluation{name}.json",
         num_tasks=command.num_tasks,
         seed=command.seed,
         mesh=task_mesh(),

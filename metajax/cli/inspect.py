@@ -28,7 +28,7 @@ def run(command: Inspect) -> bool:
     import jax
 
     from metajax.inspection import inspect
-    from metajax.recipes.learners import takes_adjoint
+    from metajax.recipes.learners import is_pretrained, takes_adjoint
     from metajax.recipes.run import restore
     from metajax.tasks.batch import batch
 
@@ -40,8 +40,13 @@ def run(command: Inspect) -> bool:
             f"inspect: {command.run} was not made by `metajax train`, so its learner is unknown. Use "
             "mj.restore and mj.inspect from Python."
         )
+    if is_pretrained(settings.learner):
+        raise ValueError(
+            f"inspect: learner={settings.learner!r} was trained to classify all training classes, not through "
+            "the loss of its queries, which is what inspect looks at."
+        )
     reference = None
-    if takes_adjoint(settings.learner):
+    if hasattr(settings, "adjoint") and takes_adjoint(settings.learner):
         reference = recipes.build(replace(settings, adjoint="first_order")).learner
     report = inspect(
         experiment.learner,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -37,14 +38,8 @@ def run(command: Replay) -> bool:
     step = None if command.step is None else checks.count("replay", "step", command.step, least=0)
     found = replayed(command.run, step, data=command.data, trust=command.trust)
     step, failure = found.step, found.failure
-    losses = found.inner.query_loss[-1]
-    worst = int(np.argmax(np.where(np.isfinite(losses), losses, np.inf)))
-    at_fault = failure.get("task") if failure.get("step") == step.step else None
-    task = at_fault if isinstance(at_fault, int) and 0 <= at_fault < len(losses) else worst
-    if command.task is not None:
-        task = checks.count("replay", "task", command.task, least=0)
-        if task >= len(losses):
-            raise ValueError(f"replay: task={task} must be less than meta_batch={len(losses)}.")
+    if found.inner is None and command.task is not None:
+        raise ValueError("replay: a pretrained learner has no inner loop. Leave --task out.")
     whole = "finite" if step.good else f"not finite, first in {step.array or 'the loss'}"
     console.print(
         f"outer step {step.step:,}: loss {step.loss:.6g}, gradient norm {step.gradient_norm:.6g}; the "
@@ -52,10 +47,25 @@ def run(command: Replay) -> bool:
     )
     if failure.get("step") == step.step:
         console.print(escape(str(failure.get("reason"))))
+    if found.inner is not None:
+        _show_task(command, found.inner, failure if failure.get("step") == step.step else {})
+    return True
+
+
+def _show_task(command: Replay, inner: Any, failure: dict[str, Any]) -> None:
+    """Prints the inner loop of the task that was asked for, at fault, or worst."""
+    from metajax import checks
+
+    losses = inner.query_loss[-1]
+    task, at_fault = command.task, failure.get("task")
+    if task is None:
+        worst = int(np.argmax(np.where(np.isfinite(losses), losses, np.inf)))
+        task = at_fault if isinstance(at_fault, int) and 0 <= at_fault < len(losses) else worst
+    if checks.count("replay", "task", task, least=0) >= len(losses):
+        raise ValueError(f"replay: task={task} must be less than meta_batch={len(losses)}.")
     columns = ("inner step", "support loss", "query loss", "norm of the adapted", "change")
     table = titled(f"Task {task} of {len(losses)}", columns, words=0)
-    for number, values in enumerate(zip(*found.inner, strict=True)):
+    for number, values in enumerate(zip(*inner, strict=True)):
         row = (f"{value[task]:.6g}" for value in values)
         table.add_row(str(number), *row)
     show(table)
-    return True

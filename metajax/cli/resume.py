@@ -30,6 +30,10 @@ def run(command: Resume) -> bool:
     from metajax.recipes.run import read
 
     if (command.run / sweep.SWEEP).exists():
+        if command.tensorboard:
+            raise ValueError(
+                "resume: tensorboard has no effect on a sweep. Leave --tensorboard out."
+            )
         asked = sweep.read(command.run, command.data, trust=command.trust)
         return sweep.go_on(asked, command.run, command.machine, trust=command.trust)
     experiment = read(command.run, command.data, trust=command.trust)

@@ -411,3 +411,8 @@ def build_learner(
 def takes_adjoint(name: str) -> bool:
     """Whether the learner of this name has an inner loop that is differentiated."""
     return name in LEARNERS and LEARNERS[name].takes_adjoint
+
+
+def is_pretrained(name: str) -> bool:
+    """Whether the learner of this name is trained as a classifier of all training classes."""
+    return name in LEARNERS and LEARNERS[name].objective is by_pretraining

@@ -14,6 +14,7 @@ from metajax.estimators import automatic, parallel
 from metajax.evaluation import evaluate
 from metajax.mesh import task_mesh
 from metajax.recipes.experiment import Experiment, Preprocessing
+from metajax.recipes.learners import is_pretrained
 from metajax.train import checkpoint
 from metajax.train.loop import fit
 from metajax.train.records import read_failure, read_settings
@@ -239,12 +240,12 @@ class Replay(NamedTuple):
     """An outer step of a run that was taken again.
 
     step: The step.
-    inner: What its inner loops did.
+    inner: What its inner loops did; None for a pretrained learner, which is trained without one.
     failure: What `failure.json` holds of the step that was not finite; empty if there was none.
     """
 
     step: Replayed
-    inner: InnerLoop
+    inner: InnerLoop | None
     failure: dict[str, Any]
 
 
@@ -283,6 +284,8 @@ def replayed(
         run_dir=folder,
         step=step,
     )
+    if is_pretrained(settings.learner):
+        return Replay(found, None, failure)
     inner = inner_loop(
         experiment.learner, experiment.loss, found.state.meta_params, found.tasks, found.keys
     )

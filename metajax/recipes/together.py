@@ -47,7 +47,7 @@ def can_trace(settings: Any, name: str) -> bool:
 
     try:
         jax.eval_shape(whole, jnp.asarray(getattr(settings, name)))
-    except _NEEDS_VALUES:
+    except (*_NEEDS_VALUES, OverflowError):  # a seed above that of 32 bits
         return False
     return True
 

@@ -35,12 +35,18 @@ class Streamed:
 
         def examples(part: Any) -> Any:
             rows = np.asarray(part.x)
-            y = np.asarray(part.y) if self.y is None else self.y[rows]
+            y = np.asarray(part.y) if self.y is None else _read(self.y, rows)
             mask: Any = None if part.mask is None else np.asarray(part.mask)
-            return Examples(self.x[rows], y, mask)
+            return Examples(_read(self.x, rows), y, mask)
 
         found = Task(*map(examples, numbers))
         return found if self.transform is None else self.transform(found)
+
+
+def _read(x: Any, rows: np.ndarray) -> Any:
+    """Rows by numbers of any shape, from what takes them as `(k,)`."""
+    found = x[rows.ravel()]
+    return jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), found)
 
 
 def streamed(

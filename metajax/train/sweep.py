@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from metajax import checks
 from metajax.intervals import standard_errors
-from metajax.mesh import AXIS
+from metajax.mesh import AXIS, size
 
 
 class Sweep(NamedTuple):
@@ -101,14 +101,18 @@ def sweep(
         name: jnp.repeat(jnp.array([cell[name] for cell in cells], float), len(found_seeds))
         for name in values
     }
-    of_members = jnp.tile(jnp.array(found_seeds), len(cells))
+    if members_per_pass is not None:
+        checks.count("sweep", "members_per_pass", members_per_pass)
+    if mesh is not None:
+        size(mesh, "sweep")
+    keys = jnp.stack([jax.random.key(seed) for _ in cells for seed in found_seeds])
 
     def member(one, shared):
         del shared
-        seed, settings = one
-        return train(jax.random.key(seed), **settings)
+        key, settings = one
+        return train(key, **settings)
 
-    found = jax.jit(over_members(member, members_per_pass, mesh))((of_members, members), ())
+    found = jax.jit(over_members(member, members_per_pass, mesh))((keys, members), ())
     shape = len(cells), len(found_seeds)
     return Sweep(
         cells,

@@ -36,8 +36,9 @@ def test_train_evaluate_and_resume(tmp_path, capsys):
 
     run("evaluate", folder, "--num-tasks", 50, "--num-steps", 0, 3)
     assert "step 3" in capsys.readouterr().out
-    after = json.loads((folder / "evaluation.json").read_text())
+    after = json.loads((folder / "evaluation-sinusoid.json").read_text())
     assert (after["columns"], after["num_tasks"]) == (["step 0", "step 3"], 50)
+    assert json.loads((folder / "evaluation.json").read_text()) == before  # which a sweep reads
 
     run("inspect", folder, "--num-tasks", 3)
     said = capsys.readouterr().out

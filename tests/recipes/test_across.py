@@ -219,4 +219,4 @@ def test_photographs_are_shown_in_colours_and_drawings_as_dark_ink():
         figure = plots.episode(
             np.full((1, 4, 4, 1), 0.9), np.zeros(1), np.zeros(1), "", inverted=inverted
         )
-        np.testing.assert_allclose(figure.axes[0].images[0].get_array(), tone)
+        np.testing.assert_allclose(np.asarray(figure.axes[0].images[0].get_array()), tone)

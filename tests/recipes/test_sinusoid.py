@@ -35,3 +35,8 @@ def test_a_warm_up_that_never_ends_is_refused(share):
 def test_a_learner_that_clips_nothing_refuses_a_clip():
     with pytest.raises(ValueError, match=r"inner_clip=2\.0 has no effect with learner='meta_sgd'"):
         recipes.build(Sinusoid(learner="meta_sgd", inner_clip=2.0))
+
+
+def test_published_errors_are_of_five_shots():
+    assert recipes.build(Sinusoid()).published
+    assert not recipes.build(Sinusoid(test_shot=10)).published

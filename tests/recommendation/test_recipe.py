@@ -19,7 +19,8 @@ SHRINKAGE = (1.0, 3.0, 3.0, 5.0, 0.0, 5.0, 1.0)
 
 
 def quick(**options: Any) -> Ratings:
-    return Ratings(shrinkage=SHRINKAGE, width=4, meta_batch=8, outer_steps=2, **options)
+    width = {} if options.get("learner") in ("bias", "zero_step") else {"width": 4}
+    return Ratings(shrinkage=SHRINKAGE, meta_batch=8, outer_steps=2, **width, **options)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_train_evaluate_elsewhere_and_resume(tmp_path, capsys):
         return capsys.readouterr().out
 
     said = run(
-        "train", "ratings", "--outer-steps", 4, "--report-every", 2, "--meta-batch", 4, "--width", 4,
+        "train", "ratings", "--outer-steps", 4, "--report-every", 2, "--meta-batch", 4,
         "--shrinkage", *SHRINKAGE, "--learner", "bias", "--run-dir", folder,
     )  # fmt: skip
     for shown in ("mean absolute error", "nDCG@5", "bias + content", "user by user", "1 rating"):
@@ -164,7 +165,7 @@ def test_train_evaluate_elsewhere_and_resume(tmp_path, capsys):
     assert (folder / "evaluation-other.json").is_file()
     assert "frozen. Leave --num-tasks out" in run("evaluate", folder, "--num-tasks", 5, status=2)
     assert "Leave --way, --shot and" in run("evaluate", folder, "--shot", 5, status=2)
-    assert "no inner loop" in run("evaluate", folder, "--num-steps", 5, status=2)
+    assert "its own numbers of inner steps" in run("evaluate", folder, "--num-steps", 5, status=2)
     assert "evaluate: on='othr.csv' is neither a data set with ratings nor a file" in run(
         "evaluate", folder, "--on", "othr.csv", status=2
     )
@@ -189,6 +190,9 @@ REFUSED = [
     ({"supports": (0, 3)}, "supports=0 must be an integer of at least 1"),
     ({"min_ratings": 1}, "min_ratings=1 must be an integer of at least 2"),
     ({"width": 0}, "width=0 must be an integer of at least 1"),
+    ({"learner": "bias", "ids": True}, "ids=True has no effect with learner='bias'"),
+    ({"learner": "zero_step", "width": 8}, "width=8 has no effect with learner='zero_step'"),
+    ({"min_ratings": 10**9}, "min_ratings=1000000000 leaves no user to train on; the most"),
     ({"outer_steps": 0}, "outer_steps=0 must be an integer of at least 1"),
     ({"outer_rate": -1.0}, r"outer_rate=-1\.0 must be a number above 0"),
     ({"id_dropout": 1.0}, "id_dropout=1 must be at least 0 and below 1"),

@@ -58,6 +58,24 @@ def test_streamed_and_resident_runs_end_alike_and_a_resumed_one_in_the_same_bits
     assert equal(fit(source, run_dir=tmp_path / "run", resume=True), whole)
 
 
+class Strict:
+    """Rows that are read by numbers `(k,)` alone."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __getitem__(self, numbers):
+        assert numbers.ndim == 1
+        return self.rows[numbers]
+
+
+def test_rows_are_asked_for_along_one_axis(column, key):
+    strict = mj.tasks.streamed(numbers(), Strict(column), Strict(np.arange(60)))
+    found: Any = feed.feed(strict, 4, 5)
+    task = next(iter(found.batches(2, key)))
+    assert np.array_equal(task.support.x, column[np.asarray(task.support.y)])
+
+
 def test_processes_read_the_batches_of_threads_in_order(column, key):
     def batches(workers):
         tasks: Any = feed.feed(mj.tasks.streamed(numbers(), column, workers=workers), 4, 5)

@@ -53,6 +53,12 @@ def test_a_member_that_diverges_spoils_no_other():
     np.testing.assert_array_equal(swept.found["w"][0], alone.found["w"][0])
 
 
+def test_a_seed_may_have_more_than_32_bits():
+    found = mj.sweep(jax.random.key_data, seeds=[3, 3_000_000_000]).found[0]
+    expected = [jax.random.key_data(jax.random.key(seed)) for seed in (3, 3_000_000_000)]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_intervals_are_students():
     # The tables have t = 4.303 for 2 degrees of freedom; 1, 2 and 3 have deviation 1.
     found = mj.over_seeds([[1.0, 5.0], [2.0, 5.0], [3.0, float("inf")]])

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def vectors_of(name: str) -> Vectors:
         raise ValueError(f"vectors={name!r}: module {module!r} has no {function!r}.") from error
     if not callable(found):
         raise ValueError(f"vectors={name!r}: {function!r} of module {module!r} is no function.")
-    return found
+    return cast(Vectors, found)
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def _as_before(name: str, vectors: Vectors, texts: Sequence[str], before: np.nda
     if before.ndim != 2 or len(before) != len(texts):
         return False
     places = np.unique(np.linspace(0, len(texts) - 1, _COMPARED).astype(int)).tolist()
-    anew = _computed(name, vectors, [texts[i] for i in places])
+    anew = _computed(name, vectors, [str(texts[int(i)]) for i in places])
     same_width = anew.shape[1] == before.shape[1]
     return same_width and np.allclose(anew, before[places], rtol=0, atol=1e-2 * np.abs(anew).max())
 

@@ -25,6 +25,8 @@ def check(s: Any, losses: Iterable[str], learners: Iterable[str]) -> None:
     choose("ratings", "loss", s.loss, losses)
     choose("ratings", "learner", s.learner, learners)
     choose("ratings", "scenario", s.scenario, SCENARIOS)
+    reads_features = s.learner not in ("zero_step", "bias")
+    refuse_ignored("ratings", s, "learner", {"ids": reads_features, "width": reads_features})
     checks.count("ratings", "min_ratings", s.min_ratings, least=2)
     if not s.supports:
         raise ValueError("ratings: supports=() must hold at least one number.")

@@ -105,6 +105,11 @@ def training_tasks(
     )
     shown = jax.tree_util.Partial(_as_new, table(ratings, known), jnp.float32(id_dropout))
     counts = number[number >= least]
+    if not len(counts):
+        raise ValueError(
+            f"ratings: min_ratings={least} leaves no user to train on; the most training ratings of one are "
+            f"{number.max(initial=0)}. Lower it."
+        )
     return ragged(examples, counts, support=(1, max(split.supports)), query=query, transform=shown)
 
 

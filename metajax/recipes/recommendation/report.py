@@ -14,6 +14,9 @@ from metajax.recipes.recommendation.judge import Judged, Predict, judge
 from metajax.recipes.recommendation.prepared import Prepared, prepared, ratings_of
 from metajax.types import Learner, Params
 
+_DRAWS = 1 << 40
+"""Draws that a seed chooses from; the first is that of the split."""
+
 
 def predicted(
     p: Prepared, learner: Learner, meta_params: Params, items: inputs.Table | None = None
@@ -60,7 +63,7 @@ def judged(
       items: What the learner reads of items; by default all there is.
     """
     if seed != 1:
-        p = p._replace(split=prepared(p.settings, p.ratings, draw=seed - 1).split)
+        p = p._replace(split=prepared(p.settings, p.ratings, draw=(seed - 1) % _DRAWS).split)
     name = p.settings.learner
     ours = judge(
         p.ratings.scale, predicted(p, learner, meta_params, items), p.split.test, p.split.supports

@@ -42,7 +42,7 @@ _PUBLISHED = (
 
 def published(s: Any, eval_steps: tuple[int, ...]) -> tuple[Published, ...]:
     """Returns the rows of the literature that fit these settings."""
-    if (s.learner, s.source) != ("maml", "sinusoid"):
+    if (s.learner, s.source, s.test_shot) != ("maml", "sinusoid", 5):
         return ()
     return tuple(
         Published(name, tuple(values.get(step) for step in eval_steps), protocol)

@@ -254,6 +254,8 @@ def _check(s: Images, name: str, inner: Inner) -> None:
         "eval_steps": inner.num_steps is not None,
         "reference": row.objective is by_pretraining,
     }
+    network = ("network", "filters", "readout", "normalisation", "precision")
+    has |= dict.fromkeys(network, s.learner != "nearest_neighbour")  # which reads pixels
     refuse_ignored(name, s, "learner", has)
     refuse_ignored(name, s, "normalisation", {"reference": s.normalisation == "batch"})
     refuse_ignored(name, s, "precision", {"reference": s.precision == "float32"})
