@@ -147,13 +147,14 @@ def analysis() -> str:
     kept = ", ".join(f"{name} {number}" for name, number in steps.items())
     return (
         f"BLEU of {JOINT}, which a practitioner would try first, above the others: {'; '.join(lead)}. The aim "
-        "above a network from scratch is 8 at 1,000 pairs, where a meta-learned start is to be no more than 0.5 "
-        f"below {JOINT}, and half a point above it at 200. Reptile reaches both, and is above {JOINT} in chrF at "
-        "both sizes; FOMAML reaches neither. At 200 pairs each row kept the weights after so many steps: "
-        f"{kept}. Rehearsal and averages were chosen on pairs that are held out and on validation sentences; "
-        "one run with both, and that fomaml had better start after 80 % of the tokens than after half, had "
-        "been seen on the test sentences before. To start later than that leaves its BLEU where it is. "
-        "Reptile was run once, with the settings of FOMAML. Rows that could not be measured are printed as not run."
+        "above a network from scratch is 8 at 1,000 pairs, where a meta-learned start is to be no more than "
+        f"0.5 below {JOINT}, and half a point above it at 200. Reptile reaches both, and is above {JOINT} in "
+        "chrF at both sizes; FOMAML reaches neither. At 200 pairs each row kept the weights after so many "
+        f"steps: {kept}. Rehearsal and averages were chosen on pairs that are held out and on validation "
+        "sentences; one run with both, and that fomaml had better start after 80 % of the tokens than after "
+        "half, had been seen on the test sentences before. To start later than that leaves its BLEU where it "
+        "is. Reptile was run once, with the settings of FOMAML. Rows that could not be measured are printed as "
+        "not run."
     )
 
 

@@ -1,9 +1,10 @@
 """Few-shot classification of pictures from any source, tested on any other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from metajax import checks
 from metajax.data import Pictures, folder
@@ -63,9 +64,7 @@ def build(settings: Across) -> Experiment:
       ValueError: For settings that do not go together, unknown sources, and too few classes or pictures.
       FileNotFoundError: For data that are missing.
     """
-    s = replace(settings, source=tuple(map(_path, settings.source)))
-    if s.test_source is not None:
-        s = replace(s, test_source=_path(s.test_source))
+    s = _resolved(settings)
     _check(s)
     ink = None if s.ink == "any" else s.ink
     how = Preprocessing(s.size, s.channels, (0.0,), (1.0,), ink)
@@ -96,10 +95,9 @@ def build(settings: Across) -> Experiment:
         return each[0] if len(each) == 1 else mixture(each)
 
     own = {
-        key: lambda shots, name=name: of(name, parts[name]["test"], shots)
-        for name, found in given.items()
+        name: lambda shots, name=name: of(name, parts[name]["test"], shots)
+        for name in parts
         if "test" in parts[name]
-        for key in (name, found.origin if found.parts is None else name)
     }
     first = parts.get(s.source[0])
     classes = len(first["train"].classes) if first and len(s.source) == 1 else None
@@ -119,18 +117,28 @@ def build(settings: Across) -> Experiment:
             preprocessing=how,
             sources={GLYPHS: invent} | own,
             trained_on=frozenset(found.origin for found in given.values()),
-            parts={
-                f"{found.name}, for {subset}": part.names
-                for name, found in given.items()
-                if found.parts is None
-                for subset, part in parts[name].items()
-            },
+            parts=_names(given, parts),
         ),
     )
 
 
+def _names(given: Mapping[str, Found], parts: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The classes of each part of sources whose split depends on the number of their classes."""
+    return {
+        f"{given[name].name}, for {subset}": held.names
+        for name, own in parts.items()
+        for subset, held in own.items()
+        if given[name].parts is None
+    }
+
+
+def _resolved(s: Across) -> Across:
+    """The settings with folders named from the root, so that a run finds them from any other."""
+    tested = None if s.test_source is None else _path(s.test_source)
+    return replace(s, source=tuple(map(_path, s.source)), test_source=tested)
+
+
 def _path(name: str) -> str:
-    """A source, from the root where it is a folder, so that a run finds it from any other."""
     path = Path(name).expanduser()
     return str(path.resolve()) if name not in (GLYPHS, *SOURCES) and path.is_dir() else name
 
