@@ -1,6 +1,7 @@
 """Pictures with boxes, however they are kept on disk."""
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,25 @@ class Annotated(NamedTuple):
     names: list[str]
     files: list[str]
     subsets: list[str]
+
+
+class Listed(NamedTuple):
+    """A picture before it is read; its boxes are `(class, y0, x0, y1, x1)`, with where each is written."""
+
+    path: Path
+    boxes: list[tuple[str, tuple[float, ...]]]
+    subset: str
+    source: str
+    size: tuple[float, float] | None  # width and height, where the source says them
+
+
+def size_of(width: Any, height: Any) -> tuple[float, float] | None:
+    """A size in pixels; None where it is missing, 0 or no number."""
+    try:
+        size = float(width), float(height)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if all(edge > 0 for edge in size) else None
 
 
 def scaled(picture: np.ndarray, boxes: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
