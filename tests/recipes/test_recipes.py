@@ -21,6 +21,7 @@ from metajax.recipes.training import by_pretraining
 from metajax.recipes.vision.omniglot import Omniglot
 
 GLYPHS: Any = {"source": "glyphs", "test_source": "glyphs", "filters": 2}
+PIXELS: Any = {"source": "glyphs", "test_source": "glyphs"}
 PRETRAINED = [name for name, row in LEARNERS.items() if row.objective is by_pretraining]
 
 
@@ -45,7 +46,11 @@ def test_every_learner_of_the_table_can_be_named():
 
 @pytest.mark.parametrize(
     "settings",
-    [Omniglot(learner=name, **GLYPHS) for name in names("classify") if name not in PRETRAINED]
+    [
+        Omniglot(learner=name, **(PIXELS if name == "nearest_neighbour" else GLYPHS))
+        for name in names("classify")
+        if name not in PRETRAINED
+    ]
     + [Sinusoid(learner=name, source="mixture") for name in names("regress")]
     + [Optimizer(learner=name) for name in OPTIMIZERS]
     + [Optimizer(problem=name) for name in PROBLEMS]
