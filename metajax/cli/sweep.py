@@ -267,7 +267,9 @@ def _show(
     own = next(cell for cell in facts["cells"] if cell["chosen"])
     for title, rows in facts["test"]["tables"].items():
         show(_seeds(found, best, e, facts, own, title, rows))
-    console.print(f"[dim]±: {INTERVAL_SHORT.format(number=len(found.seeds) - 1)}.[/]")
+    console.print(
+        f"[dim]±: {INTERVAL_SHORT.format(freedom=_number(len(found.seeds) - 1, 'degree'))}.[/]"
+    )
     for cell_facts in facts["cells"]:
         for seed, step in cell_facts["diverged"].items():
             name = f"{cell_facts['folder']}/seed-{seed}".lstrip("/")
@@ -278,7 +280,7 @@ def _show(
 
 
 INTERVAL_SHORT = (
-    "half of a 95% interval of the mean over seeds, by Student's t ({number} degrees of freedom where "
+    "half of a 95% interval of the mean over seeds, by Student's t ({freedom} of freedom where "
     "all seeds are finite)"
 )
 
@@ -311,9 +313,12 @@ def _seeds(found, best, e: Experiment, facts, own, title: str, rows) -> Table:
     columns = facts["test"]["columns"]
     learner, *_ = rows
     of = f" ({escape(best.name)})" if best.name else ""
-    name = f"metajax: {e.metric_name} on the same new tasks of {facts['test']['source']}{of}"
+    tasks = f"the same new tasks of {facts['test']['source']}{of}"
+    name = f"metajax: {e.metric_name} on {tasks}"
+    if title:  # of a report, whose tables are of other metrics than validation
+        name = f"{title}, on {tasks}\nvalidation: {e.metric_name}"
     most = max(len(row["mean"]) for row in rows.values())
-    table = titled(f"{title}\n{name}" if title else name, ["", "validation", *columns[-most:]])
+    table = titled(name, ["", "validation", *columns[-most:]])
     for seed in found.seeds:
         scores = rows[learner]["seeds"].get(str(seed))
         (validation,) = own["validation"]["seeds"][str(seed)]
