@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from metajax import checks
-from metajax.intervals import standard_errors, standard_errors_of_some
+from metajax.intervals import standard_errors, traced_standard_errors
 from metajax.masks import exists, filled, masked_mean
 from metajax.mesh import AXIS, placed, size, unplaced
 from metajax.objectives import predict_alone, steps_option
@@ -112,7 +112,7 @@ def score(values: Any, mask: Any = None) -> Score:
     apart = jnp.where(weights, (values - mean[None]) ** 2, 0)
     deviation = jnp.sqrt(jnp.sum(apart, axis=0) / (number - 1))
     values = jnp.where(weights, values, jnp.nan)
-    errors = standard_errors_of_some(number, len(values))
+    errors = traced_standard_errors(number, len(values))
     return Score(mean, (errors * deviation / jnp.sqrt(number)).astype(mean.dtype), values, mask)
 
 

@@ -87,11 +87,11 @@ def check_place(path: Path) -> None:
         raise IsADirectoryError(f"{path} is a folder; name a file in it.")
 
 
-def is_cut_off(text: str) -> bool:
+def has_lone_surrogate(text: str) -> bool:
     r"""Whether a text has half of a character, as JSON may hold one, which no file in UTF-8 can.
 
     Example:
-      >>> is_cut_off("\ud83d"), is_cut_off("a")
+      >>> has_lone_surrogate("\ud83d"), has_lone_surrogate("a")
       (True, False)
     """
     try:

@@ -24,11 +24,11 @@ def standard_errors(number: Any) -> np.ndarray:
     return stdtrit(np.where(number > 1, number - 1, np.nan), 0.975)
 
 
-def standard_errors_of_some(number: jax.Array, most: int) -> jax.Array:
+def traced_standard_errors(number: jax.Array, most: int) -> jax.Array:
     """`standard_errors` of a number that the running program counts, which is `most` at most.
 
     Example:
-      >>> standard_errors_of_some(jnp.array(10), most=20).round(2).item()
+      >>> round(float(traced_standard_errors(jnp.array(10), most=20)), 2)
       2.26
     """
     return jnp.asarray(standard_errors(np.arange(most + 1)), float)[number]

@@ -26,13 +26,20 @@ class Annotated(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A picture before it is read; its boxes are `(class, y0, x0, y1, x1)`, with where each is written."""
+    """A picture before it is read.
+
+    path: Of the picture.
+    boxes: The class of each, and its corners `y0, x0, y1, x1`.
+    subset: As in `Annotated`; empty where the folder does not say.
+    source: The file that names the picture.
+    size: Its width and height, or None where the source does not say them.
+    """
 
     path: Path
     boxes: list[tuple[str, tuple[float, ...]]]
     subset: str
     source: str
-    size: tuple[float, float] | None  # width and height, where the source says them
+    size: tuple[float, float] | None
 
 
 def size_of(width: Any, height: Any) -> tuple[float, float] | None:

@@ -117,7 +117,7 @@ def _document(where: str, row: dict[str, Any]) -> Document:
     title = row.get("title") or ""
     if not isinstance(title, str):
         raise ValueError(f"{where}: title={title!r} must be a text.")
-    if any(map(files.is_cut_off, (*sentences, *summaries, title))):
+    if any(map(files.has_lone_surrogate, (*sentences, *summaries, title))):
         raise ValueError(
             f"{where} has half of a character (a lone surrogate, \\ud800 to \\udfff). Remove it."
         )

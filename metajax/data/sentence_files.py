@@ -132,5 +132,7 @@ def _reason(row: dict) -> str | None:
     domain = row.get("domain")
     if domain is not None and not isinstance(domain, str):
         return f"domain={domain!r} must be text"
-    cut_off = [name for name in (*COLUMNS, "domain") if files.is_cut_off(row.get(name) or "")]
+    cut_off = [
+        name for name in (*COLUMNS, "domain") if files.has_lone_surrogate(row.get(name) or "")
+    ]
     return f"{cut_off[0]} has half of a character (a lone surrogate)" if cut_off else None

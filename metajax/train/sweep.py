@@ -105,7 +105,8 @@ def sweep(
         checks.count("sweep", "members_per_pass", members_per_pass)
     if mesh is not None:
         size(mesh, "sweep")
-    keys = jnp.stack([jax.random.key(seed) for _ in cells for seed in found_seeds])
+    of_seeds = jnp.stack([jax.random.key(seed) for seed in found_seeds])
+    keys = of_seeds[jnp.tile(jnp.arange(len(found_seeds)), len(cells))]
 
     def member(one, shared):
         del shared

@@ -69,7 +69,7 @@ def prepared(name: str, s: Any, parts: Parts) -> Prepared:
     parts.test.with_enough(name, s.way, s.shot + s.test_query_shot, lower=lower)
     if s.train_way is None:
         usual = s.way if LEARNERS[s.learner].fixed_head else max(s.way, 10)
-        s = replace(s, train_way=max(1, min(usual, least_way(parts.train))))
+        s = replace(s, train_way=min(usual, least_way(parts.train)))
     elif s.mixed < 1:
         parts.train.with_enough(name, s.train_way, s.shot + s.query_shot, "train_way")
     cut = ENCODERS[s.encoder].cut

@@ -130,12 +130,9 @@ def inclusion(utility: jax.Array, sentences: int) -> jax.Array:
         return first
     number = utility.shape[-1]
     left = jnp.where(jnp.eye(number, dtype=bool), -1e9, utility[..., None, :])
-    return first + jnp.einsum("nj,nji->ni", first, inclusion_of_rows(left, sentences - 1))
-
-
-def inclusion_of_rows(utility: jax.Array, sentences: int) -> jax.Array:
-    """`inclusion` of several utilities of each document, `(n, rows, sentences of it)`."""
-    return jax.vmap(lambda rows: inclusion(rows, sentences))(utility)
+    return first + jnp.einsum(
+        "nj,nji->ni", first, jax.vmap(lambda rows: inclusion(rows, sentences - 1))(left)
+    )
 
 
 def ideal_observer(task: Task, key: jax.Array, sentences: int) -> jax.Array:

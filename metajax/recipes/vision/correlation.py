@@ -62,18 +62,18 @@ def correlation(scales: tuple[float, ...] = SCALES, overlap: float = OVERLAP) ->
         factors, found = [], []
         for octave in _octaves(height, width):
             shape = [max(PATCH, math.ceil(octave * side)) for side in (height, width)]
-            own = octave * 2.0 ** -(np.arange(STEPS) / STEPS)
+            inside = octave * 2.0 ** -(np.arange(STEPS) / STEPS)
             of_size = partial(_peaks, x, state.patches, shape)
-            found.append(jax.lax.map(of_size, jnp.array(own, x.dtype)))
-            factors.extend(own)
+            found.append(jax.lax.map(of_size, jnp.array(inside, x.dtype)))
+            factors.extend(inside)
         middles, likeness = (jnp.concatenate(part) for part in zip(*found, strict=True))
         sizes = state.sizes[:, None] * jnp.array(scales)[None, :, None]
         wanted = jnp.log(PATCH / jnp.max(sizes, axis=-1))
         level = jnp.argmin(
             jnp.abs(wanted[..., None] - jnp.log(jnp.array(factors))[None, None]), axis=-1
         )
-        at = level, slice(None), jnp.arange(len(sizes))[:, None]
-        middle, scores = middles[at], jnp.where(state.mask[:, None, None, None], likeness[at], 0)
+        own = level, slice(None), jnp.arange(len(sizes))[:, None]
+        middle, scores = middles[own], jnp.where(state.mask[:, None, None, None], likeness[own], 0)
         half = sizes[:, :, None, None] / 2
         corners = jnp.concatenate([middle - half, middle + half], axis=-1)
         corners = jnp.moveaxis(corners, 2, 0).reshape(len(x), -1, 4)
